@@ -1,4 +1,5 @@
-//! The cost of a message in the chunk reader and writer, beside rml_rtmp's and beside a plain copy of the same bytes.
+//! The cost of a message in the chunk reader and writer, compared with rml_rtmp's and with a plain copy of the same
+//! bytes.
 //!
 //! CPU time of this thread, rounds of all contestants interleaved, medians. Run with `cargo bench --bench codec`.
 // The clock of a thread's CPU time has no safe form in std.

@@ -1,5 +1,5 @@
-//! Cost and latency of relaying, for loads of different shapes: the bundled server beside nginx-rtmp and beside a
-//! minimal relay, and beside older builds of itself, in the same run and in turn.
+//! Cost and latency of relaying, for loads of different shapes: the bundled server compared with nginx-rtmp, a minimal
+//! relay and older builds of itself, in turn in the same run.
 //!
 //! `cargo bench --bench fanout -- --help` lists the options. Each server is a process of its own, and so is the load
 //! tool: this program starts itself again with a role. Cost is the CPU time of the server's process, user and system,

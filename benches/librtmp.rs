@@ -1,5 +1,5 @@
-//! The cost of `RTMP_ReadPacket` and `RTMP_SendPacket` in our `librtmp.so.1`, beside the distribution's library and
-//! beside a bare `recv` into 16 KiB, or one bare `send` a message.
+//! The cost of `RTMP_ReadPacket` and `RTMP_SendPacket` in our `librtmp.so.1`, compared with the distribution's library
+//! and with a bare `recv` into 16 KiB, or one bare `send` for each message.
 //!
 //! One C program (`librtmp/driver.c`) runs on either library, each run in a process of its own, in turn; this program
 //! is the peer it talks to over loopback. Cost is the CPU time of the driver's one thread over the bytes of message
@@ -23,7 +23,7 @@ const AUDIO_BYTES: u32 = 300;
 /// Bytes that the peer writes at a time.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// One call into the kernel a chunk is slow: the sender's 128-byte case takes this part of the bytes.
+/// One system call for each chunk is slow, so the sender's 128-byte case uses this part of the bytes.
 const SLOW_PART: u64 = 16;
 
 /// Bytes of a plain handshake after its first.
@@ -161,7 +161,7 @@ fn run(case: &Case, contestant: &Contestant<'_>, driver: &Path, bytes: u64) -> C
     Cost { total: per_gb(total), kernel: per_gb(kernel) }
 }
 
-/// The other end: does the handshake, then writes so many bytes of bodies, or reads all that comes. Gives the number of
+/// The other end: does the handshake, then writes this many bytes of bodies, or reads everything. Returns the number of
 /// messages and bytes written.
 fn peer(mut stream: TcpStream, mode: &str, case: &Case, bytes: u64) -> io::Result<Option<(u64, u64)>> {
     let serves = mode != "server";
@@ -181,7 +181,7 @@ fn peer(mut stream: TcpStream, mode: &str, case: &Case, bytes: u64) -> io::Resul
         io::copy(&mut stream, &mut io::sink())?;
         return Ok(None);
     }
-    // Reads the session's own messages, above all its reports of bytes read.
+    // Reads the session's own messages, mainly its reports of bytes read.
     let mut words = stream.try_clone()?;
     let listens = std::thread::spawn(move || io::copy(&mut words, &mut io::sink()));
     let (wire, messages, bodies) = wire(case);

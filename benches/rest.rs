@@ -1,6 +1,6 @@
-//! What control by HTTP costs with many streams: 100 requests each for what readers ask for again and again, over loopback.
-//! `cargo bench --bench rest -- 1000` is for 1,000 streams, each with a publisher's media and a target; fails where one request takes
-//! longer than 50 ms.
+//! The cost of control by HTTP with many streams: 100 requests for each page that readers request repeatedly, over
+//! loopback. `cargo bench --bench rest -- 1000` measures 1,000 streams, each with a publisher's media and a target; it
+//! fails if one request takes longer than 50 ms.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use rrelay::server::{LevelFilter, RRServer};
 
 const TOKEN: &str = "token-of-benches";
 const REQUESTS: u32 = 100;
-/// What one request may take: a reader asks once a second, and REST's thread serves others between.
+/// Longest time of one request: a reader asks once a second, and the REST thread serves others between.
 const MOST: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! Peers' arguments behind a `?` are credentials: they are no part of a stream's name, reach nobody but the host, and
-//! stand in no log line and no event's text, unless the host sets it otherwise.
+//! Peers' arguments behind a `?` are credentials: they are not part of a stream's name, only the host gets them, and no
+//! log line and no event's text shows them, unless the host chooses otherwise.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -63,7 +63,7 @@ fn told(live: &Live, role: Role) -> (String, String) {
     (String::from_utf8(info.key).unwrap(), String::from_utf8(info.query).unwrap())
 }
 
-/// Asserts that arguments are nowhere but in the field that is made for them.
+/// Asserts that arguments are only in the field that is made for them.
 fn shown_nowhere(live: &Live) {
     for line in live.lines.lock().unwrap().iter() {
         assert!(!line.contains("SECRET"), "{line}");

@@ -1,4 +1,4 @@
-//! The bundled server as its user meets it: its usage, its orderly stop, and its reasons for not starting.
+//! The bundled server from its user's view: its usage, its orderly stop, and the errors that keep it from starting.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -42,7 +42,8 @@ use std::time::{Duration, Instant};
 use support::rml::{Client, key_frame, sequence_header};
 use support::{PATIENCE, c};
 
-/// Frames published to a player that takes nothing: more than two sockets hold, less than a player may fall behind.
+/// Frames published to a player that reads nothing: more than two sockets can buffer, and less than the allowed lag of
+/// a player.
 const FRAMES: u32 = 40;
 const FRAME_BYTES: usize = 60_000;
 /// Words of the greeting's last line.
@@ -88,7 +89,7 @@ impl Server {
         server
     }
 
-    /// A server whose greeting is read, and no more of stdout or stderr before [`Self::read_on`].
+    /// Starts a server and reads its greeting, but nothing more of stdout or stderr before [`Self::read_on`].
     fn start_unread(options: &[&str]) -> Self {
         let mut child = Command::new(program())
             .args(options)
@@ -152,7 +153,7 @@ impl Server {
         rest
     }
 
-    /// The exit code, or none where the server does not end in time; and all output after the greeting, the log last.
+    /// The exit code, or none if the server does not end in time, and all output after the greeting, the log last.
     fn end(mut self) -> (Option<i32>, String) {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -234,7 +235,7 @@ fn streams_whose_keys_are_hidden_are_told_apart_by_a_number() {
         let mut publisher = Client::publish(server.port, key);
         publisher.send(0, sequence_header(1));
         let _player = Client::play(server.port, key);
-        // In whatever order they come.
+        // The lines may come in any order.
         let tagged = format!(" live/***{number}: ");
         let mut wanted = vec!["publisher 127.0.0.1", "/app of", "player 127.0.0.1"];
         while !wanted.is_empty() {
@@ -302,11 +303,11 @@ fn the_server_serves_rtmps_beside_rtmp() {
     let port = rest.lines().next().unwrap().parse().unwrap();
     assert_ne!(port, server.port);
     let config = secure::trusting();
-    // Both get as far as the server's yes.
+    // Both get the server's acceptance.
     let _publisher = secure::connect(&config, port, "show", true);
     let _player = secure::connect(&config, port, "show", false);
     TcpStream::connect(("127.0.0.1", server.port)).expect("rtmp is there all the same");
-    // A key that is not the certificate's.
+    // A key that belongs to another certificate.
     let other = secure::Papers::new("bundled-other");
     let output = Command::new(program())
         .args(["--addr", "127.0.0.1", "--port", "0", "--tls", "0", "--cert", cert, "--key"])
@@ -374,8 +375,7 @@ fn a_signal_stops_it_in_order() {
 
 #[test]
 fn a_second_signal_stops_it_at_once() {
-    // The drain may take an hour. A player that takes nothing holds it up until the player is given up, after 20
-    // seconds.
+    // The drain may take an hour. A player that reads nothing delays it until the player is closed, after 20 seconds.
     let mut server = Server::start(&["--drain", "3600000"]);
     let player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
@@ -385,7 +385,7 @@ fn a_second_signal_stops_it_at_once() {
     for n in 1..=FRAMES {
         publisher.send(n * 40, [key_frame(n), vec![0; FRAME_BYTES]].concat());
     }
-    // A witness that gets the last frame shows that the server has all of them.
+    // Another player that gets the last frame shows that the server has all of them.
     witness.wait("the last frame", |witness| witness.video.last().is_some_and(|got| got.ts_ms == FRAMES * 40));
     drop(witness);
     server.signal(15);

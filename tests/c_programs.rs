@@ -1,4 +1,4 @@
-//! C programs on the public header alone, against the library this build made: as C99 and as C++11, dynamically and
+//! C programs that use only the public header, with the library of this build: as C99 and as C++11, dynamically and
 //! statically linked, and under valgrind.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
@@ -35,7 +35,8 @@ fn null_is_an_error_and_never_a_crash() {
     compile_and_run("null_sweep");
 }
 
-/// Errors of the header that `errors.c` does not provoke, and what shows or prevents them.
+/// Errors of the header that `errors.c` does not provoke, with the test that shows them or the reason why they cannot
+/// occur.
 const ELSEWHERE: [(&str, &str, &str); 13] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
@@ -78,7 +79,7 @@ const REST: [&[&str]; 2] = [
     ],
 ];
 
-/// The errors that stand behind "Returns:" of each function of the header, as "function error".
+/// The errors in the "Returns:" part of each function of the header, as "function error".
 fn listed_errors(header: &str) -> BTreeSet<String> {
     let mut listed = BTreeSet::new();
     for part in header.split("/* ").skip(1) {

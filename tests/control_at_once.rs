@@ -1,6 +1,6 @@
-//! Targets are added, changed, retried and removed, streams made and stopped, sessions kicked, from many threads at once, by
-//! HTTP and by the C calls, while media flows. Whom nobody touches loses nothing, and in the end all is freed. In a process of its
-//! own, because it counts what that holds.
+//! Targets are added, changed, retried and removed, streams made and stopped, sessions kicked, from many threads at
+//! once, by HTTP and by the C calls, while media flows. Players that are left alone lose nothing, and in the end
+//! everything is freed. The test has its own process, because it counts what the process holds.
 #![cfg(feature = "rest")]
 #![allow(unsafe_code, reason = "the C functions are called as C calls them")]
 #![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
@@ -34,12 +34,12 @@ const TOKEN: &CStr = c"token-of-tests";
 const REST_THREADS: u32 = 4;
 const C_THREADS: u32 = 2;
 const ROUNDS: u32 = 12;
-/// Players whom nobody touches.
+/// Players that are left alone.
 const UNTOUCHED: u32 = 2;
 /// The first byte of the message after which a player may go.
 const LAST: u8 = 0xff;
 
-/// What went well, so that a test of nothing but refusals does not pass.
+/// The number of calls that succeeded, so that the test does not pass if all are refused.
 static DONE: AtomicU64 = AtomicU64::new(0);
 
 /// A server that may be used from any thread, as the header says.
@@ -87,14 +87,14 @@ impl Server {
         (status, object.unwrap_or_default())
     }
 
-    /// As [`Self::ask`], counted where it went well.
+    /// As [`Self::ask`], counted if it succeeds.
     fn done(&self, method: &str, path: &str, body: &Value) -> Value {
         let (status, answer) = self.ask(method, path, body);
         DONE.fetch_add(u64::from(status < 300), Ordering::Relaxed);
         answer
     }
 
-    /// A player who is kicked, by whoever does it with its id.
+    /// A player that is kicked; a thread that has its id does it.
     fn kick_one(&self, key: &str, kick: impl Fn(&str)) {
         let mut player = Client::new(self.port, key, false);
         let addr = player.addr();
@@ -186,7 +186,7 @@ impl Server {
             publisher.turn(Duration::from_millis(5)).unwrap();
         }
         send(&mut publisher, LAST);
-        // Until the last one has come to everybody, or the publisher's end takes it away.
+        // The connection stays until all players have the last message, which the end of the publish could take away.
         until("the publisher is closed", || publisher.turn(Duration::from_millis(20)).is_err());
         count
     }
@@ -220,7 +220,7 @@ impl Server {
     }
 }
 
-/// No call may give RR_ERR_PANIC; anything else is the other threads' doing.
+/// No call may give RR_ERR_PANIC; any other error may be caused by the other threads.
 fn calm(code: c_int) {
     // SAFETY: rr_last_error never gives NULL.
     let detail = unsafe { CStr::from_ptr(rr_last_error()) };
@@ -232,7 +232,7 @@ fn calm(code: c_int) {
 fn whom_nobody_touches_loses_nothing() {
     let fresh = holds();
     let server = Server::new();
-    // The stream is there for good: its publisher comes after its players, and they have its very first message.
+    // The stream exists until the end: its publisher comes after its players, so they get its very first message.
     server.done("PUT", "/v1/streams/live/show", &Value::Null);
     let (over, ready) = (AtomicBool::new(false), AtomicU64::new(0));
     let (sent, seen, told) = std::thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! The controller: who is asked by HTTP where streams go next and where they come from, what is done with each answer, and what
-//! goes on when nobody gives one.
+//! The controller: the questions by HTTP where streams are pushed to and pulled from, the effect of each answer, and
+//! what happens without an answer.
 #![cfg(feature = "rest")]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -92,12 +92,12 @@ fn relay(urls: &[&str]) -> Answer {
     json(&serde_json::json!({"action": "relay", "urls": urls}).to_string())
 }
 
-/// Nothing is to be done.
+/// An answer that asks for nothing.
 fn nothing() -> Answer {
     relay(&[])
 }
 
-/// A port on which nobody listens while the socket lives.
+/// A port that is not listened on as long as the socket lives.
 fn deaf() -> (socket2::Socket, u16) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

@@ -76,7 +76,7 @@ fn cycle(live: &Live, round: u32) {
     }
 }
 
-/// Waits until everybody has gone, and gives what the process holds.
+/// Waits until all peers have gone, and returns what the process holds.
 fn at_rest(live: &Live) -> (Holds, i64) {
     until("all have gone", || live.sessions() == 0 && live.server.list(0, kind::STREAM).unwrap().is_empty());
     // The id of a stream ends a moment before its memory goes.

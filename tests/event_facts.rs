@@ -1,4 +1,4 @@
-//! Facts in events, so that a host need not remember anything: the role and the stream of a session, even after its
+//! The facts in events that save a host from remembering them: the role and the stream of a session, even after its
 //! publish or play, and a stream's tracks.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
@@ -62,7 +62,7 @@ fn tracks_are_told_when_they_are_others_and_named() {
     publisher.send(0, sequence_header(1));
     let told = relay.event("the tracks are told", |event| event.kind == EventKind::Tracks);
     assert_eq!(String::from_utf8_lossy(&told.text), "avc1");
-    // Neither other metadata nor another header of the same codec is another track; H.265 is.
+    // Neither other metadata nor another header of the same codec counts as a new track; H.265 does.
     publisher.send_metadata("other words");
     publisher.send(10, sequence_header(2));
     publisher.send(20, key_frame(1));

@@ -1,6 +1,6 @@
-//! A network that breaks: publishers, targets and origins that are lost and come back, servers that take nothing, names
-//! that change their address. Every message of the show is unique, so that missing, doubled, damaged or late ones are
-//! seen.
+//! Network failures: publishers, targets and origins that are lost and return, servers that read nothing, names that
+//! change their address. Every message of the show is unique, so that missing, repeated, damaged or late ones are
+//! noticed.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -47,7 +47,7 @@ fn soon(url: String) -> TargetConfig {
     TargetConfig { url, retry_min_ms: 100, retry_max_ms: 400, retry_jitter_pct: 0, ..TargetConfig::default() }
 }
 
-/// The stream's state as the host hears it.
+/// The stream's state according to its events.
 fn waits_for_stream(relay: &Relay, state: State) {
     relay.event(&format!("the stream in {state:?}"), |event| event.kind == EventKind::Stream && event.state == state);
 }

@@ -1,5 +1,5 @@
-//! A session that asks goes on in another server, or process, as if it had come there: nothing of it is lost or repeated,
-//! whatever its peer has said already, and where it was nothing is left.
+//! A session that waits for an answer continues in another server or process as if it had been accepted there: nothing
+//! is lost or repeated, whatever its peer has sent already, and nothing of it stays in the first server.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -23,7 +23,7 @@ use rrelay::proto::message::kind;
 use rrelay::server::{Event, EventKind, Export, Id, LevelFilter, ListenOptions, RRServer, flag, kind as ids};
 use rrelay::session::{SessionConfig, State};
 
-/// More than any state here has.
+/// More bytes than any state here has.
 const ROOM: usize = 1 << 20;
 
 fn asking() -> ServerConfig {
@@ -37,7 +37,7 @@ fn server(config: ServerConfig) -> (RRServer, u16) {
     (server, port)
 }
 
-/// The next event of that kind; others are passed over.
+/// The next event of that kind; others are skipped.
 fn next(server: &RRServer, kind: EventKind) -> Event {
     loop {
         let event = server.next_event(30_000).unwrap().expect("an event in time");
@@ -54,7 +54,7 @@ fn export(server: &RRServer, session: Id) -> (OwnedFd, Vec<u8>) {
     }
 }
 
-/// Lets every question before this one in, and gives that away.
+/// Allows every question before this one, and exports the session at this one.
 fn export_at(server: &RRServer, kind: EventKind) -> (OwnedFd, Vec<u8>) {
     loop {
         let event = server.next_event(30_000).unwrap().expect("an event in time");
@@ -67,7 +67,7 @@ fn export_at(server: &RRServer, kind: EventKind) -> (OwnedFd, Vec<u8>) {
     }
 }
 
-/// The messages that have come over a socket, until one has these words in it.
+/// The messages that have come over a socket, until one contains these bytes.
 fn messages(socket: &mut TcpStream, last: &str) -> Vec<(u8, u32, Vec<u8>)> {
     let limits = ReadLimits { max_message: 1 << 20, max_open_bytes: 1 << 20, max_chunk_streams: 8 };
     let (mut reader, mut input, mut all) = (ChunkReader::new(limits), [0; 4096], Vec::new());
@@ -86,7 +86,7 @@ fn messages(socket: &mut TcpStream, last: &str) -> Vec<(u8, u32, Vec<u8>)> {
     }
 }
 
-/// What a peer says up to a question, behind it, and the words that show that it was heard to the end.
+/// The bytes of a peer up to a question and after it, and the words that show that the server has read them all.
 struct Talk {
     question: EventKind,
     before: Vec<u8>,
@@ -105,7 +105,7 @@ fn talks() -> [Talk; 4] {
     let media = || {
         let audio = message(kind::AUDIO, 1, 4, &[0xAF; 30]);
         let video = message(kind::VIDEO, 1, 6, PICTURE);
-        // A ping is answered when all before it has been taken.
+        // A ping is answered when everything before it has been handled.
         [audio, video, message(kind::USER_CONTROL, 0, 2, b"\0\x06done")].concat()
     };
     let play = || command(1, "play", 3.0, &[Value::Null, text(b"film"), Value::Number(-2000.0)]);
@@ -169,7 +169,7 @@ fn a_session_goes_on_elsewhere_from_each_byte_behind_its_question() {
     assert!(here.list(0, ids::SESSION).unwrap().is_empty());
 }
 
-/// A server that gives away to another, in its callback, each session that asks.
+/// A server whose callback moves each session that waits for an answer to the server `to`.
 fn mover(to: &Arc<RRServer>) -> (Arc<RRServer>, u16) {
     let (to, itself) = (Arc::clone(to), Arc::new(OnceLock::<Arc<RRServer>>::new()));
     let me = Arc::clone(&itself);
@@ -242,7 +242,7 @@ fn what_is_known_of_a_session_goes_with_it() {
     assert_eq!(info.local_addr, "10.0.0.1:1935");
     assert_eq!(there.server.stats(event.session).unwrap().started_us, before.started_us);
 
-    // Its place is free where it was, and taken where it is.
+    // The session's place in the first server is free, and it has one in the second.
     let mut again = raw(port);
     again.write_all(b"PROXY TCP4 203.0.113.7 10.0.0.1 54322 1935\r\n").unwrap();
     live::handshake(&mut again);
@@ -301,13 +301,13 @@ fn a_session_that_cannot_go_stays_and_waits() {
     until("it has ended", || server.list(0, ids::SESSION).unwrap().is_empty());
     refused(session, RRError::NotFound, "");
 
-    // The answer was first: whether its thread has come to it or not.
+    // The answer came before the export, whether the session's thread has handled it or not.
     let (mut socket, session) = publisher(&server, port);
     server.session_deny(session, "", "no").unwrap();
     assert_eq!(server.session_export(session, ROOM).map(drop).unwrap_err().kind, RRError::State);
     messages(&mut socket, "NetStream.Publish.Denied");
 
-    // A play beside another one.
+    // A play while another one runs.
     let mut socket = shaken(port);
     let create = |number| command(0, "createStream", number, &[Value::Null]);
     let play = |stream| command(stream, "play", 0.0, &[Value::Null, Value::String(b"film")]);
@@ -372,7 +372,7 @@ fn a_state_that_is_refused_takes_its_connection_with_it() {
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(there.server.session_import(file.into(), &state).unwrap_err().kind, RRError::Arg);
     assert_eq!(there.sessions(), 0);
-    // What is refused is told to nobody; what ends while it waits is.
+    // A refused import causes no event; a session that ends while it waits does.
     assert!(there.events_of(EventKind::Session).is_empty());
     there.server.stop(None, 0).unwrap();
     refused(&state, RRError::State, "stopping");

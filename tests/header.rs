@@ -62,8 +62,8 @@ const MACROS: &str = "\
 #define RR_TOKEN_BYTES 257
 ";
 
-/// Overloads below the C functions, which only `sizeof` uses, so that nothing defines them and no argument is evaluated
-/// twice. The size is the kind and 1.
+/// Overloads after the C functions. Only `sizeof` uses them, so they need no definition, and no argument is evaluated
+/// twice. The size of the result is the kind plus 1.
 const CXX: &str = "\
 #ifdef __cplusplus
 /* For RR_TYPE_OF. They have no definition and need none. */

@@ -1,4 +1,4 @@
-//! Hooks: back ends that are asked by HTTP before a peer may connect, publish or play, and told of what comes of it.
+//! Hooks: back ends that are asked by HTTP before a peer may connect, publish or play, and notified of the result.
 #![cfg(feature = "rest")]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -42,7 +42,8 @@ impl Hooked {
     }
 }
 
-/// All hooks at one back end, each at the path of its name. Updates are far apart, and tells are not tried again for long.
+/// All hooks at one back end, each at the path of its name. Updates are far apart, and notifications are repeated only
+/// for a short time.
 fn all(backend: &Backend, dialect: Dialect) -> HooksConfig {
     let url = |path| Some(backend.url(path));
     HooksConfig {

@@ -24,7 +24,7 @@ use rrelay::session::State;
 /// Time from accept to `connect` in these tests; also for the first media.
 const DEADLINE_MS: u32 = 1_000;
 
-/// A session of a hostile peer may make the server's media memory grow by so much, whatever it claims.
+/// Most growth of the server's media memory by a session of a hostile peer, whatever lengths it claims.
 const MEMORY: u64 = 25 << 20;
 
 fn config() -> ServerConfig {
@@ -38,10 +38,10 @@ fn config() -> ServerConfig {
     }
 }
 
-/// How long a message of healthy peers may take on a machine that has much else to do.
+/// Longest time of a message between healthy peers on a loaded machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A publisher and a player that go on throughout, a message each 5 ms, each one checked.
+/// A publisher and a player that run during the whole test, with a message every 5 ms; each message is checked.
 struct Healthy {
     over: Arc<AtomicBool>,
     passed: Arc<AtomicU32>,
@@ -133,7 +133,7 @@ fn a_silent_or_dripping_peer_is_closed_at_the_deadline() {
     let slow = raw(live.port);
     let mut drip = slow.try_clone().unwrap();
     let dripping = std::thread::spawn(move || {
-        // A byte each 20 ms would take half a minute for the handshake.
+        // With a byte every 20 ms, the handshake would take half a minute.
         while drip.write_all(&[3]).is_ok() {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -210,20 +210,20 @@ fn amf_nested_deeply_and_sixteen_megabytes_of_nulls() {
         ends(&live, &mut socket, RRError::Limit);
     }
     let mut socket = shaken(live.port);
-    // A command of 16 MB is refused by its length, before the first null is there.
+    // A command of 16 MB is refused for its length, before its first null has arrived.
     let mut wire = message(kind::SET_CHUNK_SIZE, 0, 2, &0x00FF_FFFF_u32.to_be_bytes());
     wire.extend([3, 0, 0, 0, 0xFF, 0xFF, 0xFF, 20, 0, 0, 0, 0]);
     wire.extend(&name);
     wire.resize(wire.len() + (1 << 20), 5);
     let _ = socket.write_all(&wire);
     ends(&live, &mut socket, RRError::Limit);
-    // More values than are taken of a connected peer.
+    // More values than the server accepts from a connected peer.
     let mut socket = connected(&live);
     let nulls = [&name[..], &vec![5; 200_000]].concat();
     let _ = socket.write_all(&message(kind::COMMAND, 0, 3, &nulls));
     assert!(is_closed(&mut socket));
     live.end_of(&addr(&socket));
-    // A publisher may send the same as data, which is passed on unread.
+    // A publisher may send the same as data, which is passed on without being parsed.
     let mut publisher = publishing(&live, "nulls");
     publisher.write_all(&message(kind::DATA, 1, 5, &[&[2, 0, 1, b'x'][..], &vec![5; 1 << 20]].concat())).unwrap();
     until("it is through", || live.server.stats(0).unwrap().data_bytes > 1 << 20);
@@ -463,10 +463,11 @@ fn a_peer_that_resets_at_every_byte_offset_leaves_nothing_behind() {
             until("those who came have ended", || ended() == made);
         }
     };
-    // The handshake is the same all over: its ends and some places in it.
+    // The bytes of the handshake are all alike, so only its ends and some places in it are tested.
     let inside = (3..3_073).step_by(307);
     for end in [0, 1, 2].into_iter().chain(inside).chain(3_073..=wire.len()) {
-        // A reset discards unread bytes: so once before the server can have read them, and once when it probably has.
+        // A reset discards unread bytes: so one reset comes before the server can have read them, and one when it
+        // probably has.
         reset_at(end, false);
         reset_at(end, true);
     }

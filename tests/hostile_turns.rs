@@ -1,5 +1,5 @@
-//! Peers that take a thread's time: floods of messages of a byte, and TLS records with hardly any plaintext. A turn of
-//! reading is bounded by its cost, so the thread's other peers have their turns soon.
+//! Peers that take a thread's time: floods of messages of a byte, and TLS records with hardly any plaintext. The cost
+//! of a turn of reading is bounded, so the thread's other peers get their turns soon.
 
 #![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
 
@@ -123,7 +123,7 @@ fn a_turn_of_reading_ends_by_the_ciphertext_it_took_not_by_what_was_in_it() {
     peer.join().unwrap();
 }
 
-/// The first words of a TLS client.
+/// The first bytes of a TLS client.
 fn hello() -> Vec<u8> {
     struct Kept(Vec<u8>);
     impl Read for Kept {

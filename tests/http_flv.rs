@@ -1,6 +1,6 @@
-//! Players over HTTP get what players over RTMP get, as FLV: by GET and as a WebSocket, word for word and in the form for
-//! browsers. They join, fall behind, are asked for, counted and ended as any player; what is no request for a stream is
-//! answered and costs little.
+//! Players over HTTP get what players over RTMP get, as FLV: by GET and as a WebSocket, byte for byte and in the form
+//! for browsers. They join, fall behind, are asked for, counted and ended like any player; other requests are answered
+//! and cost little.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -110,7 +110,7 @@ fn every_way_of_http_gives_the_messages_that_rtmp_gives() {
     }
     let expected = up_to(&mut rtmp, LAST_MS);
     assert_eq!(expected.len(), 3 + bodies.len());
-    // And players who come late, with the headers of their place.
+    // Players that come late also get it, with the headers of their join point.
     let mut late_rtmp = Raw::play(show.rtmp, "show");
     let late_expected = up_to(&mut late_rtmp, LAST_MS);
     assert_eq!(late_expected, expected.iter().map(at_join).collect::<Vec<_>>());
@@ -172,7 +172,7 @@ fn a_player_that_does_not_read_jumps_to_a_key_frame_and_gets_whole_tags() {
     show.headers();
     let mut number = 0;
     let mut feed = || {
-        // Now and then more than a chunk.
+        // Some bodies are larger than a chunk.
         let len = if number % 3 == 0 { 150_000 } else { 30_000 };
         show.write(VIDEO, number * 40, &picture(number % 10 == 0, number, len));
         number += 1;
@@ -265,14 +265,14 @@ fn hostile_heads_are_bounded_and_answered() {
     assert_eq!(status(b"GET / HTTP/1.1\r\nBad Field: x\r\n\r\n").as_deref(), Some("400"));
     let endless = status_at(&hasty, b"GET /live/show.flv HTTP/1.1\r\nHost:");
     assert_eq!(endless.as_deref(), Some("408"), "a head that never ends");
-    // What is refused may be reset once it has been answered: the answer is read by who reads.
+    // A refused connection may be reset after its answer, so only a peer that reads gets the answer.
     let mut huge = TcpStream::connect(("127.0.0.1", show.http)).unwrap();
     huge.write_all(format!("GET /{} HTTP/1.1\r\n", "a".repeat(9_000)).as_bytes()).unwrap();
     let mut answer = [0; 12];
     huge.set_read_timeout(Some(PATIENCE)).unwrap();
     huge.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 431");
-    // One byte at a time, for as long as it is let.
+    // One byte at a time, until the server closes.
     let mut slow = TcpStream::connect(("127.0.0.1", hasty.http)).unwrap();
     let until = Instant::now() + PATIENCE;
     while slow.write_all(b"G").is_ok() {
@@ -384,7 +384,7 @@ fn a_browser_gets_the_next_publishers_tracks_after_a_takeover() {
 fn a_browser_that_was_there_before_the_stream_is_told_what_is_in_it() {
     let show = Show::new();
     let mut waiting = show.player(Way::Chunks, "/live/show.flv?for=browser", 1);
-    // Pictures alone, whatever the metadata says; the first of them come before it is known that no sound does.
+    // Only video, whatever the metadata says; the first frames come before it is known that there is no audio.
     show.write(DATA, 0, b"\x02\x00\x0aonMetaData\x08\0\0\0\x01\0\x08hasAudio\x01\x01\0\0\x09");
     show.write(VIDEO, 0, VIDEO_HEADER);
     let mut number = 0;

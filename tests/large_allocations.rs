@@ -88,7 +88,7 @@ struct Server {
     port: u16,
 }
 
-/// A server that logs much, and whose events nobody takes for a while.
+/// A server that logs much, and whose events are not taken for a while.
 fn server() -> Server {
     let stream =
         Arc::new(StreamConfig { grace_ms: 100, queue_bytes: 65_536, queue_ms: 100, ..StreamConfig::default() });
@@ -99,7 +99,7 @@ fn server() -> Server {
     Server { server, port }
 }
 
-/// Does one thing after the other: large messages, players with and without a copy of their own, one that stalls and
+/// Does several things in turn: large messages, players with and without a copy of their own, one that stalls and
 /// jumps, many peers at once. Any connection may end meanwhile.
 fn works(near: &Server, far: &Server, key: &str) {
     let by = Instant::now() + Duration::from_millis(100);
@@ -200,7 +200,7 @@ fn a_process_that_has_no_memory_left_takes_nobody_in_and_lives() {
         rest.split_whitespace().next()?.parse().ok()
     });
     let port = port.expect("it says its port");
-    // The output is not needed, but must be read, or the program would wait.
+    // The output is not needed, but it must be read, or the program would block.
     std::thread::spawn(move || lines.for_each(drop));
     let config = SessionConfig::default();
     let (mut publishers, mut refused) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! The limits of a server, at its door: PROXY headers, sessions, addresses, streams.
+//! The limits of a server for new peers: PROXY headers, sessions, addresses, streams.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -112,7 +112,7 @@ impl Console {
         self.listens(|_, body| body.windows(words.len()).any(|part| part == words.as_bytes()));
     }
 
-    /// Answers so many pings.
+    /// Answers this many pings.
     fn answers(&mut self, pings: u32) {
         let until = self.pings + pings;
         self.listens(|pings, _| pings == until);
@@ -211,7 +211,7 @@ fn commands_of_peers_wait_while_the_host_takes_no_events() {
     let mut early = shaken(port);
     // Each connection begins with an event that may not be dropped.
     let _crowd: Vec<TcpStream> = (0..2 * LIMIT).map(|_| raw(port)).collect();
-    // With a full queue nobody more is let in. How many are in by then depends on how many came in one turn.
+    // With a full queue no further peer is accepted. The number of accepted peers depends on how many came in one turn.
     let mut inside = 0;
     until("the queue is full", || {
         std::thread::sleep(Duration::from_millis(300));
@@ -504,7 +504,7 @@ fn reading_the_figures_of_many_sessions_is_cheap() {
     assert!(took < Some(Duration::from_secs(1)), "10,000 reads took {took:?}");
 }
 
-/// A peer that asks for a taken name, and sends these bytes right behind.
+/// A peer that asks for a taken name, and sends these bytes right after it.
 fn intruder(live: &Live, more: &[u8]) -> TcpStream {
     let mut peer = shaken(live.port);
     let publish = [Value::Null, Value::String(b"taken"), Value::String(b"live")];
@@ -527,8 +527,8 @@ fn refused(mut peer: TcpStream) -> TcpStream {
     peer
 }
 
-/// Refused peers have two seconds to go by themselves: an end that waits for those takes longer than this on any
-/// machine, and one that does not takes less at least once on any machine.
+/// Refused peers have two seconds to leave by themselves. A stop that waits for them takes longer than this on any
+/// machine; a stop that does not wait takes less at least once.
 const LESS_THAN_A_GOODBYE: Duration = Duration::from_millis(1_500);
 
 #[test]

@@ -1,4 +1,4 @@
-//! The memory limit: who gives way first, and that it holds.
+//! The memory limit: it holds, and streams and peers lose memory in the right order.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -102,8 +102,8 @@ fn then_the_largest_stream_loses_its_publisher() {
     again.key_frame(0, b"key").unwrap();
 }
 
-/// Publishers that come all at once want several times the limit. The older stream goes on undisturbed, and none of
-/// them gets the memory that it needs.
+/// Many publishers come at once and need several times the limit. The older stream goes on undisturbed, and none of
+/// them gets the memory that this stream needs.
 #[test]
 fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
     const ROOM: u64 = 8 << 20;
@@ -138,7 +138,7 @@ fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
         socket.write_all(&command(0, "createStream", 2.0, &[Value::Null])).unwrap();
         socket.write_all(&command(1, "publish", 3.0, &publish)).unwrap();
         let header = [&[0x17, 0, 0, 0, 0][..], &[1; 80_000]].concat();
-        // A newcomer that is refused already takes nothing.
+        // A new peer that has been refused takes nothing.
         let _ = socket.write_all(&live::message(9, 1, 6, &header));
         newcomers.push(socket);
         pass(0);
@@ -193,7 +193,7 @@ fn peers_that_are_refused_for_memory_cost_no_publisher() {
     let mut player = live.play("show");
     publisher.key_frame(0, b"key").unwrap();
     player.message();
-    // Each holds some 20 KiB while it keeps silent in the midst of a record: all together four times the limit.
+    // Each holds some 20 KiB while it waits in the middle of a record: all together four times the limit.
     let half = [&[0x16, 3, 1, 0x3f, 0xf0, 1, 0, 0x3f, 0xec][..], &[0; 12_000]].concat();
     let mut silent = Vec::new();
     while silent.len() < GUESTS {
@@ -235,7 +235,7 @@ fn large_headers_sent_to_many_who_do_not_read_stay_within_the_limit() {
         assert!(used <= LIMIT, "{used} bytes");
         live.lines_with("the memory limit of the server is reached") > 0
     });
-    // Players that hold their part and take nothing are closed where memory is needed.
+    // Players that hold memory and read nothing are closed when memory is needed.
     until("half of it is free", || live.server.stats(0).unwrap().queue_bytes <= LIMIT / 2);
     // Another stream has what it needs, and no publisher is closed for the sake of players that do not read.
     let mut honest = live.publish("other");
@@ -274,7 +274,7 @@ fn the_rest_of_large_messages_for_many_who_do_not_read_stays_within_the_limit() 
     assert_eq!(live.lines_with("uses the most"), 0, "nobody's publisher gives way for those who do not read");
 }
 
-/// What rrelay.h and docs/limits.md say of the memory of a process that is the server's alone.
+/// The statement of rrelay.h and docs/limits.md about the memory of a process that runs only the server.
 #[test]
 fn resident_memory_stays_within_what_is_documented_of_the_limit() {
     const LIMIT_KIB: u64 = 16 << 10;
@@ -294,7 +294,7 @@ fn resident_memory_stays_within_what_is_documented_of_the_limit() {
     });
     let port = port.expect("it says its port");
     let before = process::most_rss_kib(server.id());
-    // Ends with the program: what it says is of no interest, but must be read.
+    // The thread ends with the program; the output is not needed, but it must be read.
     std::thread::spawn(move || lines.for_each(drop));
     let mut publisher = Client::new(port, "show", true);
     publisher.key_frame(0, b"key").unwrap();

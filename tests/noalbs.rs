@@ -1,5 +1,5 @@
-//! The rates that NOALBS' provider `WebSocket` reads, field by field as it reads them: a stream that is published, one that stalls,
-//! and one that is not there; and who else asks at that place.
+//! The rates that NOALBS' provider `WebSocket` reads, field by field as it reads them: a stream that is published, one
+//! that stalls, and one that does not exist; and other requests to that address.
 #![cfg(feature = "rest")]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -19,7 +19,7 @@ use tungstenite::{Message, WebSocket};
 
 const TOKEN: &str = "token-of-tests";
 
-/// What NOALBS keeps of one stream; the words are its own.
+/// The values that NOALBS keeps of one stream, with its own names.
 #[derive(Clone, Debug, PartialEq)]
 struct Stats {
     stream_id: Option<String>,
@@ -124,7 +124,7 @@ fn others_are_refused_and_garbage_ends_one_reader_alone() {
     let own = format!("http://127.0.0.1:{port}");
     let mut witness = reader(port, &query, Some(&own)).unwrap();
     next(&mut witness);
-    // A frame that is none, one without a mask, a huge one, and a text that is no UTF-8.
+    // An invalid frame, one without a mask, a huge one, and a text that is not UTF-8.
     let garbage: [&[u8]; 4] = [
         &[0xff; 64],
         &[0x81, 2, b'h', b'i'],
@@ -139,7 +139,7 @@ fn others_are_refused_and_garbage_ends_one_reader_alone() {
         until(&format!("{bytes:?} ends its reader"), || !matches!(reader.get_mut().read(&mut [0; 4096]), Ok(1..)));
     }
     next(&mut witness);
-    // As many as may read; one that leaves makes room.
+    // The greatest number of readers; one that leaves makes room.
     let mut readers: Vec<_> = std::iter::from_fn(|| reader(port, &query, None).ok()).take(200).collect();
     assert!(readers.len() < 200, "they are bounded");
     assert_eq!(reader(port, &query, None).err(), Some(429));

@@ -1,5 +1,5 @@
-//! The OpenAPI document and the server hold to each other: schemathesis makes requests out of the document, good ones and bad
-//! ones, and compares the answers with what the document promises.
+//! The OpenAPI document and the server agree: schemathesis makes valid and invalid requests from the document, and
+//! compares the answers with the document.
 #![cfg(feature = "rest")]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 #![allow(clippy::duplicate_mod, reason = "two parts of the support have the same waiting")]
@@ -29,13 +29,14 @@ const TOKEN: &str = "token-of-tests";
 const OPTIONS: &str =
     "--seed 1 --max-examples 10 --generation-database none --no-color --continue-on-failure --request-timeout 60";
 
-/// Settings have bounds that the document does not name, so good data may be refused; and what is deleted ends in its time.
+/// Settings have bounds that the document does not contain, so valid data may be refused; and deleted objects end only
+/// after a while.
 const NOT_PROMISED: &str = "--exclude-checks positive_data_acceptance,use_after_free,ensure_resource_availability";
 
-/// It asks some 600 times; a minute where there is nothing else to do.
+/// It makes some 600 requests, which take a minute on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(400);
 
-/// A stream with media and a target that is not there; gives both.
+/// Makes a stream with media and a target whose server does not exist; returns both.
 fn streams(relay: &Relay, key: &str) -> (Id, Id) {
     let stream = relay.server.stream_create(b"live", key.as_bytes(), None).unwrap();
     let away = TargetConfig { url: "rtmp://127.0.0.1:1/live".to_owned(), ..TargetConfig::default() };
@@ -47,7 +48,7 @@ fn streams(relay: &Relay, key: &str) -> (Id, Id) {
     (stream, target)
 }
 
-/// Somebody plays, and comes back when he is dropped, for as long as the relay listens.
+/// A player that reconnects when it is closed, as long as the relay listens.
 fn is_watched(relay: &Relay, key: &'static str) {
     let port = relay.port;
     std::thread::spawn(move || {
@@ -60,7 +61,7 @@ fn is_watched(relay: &Relay, key: &'static str) {
     relay.has_players(key, 1);
 }
 
-/// Lets schemathesis ask the relay; it finds nothing that the document does not have.
+/// Runs schemathesis against the relay, and asserts that every answer is in the document.
 fn asked(room: &Room, relay: &Relay, options: &str) {
     let rest = Rest::new(Arc::clone(&relay.server));
     let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();

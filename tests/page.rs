@@ -1,5 +1,5 @@
-//! The page in a browser: who has the token sees streams appear as they are published, adds and removes targets, kicks
-//! peers, and reads what happens.
+//! The page in a browser: a user with the token sees streams appear when they are published, adds and removes targets,
+//! kicks peers, and reads events.
 #![cfg(feature = "rest")]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -81,7 +81,7 @@ fn the_page_shows_streams_and_does_what_its_buttons_say() {
     browser.until(&format!("{card}.querySelector('.sessions tbody').textContent.includes('publisher127.0.0.1')"));
     browser.until("[...document.querySelectorAll('#log li')].some((line) => line.textContent.includes('live/show'))");
 
-    // Where it is to go somebody else publishes.
+    // The target's server already has another publisher for this name.
     let other_publisher = publishes(&room, "other-publisher", &other.url("copy"));
     until("the other publishes", || (other.count("copy", Role::Publisher) == 1).then_some(()));
     browser.eval(&format!("{card}.querySelector('.add').click()"));
@@ -98,7 +98,7 @@ fn the_page_shows_streams_and_does_what_its_buttons_say() {
     other.has_messages("copy", 5);
     browser.until("document.getElementById('log').textContent.includes('target rtmp://127.0.0.1')");
 
-    // What has the focus keeps it while figures change.
+    // The focused element keeps the focus while figures change.
     browser.eval(&format!("(window.focused = {card}.querySelector('.targets button[aria-label^=Remove]')).focus()"));
     let since = format!("{card}.querySelector('.figures div:last-child dd').textContent");
     for _ in 0..2 {
@@ -113,7 +113,7 @@ fn the_page_shows_streams_and_does_what_its_buttons_say() {
     browser.until(&format!("{card}.querySelector('.targets tbody').textContent === 'none'"));
     until("the target is gone", || (other.count("copy", Role::Publisher) == 0).then_some(()));
 
-    // The tab knows the token from here on.
+    // From now on the tab knows the token.
     browser.call("Page.reload", serde_json::json!({}));
     browser.until(&format!("{card}.querySelector('.badge').textContent === 'live'"));
     browser.eval(&format!("{card}.querySelector('.sessions button[aria-label^=Kick]').click()"));

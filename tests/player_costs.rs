@@ -1,5 +1,5 @@
-//! A player's cost in memory: nothing per message, next to nothing while no media comes, and over TLS the accounted
-//! amount. Counted in a real server with players on loopback; the threads of the players do not count.
+//! A player's cost in memory: no allocation per message, very little memory while no media comes, and over TLS the
+//! accounted amount. Counted in a real server with players on loopback; the threads of the players do not count.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 // A counting allocator implements an unsafe trait.
 #![allow(unsafe_code)]
@@ -82,7 +82,7 @@ static ALLOCATOR: Counting = Counting;
 const MESSAGES: u32 = 1_000;
 
 /// Allocations that these messages may cause, with any number of players: 18 for the six segments of the log that their
-/// megabyte fills, as many again to spare, and two in each tick of the relay, four times a second.
+/// megabyte fills, as many again as a reserve, and two in each tick of the relay, four times a second.
 fn allowed(time: Duration) -> u64 {
     36 + 2 * (time.as_millis() as u64 / 250 + 1)
 }

@@ -167,7 +167,7 @@ fn time_wraps_at_two_to_the_thirty_two_for_who_was_there_and_who_comes_then() {
     assert_eq!(read_to(&mut late, 70), "m0 v40 a40 K40 S50 P60 P70");
 }
 
-/// Pauses or goes on; the answer shows that the relay has read the command.
+/// Pauses or resumes; the answer shows that the relay has read the command.
 fn pause(player: &mut Raw, on: bool) {
     player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on), Amf0Value::Number(0.0)]);
     player.wait_status(if on { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" });
@@ -197,7 +197,7 @@ fn after_a_short_pause_nothing_is_shown_twice_and_nothing_is_missing() {
             show.write(VIDEO, ts_ms, &picture(false, 4, 100));
         }
         assert_eq!(player.media_within(SILENCE), None);
-        // Going on twice, or without a pause, changes nothing.
+        // Resuming twice, or without a pause, changes nothing.
         pause(&mut player, false);
         pause(&mut show.witness, false);
         show.group(2000);
@@ -286,12 +286,12 @@ fn kinds_that_a_player_wants_again_come_with_their_header_and_video_at_a_key_fra
     assert_eq!((header.type_id, header.ts_ms, &header.body[..]), (AUDIO, 2040, &[0xAF, 0, 0x12, 0x10][..]));
     assert_eq!(read_to(&mut player, 3010), "S2050 S3010");
     want(&mut player, "receiveVideo", true);
-    // In the midst of a group: no picture can be shown yet.
+    // In the middle of a group, no picture can be shown yet.
     show.write(VIDEO, 3040, &picture(false, 4, 100));
     show.write(AUDIO, 3050, &[0xAF, 1, 7]);
     show.group(4000);
     assert_eq!(read_to(&mut player, 4030), "S3050 v4000 K4000 S4010 P4020 P4030");
-    // Wanting and at once not wanting leaves nothing behind.
+    // Asking for media and refusing it at once has no lasting effect.
     want(&mut player, "receiveVideo", false);
     want(&mut player, "receiveVideo", true);
     want(&mut player, "receiveVideo", false);
@@ -356,7 +356,7 @@ fn the_host_lets_players_have_some_kinds_alone_from_the_first_message_on() {
 
     // A player does not get more than the host allows by wanting more.
     sound.command(1, "receiveVideo", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(true)]);
-    // Nor by a second play: each play keeps its own kinds, whichever relay owns the connection.
+    // Nor does it get more by a second play: each play keeps its own kinds, whichever relay owns the connection.
     sound.command(0, "createStream", 5.0, Amf0Value::Null, &[]);
     let name = [Amf0Value::Utf8String("show".to_owned())];
     let_in(&show.server, media::VIDEO, || {

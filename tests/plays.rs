@@ -85,7 +85,7 @@ impl Drop for Rig {
 fn frame(n: u32) -> Vec<u8> {
     let mut body = vec![0x17, 1, 0, 0, 0];
     body.extend(n.to_be_bytes());
-    // More than one chunk now and then.
+    // Some frames have more than one chunk.
     body.resize(if n.is_multiple_of(7) { 70_000 } else { 300 }, 0xAB);
     body
 }

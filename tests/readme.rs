@@ -98,7 +98,7 @@ fn the_python_program_relays() {
     let source = room.file("relay.py");
     fs::write(&source, blocks("python").concat()).unwrap();
     let library = format!("LD_LIBRARY_PATH={}", workshop("readme-python").display());
-    // Who starts the tests in the background may have SIGINT ignored.
+    // When the tests are started in the background, SIGINT may be ignored.
     let start = |name, at: &str| {
         room.start(name, "env", &["--default-signal=INT", &library, "python3", source.to_str().unwrap(), at])
     };

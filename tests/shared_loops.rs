@@ -1,5 +1,5 @@
-//! Streams that share loops (`threads`): what other programs promise of streams with threads of their own holds for these
-//! too, and a neighbour has its turns whatever others do.
+//! Streams that share loops (`threads`): the promises that other test programs check for streams with threads of their
+//! own hold for these too, and each stream gets its turns whatever others do.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 #![allow(clippy::duplicate_mod, reason = "each of these programs brings the parts that it uses")]
@@ -42,7 +42,7 @@ fn a_flood_leaves_its_neighbours_their_turns() {
                 sent.fetch_add(1, Ordering::Relaxed);
             }
         });
-        // Nobody reads what these get: their sockets are full all the time.
+        // These players do not read, so their sockets are full all the time.
         until("the flood", || sent.load(Ordering::Relaxed) > 100);
         let _stalled: Vec<_> = (0..5).map(|_| live.play("flood")).collect();
         let (mut publisher, mut player) = (live.publish("show"), live.play("show"));

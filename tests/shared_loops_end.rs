@@ -1,5 +1,5 @@
-//! A server with shared loops that cannot start, or that ends, leaves neither thread nor descriptor. This test is alone in its
-//! process, as it counts both.
+//! A server with shared loops that cannot start, or that ends, leaves neither thread nor descriptor. This test has its
+//! own process, because it counts both.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -34,7 +34,7 @@ fn limit_descriptors(most: u64) -> u64 {
 
 #[test]
 fn nothing_is_left_of_a_server_that_cannot_start_or_has_ended() {
-    // What is made once in a process is made here.
+    // Things that a process makes only once are made here.
     drop(Live::new(config()));
     let before = held();
 

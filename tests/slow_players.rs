@@ -1,4 +1,4 @@
-//! A player that does not read disturbs nobody, and one that reads again gets a stream that it can decode.
+//! A player that does not read disturbs no other player, and one that reads again gets a stream that it can decode.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -120,7 +120,7 @@ fn a_player_that_takes_nothing_for_send_ms_is_closed() {
 #[test]
 fn a_key_frame_and_then_none_for_an_hour_keeps_memory_bounded() {
     const FRAMES: u32 = 30 * 3600;
-    // However long a busy machine takes for them, who comes late waits for a key frame.
+    // However long a loaded machine takes, a player that comes late waits for a key frame.
     let stream = StreamConfig { key_wait_ms: 0, ..small_queues() };
     let (server, port) = relay(stream, ServerConfig::default());
     let id = server.stream_create(b"live", b"show", None).unwrap();
@@ -167,7 +167,7 @@ fn a_player_that_recovers_gets_headers_a_key_frame_and_whole_messages() {
     let mut player = Raw::play(port, "show");
     let session = last_player(&server, id, 1);
     let mut number = 0;
-    // Nobody reads until something has been dropped; then it reads while more comes.
+    // The player does not read until something has been dropped; then it reads while more comes.
     until("the jump", || {
         write(number);
         number += 1;

@@ -1,5 +1,5 @@
-//! A server under load and trouble, for some seconds among the other tests, for an hour by `make soak`. Prints the
-//! process's memory, threads and descriptors every ten seconds, and fails where those grow or media stops.
+//! A server under load and with failures, for some seconds among the other tests, for an hour by `make soak`. Prints
+//! the process's memory, threads and descriptors every ten seconds, and fails where those grow or media stops.
 
 #![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
 
@@ -28,8 +28,8 @@ const FRAME_BYTES: usize = 10_000;
 /// Growth is measured after this time, when everything has been used once.
 const WARM: Duration = Duration::from_secs(60);
 
-/// The time without RR_SOAK_SECONDS: enough to see that media gets through beside the trouble, and that the end leaves
-/// nothing; growth takes longer to see.
+/// The time without RR_SOAK_SECONDS: enough to see that media passes despite the failures, and that the end leaves
+/// nothing; growth shows only after a longer time.
 const SHORT_SECONDS: u64 = 5;
 
 const REPORT: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ fn returns(live: &Live) -> Client {
     came.unwrap()
 }
 
-/// Peers that come and go, are kicked, stall, or talk nonsense.
+/// Peers that come and go, are kicked, stall, or send invalid bytes.
 fn trouble(live: Arc<Live>, over: Arc<AtomicBool>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut stalled: Vec<Client> = Vec::new();

@@ -1,4 +1,4 @@
-//! Sources: a stream pulled from another server, for good or while somebody plays, and what the host hears of it.
+//! Sources: a stream pulled from another server, always or while it has players, and the events about it.
 
 #![allow(clippy::unwrap_used, reason = "what fails ends the test, where it stands")]
 
@@ -226,7 +226,7 @@ fn a_pull_that_leads_back_to_its_own_stream_is_refused() {
     let end = one.await_event("it is refused", refused(id));
     assert!(String::from_utf8_lossy(&end.text).contains("loop"), "{:?}", end.text);
 
-    // One stream from another of the same server is no loop.
+    // One stream from another of the same server is not a loop.
     let _feeder = Feeder::start(&one, "show");
     let copy = one.stream("copy", StreamConfig::default());
     one.server.source_add(copy, source(one.url("show"), false)).unwrap();

@@ -78,7 +78,7 @@ fn a_second_publisher_is_refused_and_leaves_the_first_alone() {
     player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
 }
 
-/// A lost network sends no end: the old connection is there until a timeout.
+/// A network failure sends no end, so the old connection exists until a timeout.
 #[test]
 fn a_publisher_that_has_fallen_silent_gives_way_and_players_stay() {
     let relay = relay(|stream| stream.silent_ms = Some(300));
@@ -240,7 +240,7 @@ fn the_last_switch_counts_while_an_earlier_one_waits_for_its_key_frame() {
     let mut player = Client::play(relay.port, "show");
     player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
     let mut time = 200;
-    // The live one's frames have arrived, so the stream has looked at what the host wanted before them.
+    // The live one's frames have arrived, so the stream has handled the host's request before them.
     let mut goes_on = |live: &mut Client, player: &mut Client| {
         for _ in 0..3 {
             time += 40;
@@ -262,7 +262,7 @@ fn the_last_switch_counts_while_an_earlier_one_waits_for_its_key_frame() {
     third.send(goes_on(first, &mut player), key_frame(101));
     player.wait("the third one is live", |player| player.video.iter().any(|got| got.body == key_frame(101)));
 
-    // A wish is taken back by one for the publisher that is live.
+    // A switch request is cancelled by one for the live publisher.
     relay.server.stream_switch(stream, *two).unwrap();
     goes_on(third, &mut player);
     relay.server.stream_switch(stream, *three).unwrap();
@@ -303,7 +303,7 @@ fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
     assert!(!player.said.iter().any(|word| word.contains("Unpublish")), "{:?}", player.said);
     never_back(&player.video);
 
-    // Once more, now without a standby when the host ends.
+    // The same again, but without a standby when the host ends.
     drop(standby);
     player.wait("the end", |player| player.said.iter().any(|word| word.contains("UnpublishNotify")));
 }
@@ -426,14 +426,14 @@ fn who_is_closed_with_a_ban_is_kept_out_of_that_stream_until_it_is_over() {
     back.wait("a refusal", |client| client.said.iter().any(|word| word.contains("NetStream.Publish.Denied")));
     let refused = relay.event("the refused one's end", |event| event.error == Some(RRError::Rejected));
     assert!(String::from_utf8_lossy(&refused.text).contains("not before"), "{refused:?}");
-    // Neither another stream nor a player of this one is meant.
+    // The ban applies neither to another stream nor to a player of this one.
     drop(Client::publish(relay.port, "other"));
     let mut player = Client::play(relay.port, "show");
     let session = until("the player", || {
         let sessions = relay.server.list(relay.stream("show")?, rrelay::server::kind::SESSION).ok()?;
         sessions.into_iter().find(|&id| relay.server.info(id).is_ok_and(|info| info.role == Role::Player))
     });
-    // A ban that is over is none.
+    // After its time a ban has no effect.
     relay.server.session_close(session, "kicked", 1).unwrap();
     player.wait_over();
     until("the ban's end", || {

@@ -61,7 +61,7 @@ fn gets(config: TargetConfig, stream_id: u32) -> (Vec<Got>, u32) {
 /// The program as it should arrive.
 fn expected(stream_id: u32, clock: impl Fn(u32) -> u32, wants: impl Fn(u8) -> bool) -> Vec<Got> {
     let one = |(type_id, ts_ms, body): (u8, u32, Vec<u8>)| {
-        // Metadata is of the whole stream: at the beginning it has time 0.
+        // Metadata describes the whole stream, so at the beginning it has time 0.
         let (ts_ms, body) = if body == METADATA { (0, wrapped()) } else { (clock(ts_ms), body) };
         Got { type_id, stream_id, ts_ms, body }
     };

@@ -1,4 +1,4 @@
-//! Push targets come back, fail over, give up and end as promised, whatever the other side does.
+//! Push targets reconnect, fail over, stop trying and end as promised, whatever the other side does.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[path = "support/ingest.rs"]
@@ -20,7 +20,7 @@ use rrelay::server::figures::Stats;
 use rrelay::server::{EventKind, flag};
 use rrelay::session::State;
 
-/// A port where nobody listens.
+/// A port that is not listened on.
 fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -129,7 +129,7 @@ fn a_target_gives_up_after_so_many_failures_or_so_much_time() {
     assert!(begin.elapsed() >= Duration::from_millis(290), "not before its time: {:?}", begin.elapsed());
 }
 
-/// A target at a server that takes nothing after Publish.Start, fed until `done`.
+/// A target at a server that reads nothing after Publish.Start, fed until `done`.
 fn starve(config: TargetConfig, done: impl Fn(&mut Rig, u64) -> bool) -> (Rig, u64, Ingest) {
     let stalls = Ingest::new(|_| Script { then: Then::Stall, ..Script::default() });
     let mut rig = Rig::new();

@@ -1,5 +1,5 @@
-//! As much of HTTP-FLV as a player here needs: a request, an answer in chunks, and its tags. It shares nothing with the
-//! library, and keeps no bodies.
+//! The part of HTTP-FLV that a player here needs: a request, an answer in chunks, and its tags. It shares no code with
+//! the library, and keeps no bodies.
 
 /// Bytes of a body that a reader keeps.
 const KEPT_BYTES: usize = 64;
@@ -14,17 +14,17 @@ pub(crate) fn request(key: &str) -> Vec<u8> {
     format!("GET /live/{key}.flv HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes()
 }
 
-/// What of the answer comes next.
+/// The part of the answer that comes next.
 enum Part {
     Head,
     /// The length of a chunk.
     Line,
-    /// So many bytes of a chunk, and the end of its line behind them.
+    /// This many bytes of a chunk, followed by the end of its line.
     Chunk(usize),
     Behind(usize),
 }
 
-/// Reads an answer and tells of each tag.
+/// Reads an answer and reports each tag.
 pub(crate) struct Reader {
     part: Part,
     /// The head, or a line.
@@ -89,7 +89,7 @@ impl Reader {
                 continue;
             }
             if self.len == HEAD_BYTES {
-                // The head alone: now its length is known.
+                // Only the head has come; now the body's length is known.
                 self.len += u32::from_be_bytes([0, self.tag[1], self.tag[2], self.tag[3]]) as usize + TAIL_BYTES;
                 continue;
             }

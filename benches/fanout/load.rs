@@ -20,16 +20,17 @@ use crate::servers::{Papers, itself};
 use crate::shape::Shape;
 use crate::system::{Epoll, Ready, cpu_ns, resident_bytes};
 
-/// Connections that are being set up at one time.
+/// Most connections that are being set up at a time.
 const COMING: usize = 50;
 
 /// Media before the measured time, in which every consumer begins.
 const WARM: Duration = Duration::from_millis(1000);
 
-/// The wait after the measured time, beside the server's collecting time, for messages that are still on their way.
+/// The wait after the measured time, in addition to the server's collecting time, for messages that are still on their
+/// way.
 const AFTER: Duration = Duration::from_millis(500);
 
-/// Everybody is connected within this time, or the round is given up.
+/// All connections must be made within this time, or the round is abandoned.
 const CONNECT: Duration = Duration::from_secs(60);
 
 /// Most messages that are sent in a row before sockets are read.
@@ -123,7 +124,7 @@ struct Link {
 }
 
 impl Link {
-    /// Writes what there is to write.
+    /// Writes the waiting bytes.
     fn flush(&mut self) {
         self.rest.append(&mut self.peer.out);
         if let Some(tls) = &mut self.tls {
@@ -143,7 +144,7 @@ impl Link {
         }
     }
 
-    /// Reads what is there, into `scratch`, and gives each piece to the peer.
+    /// Reads the available bytes into `scratch`, and passes each piece to the peer.
     fn pump(&mut self, scratch: &mut [u8], on: &mut impl FnMut(Event<'_>)) {
         loop {
             let read = match &mut self.tls {
@@ -310,7 +311,7 @@ impl Load {
         link.flush();
     }
 
-    /// Opens so many connections, a few at a time, and waits until all of them have begun.
+    /// Opens this many connections, a few at a time, and waits until all of them have begun.
     fn connect_all(&mut self, keys: impl Iterator<Item = (Use, String)>) {
         for (what, key) in keys {
             self.connect(what, &key);
@@ -332,7 +333,7 @@ impl Load {
         assert!(self.begun.elapsed() < CONNECT, "{started} of {all} connections have begun, the others do not");
     }
 
-    /// Players who wait for a stream that nobody publishes.
+    /// Players that wait for a stream without a publisher.
     fn idle(&mut self) -> Report {
         let players = self.shape.players;
         // The first players pay for the stream itself, so the measured ones come after them.
@@ -354,7 +355,7 @@ impl Load {
         }
     }
 
-    /// Connects everybody, sends media for the measured time, and gives the figures.
+    /// Connects all peers, sends media for the measured time, and returns the figures.
     fn run(&mut self, measured_s: f64) -> Report {
         let Shape { streams, players, kbps, stalled, targets, merge_ms, .. } = self.shape;
         // Stalled players come before all others, so that they are first in every list of the server.
@@ -363,7 +364,7 @@ impl Load {
         let publishing = (0..streams).map(|stream| (Use::Publisher, format!("s{stream}")));
         let first_publisher = if self.shape.http { 0 } else { stalled + streams * players };
         if self.shape.http {
-            // What nobody publishes yet is not to be had.
+            // A player over yet is cannot get a stream without a publisher.
             self.connect_all(publishing);
             self.connect_all(playing);
         } else {
@@ -375,7 +376,7 @@ impl Load {
             media.headers(&mut link.rest);
             link.flush();
         }
-        // No two streams send at the same moments.
+        // The streams send at different moments.
         let phase_us = |stream: usize| (stream as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49;
         let mut due: BinaryHeap<_> = (0..streams).map(|stream| Reverse((phase_us(stream), stream))).collect();
         let measured = Duration::from_secs_f64(measured_s);
@@ -437,7 +438,7 @@ impl Load {
         }
     }
 
-    /// Bytes that consumers have got so far.
+    /// Bytes that consumers have received so far.
     fn received(&self) -> u64 {
         self.links.iter().filter(|link| link.what != Use::Publisher).map(|link| link.peer.bytes_in()).sum()
     }

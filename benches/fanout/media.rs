@@ -63,7 +63,7 @@ impl Media {
         rtmp::put(out, kind::AUDIO, self.stream_id, 4, 0, b"\xAF\x00\x11\x90");
     }
 
-    /// When the next message is due, in microseconds from the beginning.
+    /// The time at which the next message is due, in microseconds from the beginning.
     pub(crate) fn due_us(&self) -> u64 {
         (self.pictures * VIDEO_US).min(self.sounds * AUDIO_US)
     }
@@ -91,7 +91,7 @@ impl Media {
     }
 }
 
-/// The moment at which a message was sent; `None` for what is no frame.
+/// The moment at which a message was sent; `None` if the message is not a frame.
 pub(crate) fn sent_ns(type_id: u8, body: &[u8]) -> Option<u64> {
     let lead = match (type_id, body) {
         (kind::VIDEO, [_, 1, ..]) => VIDEO_LEAD.len(),

@@ -2,7 +2,7 @@
 //! chunks go to the stream's players as they came, with one call of `send` for all bytes of one read, or of the
 //! collecting time; no allocation per message.
 //!
-//! This relay works with the load tool alone, which sends every message in one chunk with its whole header.
+//! This relay works only with the load tool, which sends every message in one chunk with a full header.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -60,7 +60,7 @@ struct Stream {
     is_due: bool,
 }
 
-/// The command by which a connection's use is known.
+/// The command that shows the use of a connection.
 enum Begins {
     Publishes(String),
     Plays(String),
@@ -212,7 +212,7 @@ impl Relay {
         })
     }
 
-    /// Sends all whole messages to everybody.
+    /// Sends all complete messages to all players and targets.
     fn pass_on(&mut self, at: usize) {
         let stream = &mut self.streams[at];
         let mut whole = 0;

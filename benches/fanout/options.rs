@@ -18,10 +18,10 @@ The fan-out bench: rows of load, each with every contestant, in interleaved roun
   --without NAME,...    contestants that are left out: minimal, nginx-rtmp, rrelay
   --list                the rows by their names";
 
-/// What the command line asks for.
+/// The result of reading the command line.
 pub(crate) enum Asked {
     Measure(Options),
-    /// To print this, and no more.
+    /// Print this text and exit.
     Print(String),
 }
 
@@ -37,10 +37,10 @@ pub(crate) struct Options {
 /// Idle players, where the limit of open files allows.
 const IDLE: usize = 10_000;
 
-/// Files that are no players.
+/// Open files that are not players.
 const OTHERS: usize = 200;
 
-/// Reads the command line; `Err` says what is wrong with it. `files` is the limit of open files.
+/// Reads the command line; `Err` has the reason why it is wrong. `files` is the limit of open files.
 pub(crate) fn parse(words: &[&str], files: u64) -> Result<Asked, String> {
     let idle = IDLE.min((files as usize).saturating_sub(OTHERS));
     let (mut all, mut ways) = (rows(idle), Way::all());
@@ -101,7 +101,7 @@ pub(crate) fn parse(words: &[&str], files: u64) -> Result<Asked, String> {
     Ok(Asked::Measure(Options { rows: all, ways, rounds, seconds, contestants }))
 }
 
-/// Where `make build` leaves the server: cargo leaves this program in `release/deps` beside it.
+/// The place where `make build` puts the server; cargo puts this program into `release/deps` beside it.
 fn built() -> PathBuf {
     let me = std::env::current_exe().expect("a running program has a file");
     me.ancestors().nth(3).expect("it is in a folder of cargo's").join("rr_server")

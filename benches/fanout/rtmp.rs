@@ -1,4 +1,4 @@
-//! As much of RTMP as this program's peers need, on either side, without any code of the library under measurement: the
+//! The part of RTMP that this program's peers need, on both sides, without code of the measured library, so that the
 //! load is the same for every build.
 //!
 //! A player over HTTP is a peer too, with a reader of its own.
@@ -51,7 +51,7 @@ struct Channel {
     head: Vec<u8>,
 }
 
-/// Reads chunks of any kind and tells of each message.
+/// Reads chunks of any kind and reports each message.
 pub(crate) struct Reader {
     chunk_size: usize,
     channels: Vec<Channel>,
@@ -218,7 +218,7 @@ pub(crate) struct Peer {
     /// The peer's C1 or S1, which goes back to it.
     hello: Vec<u8>,
     reader: Reader,
-    /// Of a player over HTTP, instead of all that RTMP has.
+    /// The reader of a player over HTTP, in place of everything about RTMP.
     tags: Option<flv::Reader>,
     /// Bytes for the peer.
     pub(crate) out: Vec<u8>,
@@ -235,7 +235,7 @@ impl Peer {
             out.push(3);
             out.resize(1 + HELLO_BYTES, 0);
         }
-        // A client hears S0, S1 and S2, a server C0, C1 and C2.
+        // A client reads S0, S1 and S2, a server C0, C1 and C2.
         Self {
             side,
             key: key.to_owned(),
@@ -300,7 +300,7 @@ impl Peer {
 
     /// Answers the peer's hello as it grows: `before` bytes of it were missing, `now` are.
     fn greet(&mut self, before: usize, now: usize) {
-        // C0 and C1, or S0 and S1, are there.
+        // C0 and C1, or S0 and S1, have arrived.
         if before > HELLO_BYTES && now <= HELLO_BYTES {
             if self.side == Side::Serves {
                 self.out.push(3);

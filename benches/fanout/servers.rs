@@ -14,10 +14,10 @@ use crate::system;
 const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
-/// A server listens within this time.
+/// A server must listen within this time.
 const LISTENS: Duration = Duration::from_secs(10);
 
-/// More than any row has.
+/// A limit above the streams and players of any row.
 const SESSIONS: &str = "30000";
 const STREAMS: &str = "5000";
 
@@ -28,11 +28,11 @@ pub(crate) enum Contestant {
     Minimal,
     /// rr_server, by its name in the table: the program, and options beside those of the row.
     Rrelay { name: String, program: PathBuf, options: Vec<String> },
-    /// nginx-rtmp as it comes, with one worker. It always sends at once, also in rows in which the others collect.
+    /// nginx-rtmp with its defaults and one worker. It always sends at once, also in rows in which the others collect.
     Nginx,
 }
 
-/// A certificate for 127.0.0.1 that signs itself, and its key, in files that go with this.
+/// A self-signed certificate for 127.0.0.1 and its key, in files that are deleted with this object.
 pub(crate) struct Papers {
     folder: PathBuf,
     pub(crate) certificate: PathBuf,
@@ -66,7 +66,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Unpinned; server and load on a processor each; both on one. Where there is one processor, the last alone.
+    /// Unpinned; server and load on a processor each; both on one. With one processor, only the last.
     pub(crate) fn all() -> Vec<Self> {
         let all = system::processors();
         let (first, last) = (vec![all[0]], vec![all[all.len() - 1]]);
@@ -78,7 +78,7 @@ impl Way {
         vec![unpinned, Self { name: "split", server: first, load: last }, one]
     }
 
-    /// The way in words, for the table.
+    /// The name of the way, for the table.
     pub(crate) fn words(&self) -> &'static str {
         match self.name {
             "unpinned" => "unpinned",
@@ -128,7 +128,7 @@ impl Contestant {
         }
     }
 
-    /// One round: a fresh server, the load tool on it, both gone at the end.
+    /// One round: starts a fresh server and the load tool, and ends both.
     pub(crate) fn run(&self, shape: &Shape, way: &Way, seconds: f64, papers: &Papers) -> Result<Report, String> {
         let [port, tls_port, http_port, sink_port] = free_ports();
         let mut command = self.command(shape, [port, tls_port, http_port, sink_port], papers)?;
@@ -238,7 +238,7 @@ impl Drop for Running {
     }
 }
 
-/// Ports that nobody listens on now. Where another program takes one, the server's start fails visibly.
+/// Ports that are free now. If another program takes one, the server's start fails visibly.
 fn free_ports<const N: usize>() -> [u16; N] {
     let bound = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
     bound.each_ref().map(|listener| listener.local_addr().expect("it is bound").port())

@@ -8,17 +8,17 @@ pub(crate) struct Shape {
     pub(crate) players: usize,
     /// Rate of each stream, at most [`MOST_KBPS`].
     pub(crate) kbps: u32,
-    /// Players of the first stream, beside the others, that take nothing.
+    /// Additional players of the first stream that read nothing.
     pub(crate) stalled: usize,
     /// Targets to which the server pushes the one stream.
     pub(crate) targets: usize,
     /// The server's collecting time.
     pub(crate) merge_ms: u32,
-    /// Players come over TLS; every server is measured without TLS too.
+    /// Players come over TLS; every server is also measured without TLS.
     pub(crate) tls: bool,
-    /// Players come over HTTP; beside it everybody is measured with RTMP.
+    /// Players come over HTTP; every server is also measured with RTMP.
     pub(crate) http: bool,
-    /// Nobody publishes; memory is measured.
+    /// There is no publisher; memory is measured.
     pub(crate) idle: bool,
 }
 

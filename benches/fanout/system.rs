@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// As many open files as the hard limit lets us, which children inherit; gives how many that is.
+/// Raises the limit of open files, which children inherit, to the hard limit, and returns it.
 pub(crate) fn raise_file_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to an rlimit of ours, valid for the call.
@@ -51,7 +51,7 @@ pub(crate) fn processors() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// Runs `body`, which may start a process, while this thread may use these processors alone.
+/// Runs `body`, which may start a process, while this thread may use only these processors.
 pub(crate) fn pinned<T>(cpus: &[usize], body: impl FnOnce() -> T) -> T {
     let before = processors();
     pin(cpus);

@@ -39,7 +39,7 @@ struct Entry<'a> {
     name: String,
 }
 
-/// The lines of a row. Where players come over TLS or HTTP every contestant has a second line with plain RTMP.
+/// The lines of a row. If players come over TLS or HTTP, every contestant has a second line with plain RTMP.
 fn entries<'a>(options: &'a Options, row: &Row) -> Vec<Entry<'a>> {
     let plain = Shape { tls: false, http: false, ..row.shape };
     let kinds =

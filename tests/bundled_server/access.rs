@@ -1,5 +1,5 @@
-//! Who may publish and play, as the options say: the encoder and the log say why somebody is refused, and SIGHUP reads the
-//! rules and the keys anew.
+//! The options for access: the encoder and the log get the reason of a refusal, and SIGHUP reloads the rules and the
+//! keys.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use super::support::program::Room;
 use super::support::rml::{Client, key_frame, sequence_header};
 use super::{PATIENCE, Server, program};
 
-/// What ffmpeg says of a publish that ends by itself.
+/// The output of ffmpeg about a publish that ends by itself.
 fn encoder_says(room: &Room, port: u16, key: &str) -> String {
     let url = format!("rtmp://127.0.0.1:{port}/live/{key}");
     let source = ["-hide_banner", "-re", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=10", "-t", "1"];
@@ -74,7 +74,7 @@ fn sighup_reads_rules_and_keys_anew_and_who_publishes_goes_on() {
     assert!(said.contains("this stream key may not publish here"), "{said}");
     let line = server.complains("may not publish");
     assert!(!line.contains("sesame"), "{line}");
-    // Another key, and nobody plays any more; who is there stays.
+    // The file has another key and nobody may play any more; running sessions stay.
     write("two\n");
     fs::write(&options, format!("publish-key {}\ndeny play all\n", name(&keys))).unwrap();
     server.signal(1);
@@ -86,7 +86,7 @@ fn sighup_reads_rules_and_keys_anew_and_who_publishes_goes_on() {
     }
     publisher.send(40, key_frame(1));
     player.wait("it goes on", |player| player.video.iter().any(|got| got.body == key_frame(1)));
-    // What is no good changes nothing.
+    // A wrong file changes nothing.
     for (keys_are, rules, words) in [
         ("# none yet\n", "", "it holds no key"),
         ("three\n", "allow play 300.0.0.1\n", "rules has \"allow play 300.0.0.1\""),

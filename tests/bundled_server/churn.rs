@@ -1,4 +1,4 @@
-//! Peers that come and go quickly: the server under the sanitizers outlives them, even where its output is read late.
+//! Peers that come and go quickly: the server, built with sanitizers, survives them, even if its output is read late.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -37,14 +37,14 @@ fn hasty(verb: &str, key: &str) -> Vec<u8> {
     all
 }
 
-/// The number of the server's threads: two a published stream, and some of its own.
+/// The number of the server's threads: two for each published stream, and some of its own.
 pub(super) fn threads(server: &mut Server) -> usize {
     let ended = server.child.try_wait().expect("our child");
     assert!(ended.is_none(), "{ended:?}: {}", server.rest());
     std::fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("it lives").count()
 }
 
-/// Lets `count` peers of each kind come, each on a stream of its own, and go again when all are there.
+/// Connects `count` peers of each kind, each on its own stream, and disconnects them when all have come.
 pub(super) fn burst(server: &mut Server, idle: usize, verbs: &[&str], name: &str, count: usize) {
     let mut sockets = Vec::new();
     for number in 0..count {

@@ -1,4 +1,4 @@
-//! The server asks and tells the back ends that its options name, and after SIGHUP those that its file names then.
+//! The server asks and notifies the back ends of its options, and after SIGHUP those that its file names then.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Players over HTTP and HTTPS: the server says where they find its streams, and curl gets them there.
+//! Players over HTTP and HTTPS: the server prints the addresses of its streams, and curl gets them there.
 
 use super::support::flv;
 use super::support::program::Room;

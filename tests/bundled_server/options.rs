@@ -1,5 +1,5 @@
 //! The server's options: a wrong one is reported before the start, a file may have all options of the command line, and
-//! SIGHUP reads the file anew.
+//! SIGHUP reloads the file.
 
 use std::fs;
 use std::io::Write;
@@ -78,7 +78,7 @@ fn the_server_says_why_it_cannot_start() {
     }
 }
 
-/// The exit code and output of a server with wrong options. One that runs all the same is ended.
+/// The exit code and output of a server with wrong options. If the server runs nevertheless, it is ended.
 fn refused(options: &[&str]) -> (Option<i32>, String) {
     let mut child = Command::new(program())
         .args(options)
@@ -216,7 +216,7 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
 /// The column of `--help` at which an option's explanation begins, behind the dashes.
 const WORDS: usize = 24 - "  --".len();
 
-/// The beginning of a default, where that is a word or two and not a sentence.
+/// The beginning of a default, if that is a word or two and not a sentence.
 fn short(default: &str) -> Option<String> {
     let first = default.split([';', ')', ',']).next().expect("there is always a first");
     (first.split(' ').count() <= 2).then(|| first.to_owned())
@@ -243,7 +243,7 @@ fn the_table_of_options_and_help_agree() {
     let help = in_help(&String::from_utf8(output.stdout).unwrap());
     let page = fs::read_to_string(c::root().join("docs/rr_server.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| `--"));
-    // A row may have several options; its default is theirs all.
+    // A row may have several options; its default applies to all of them.
     let table: Vec<(String, String)> = rows
         .flat_map(|row| {
             let [_, names, _, default, _] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };

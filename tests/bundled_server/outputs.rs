@@ -1,5 +1,5 @@
-//! The server's output without a reader: a reader that goes, descriptors that are closed at the start, pipes that
-//! nobody empties. The server serves all the same, and signals work.
+//! The server's output without a reader: a reader that ends, descriptors that are closed at the start, pipes that are
+//! not read. The server serves nevertheless, and signals work.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::{PATIENCE, until};
 use super::{Server, program};
 
-/// Sends bytes that are no RTMP, and waits until the server closes.
+/// Sends bytes that are not RTMP, and waits until the server closes.
 fn provoke(port: u16) -> String {
     let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let name = peer.local_addr().unwrap().to_string();
@@ -83,7 +83,7 @@ fn closed_descriptors_at_its_start_are_nobody_elses() {
 /// Length of a stream's key that makes long lines.
 const LONG: usize = 60;
 
-/// A server with much output, which nobody reads.
+/// A server with much output that is not read.
 fn talkative() -> Server {
     let options = ["--addr", "127.0.0.1", "--port", "0", "--log", "trace", "--show-keys", "--drain", "3600000"];
     Server::start_unread(&options)
@@ -99,7 +99,7 @@ fn lines_that_nobody_reads_stop_neither_newcomers_nor_signals() {
     }
     serves(server.port, "show");
     server.read_on();
-    // In the place of dropped lines the server says how many are missing.
+    // In place of dropped lines, the server prints their number.
     until("there is room again", || {
         serves(server.port, "again");
         let lines: Vec<String> = server.stdout.try_iter().collect();
@@ -122,8 +122,8 @@ fn an_orderly_stop_and_one_at_once_need_no_reader() {
             drop((player, publisher));
             server.signal(15);
         } else {
-            // A player that takes nothing holds the stop up. A witness that gets the last frame shows that the server
-            // has all of them.
+            // A player that reads nothing delays the stop. Another player that gets the last frame shows that the
+            // server has all of them.
             let mut witness = Client::play(server.port, "show");
             for number in 1..=super::FRAMES {
                 publisher.send(number * 40, [key_frame(number), vec![0; super::FRAME_BYTES]].concat());

@@ -1,4 +1,4 @@
-//! Pushes: which streams, where to, and under which key.
+//! Pushes: the streams that are pushed, the servers, and the keys.
 
 use rrelay::server::{Event, EventKind};
 use rrelay::session::State;
@@ -92,7 +92,7 @@ fn a_stream_has_its_targets_from_its_first_event_on() {
     let player = Client::play(server.port, "show");
     server.says("/to of live/***#1: IDLE");
     assert!(far.events().iter().all(|event| event.session == 0), "nobody connects before there is media");
-    // A target does not keep a stream that nobody wants.
+    // A target does not keep a stream alive that has no publisher and no players.
     drop(player);
     server.says("stream live/***#1: STOPPED");
     let _publisher = publish(server.port, "live", "show");

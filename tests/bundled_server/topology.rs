@@ -37,7 +37,7 @@ impl Controller {
         Self { child, port }
     }
 
-    /// What it knows, without white space.
+    /// The controller's knowledge, without white space.
     fn knows(&self) -> String {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         write!(socket, "GET / HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n").unwrap();
@@ -46,7 +46,7 @@ impl Controller {
         answer.split_once("\r\n\r\n").unwrap().1.replace(' ', "")
     }
 
-    /// Waits until the stream goes over these relays.
+    /// Waits until the stream goes through these relays.
     fn has_route(&self, relays: &[&Relay]) {
         let addresses: Vec<String> = relays.iter().map(|relay| format!("\"{}\"", relay.address)).collect();
         let route = format!("\"live/show\":[{}]", addresses.join(","));
@@ -70,7 +70,7 @@ impl Relay {
     fn start(room: &Room, name: &str, controller: &Controller) -> Self {
         let options = room.file(name);
         fs::write(&options, "").unwrap();
-        // Its players wait for another relay to take the place of one that is lost.
+        // Its players stay while another relay replaces a lost one.
         let mut server = Server::start(&["--grace", "120000", "--config", options.to_str().unwrap()]);
         let address = format!("rtmp://127.0.0.1:{}", server.port);
         let token = room.file("token");
@@ -132,7 +132,7 @@ fn a_stream_goes_over_three_relays_and_on_when_the_middle_and_the_controller_are
     let mut publisher = Publisher::new(&first, "show");
     publisher.send();
     first.server.says("wait");
-    // Each asks again until there is a relay to go on to.
+    // Each relay asks again until there is a relay to push to.
     let second = Relay::start(&room, "second", &controller);
     controller.has_route(&[&first, &second]);
     let third = Relay::start(&room, "third", &controller);
@@ -147,7 +147,7 @@ fn a_stream_goes_over_three_relays_and_on_when_the_middle_and_the_controller_are
 
     drop(controller);
     publisher.arrives_at(&mut player);
-    // Nobody can be asked any more, and others are let in as if there were no controller.
+    // There is no controller any more, so sessions are let in as if none had been set.
     let mut other = Publisher::new(&first, "other");
     first.server.complains("publish: ");
     other.arrives_at(&mut Client::play(first.server.port, "other"));
@@ -164,7 +164,7 @@ fn a_player_anywhere_gets_what_is_published_elsewhere_and_keeps_it_when_its_way_
     let second = Relay::start(&room, "second", &controller);
     controller.has_route(&[&first, &second]);
     publisher.send();
-    // Only the middle one is left to pull from while the first does not say that it has media.
+    // As long as the first relay does not report media, only the middle one can be pulled from.
     let mut edge = Relay::start(&room, "edge", &controller);
     let mut player = Client::play(edge.server.port, "show");
     publisher.arrives_at(&mut player);

@@ -1,4 +1,4 @@
-//! What each answer of a controller comes to: relays, pulls, refusals, questions that are asked again.
+//! The effect of each answer of a controller: relays, pulls, refusals, questions that are asked again.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -49,7 +49,7 @@ fn a_stream_that_begins_goes_on_to_what_the_controller_names() {
     assert_eq!((told.action, told.error, told.url), (Action::Relay, None, to.clone().into_bytes()));
     assert_eq!((&told.app[..], &told.key[..], &told.text[..]), (&b"live"[..], &b"show"[..], &b"publish: relay"[..]));
     assert!(told.session != 0 && told.value == 300_000);
-    // What goes on there already is not doubled.
+    // Targets that the stream already has are not added again.
     node.rest.ask_controller(node.stream("show").unwrap(), "moved").unwrap();
     until("the host is answered", || node.told().len() == 2);
     let told = node.told().remove(1);
@@ -116,7 +116,7 @@ fn a_play_of_an_absent_stream_is_pulled_for_all_who_ask_with_one_question() {
     assert!(read[..n].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&read[..n]));
     assert_eq!(backend.asked().len(), 1);
     assert_eq!(node.targets("show"), [(Role::Source, url(&origin))]);
-    // What is fed is asked about no more.
+    // No further question is asked about a stream that has media.
     let mut late = node.begin("show", false).unwrap();
     assert_eq!(late.message().1[5..], [7; 100]);
     assert_eq!(backend.asked().len(), 1);
@@ -219,7 +219,7 @@ fn a_relay_that_is_lost_is_replaced_by_another_and_what_else_runs_is_left_alone(
     let told = node.told().into_iter().find(|event| event.target != 0).unwrap();
     assert_eq!((told.action, told.stream, &told.text[..]), (Action::Relay, stream, &b"target_lost: relay"[..]));
 
-    // A target that no controller has named is the host's matter.
+    // Targets that no controller named are the host's, so no question is asked about them.
     own.server.shutdown().unwrap();
     until("it is lost and tried again", || node.live.server.stats(owns).unwrap().failures >= 2);
     assert_eq!(backend.asked().len(), 2);

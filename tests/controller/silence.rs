@@ -1,4 +1,4 @@
-//! Controllers that are slow, silent, broken or hostile: nothing is half done, nothing that runs stops.
+//! Controllers that are slow, silent, broken or hostile: no answer is carried out in part, and nothing that runs stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use rrelay::config::{ControllerConfig, ServerConfig};
 use rrelay::server::Action;
 use rrelay::session::{Role, State};
 
-/// What a controller can do wrong, with words of what is logged.
+/// Faults of a controller, each with words of its log line.
 fn wrong() -> Vec<(&'static str, Answer, &'static str)> {
     let long = "x".repeat(100_000);
     vec![

@@ -1,5 +1,5 @@
-//! A test in a cell: this program once more, for one test alone, in a network and with a hosts file of its own, so that
-//! the test decides where names lead and when packets are lost. A cell needs Linux namespaces: root, or a system that
+//! A test in a cell: this program runs again for only one test, with its own network and hosts file, so that the test
+//! decides which addresses names have and when packets are lost. A cell needs Linux namespaces: root, or a system that
 //! grants them to everybody.
 
 use std::fs;
@@ -31,7 +31,7 @@ impl Names {
     }
 }
 
-/// Sets a cell's network "up" or "down"; while it is down all packets are lost, and connections do not notice.
+/// Sets a cell's network "up" or "down"; while it is down, all packets are lost, and connections get no error.
 pub(crate) fn network(state: &str) {
     let script = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo \"$1\"";
     let status = Command::new("sh").args(["-c", script, "sh", state]).status().unwrap();

@@ -1,4 +1,4 @@
-//! Targets given by name: names that change their address, and names with an address that leads nowhere.
+//! Targets given by name: names that change their address, and names with an address that does not answer.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn a_name_that_changes_its_address_is_followed() {
         gets(&first, 0, 1, SOME);
         assert_eq!(relay.server.info(target).unwrap().addr, format!("127.0.0.2:{port}"));
 
-        // For a while there is no such name at all.
+        // For a while the name does not exist.
         names.lead(NAME, &[]);
         drop(first);
         let unknown = |event: &Event| event.target == target && event.error == Some(RRError::Resolve);

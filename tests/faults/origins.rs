@@ -17,7 +17,7 @@ fn lost_and_back(net: Net) {
     let stream = origin.server.stream_create(b"live", b"show", None).unwrap();
     let show = Sender::host(&origin, stream, 1);
     let way = Proxy::to(origin.port);
-    // Pings find a lost server out: silence alone may be that of the origin's publisher.
+    // Only pings show that the server is lost: silence may also be that of the origin's publisher.
     let edge = relay(ServerConfig { ping_ms: 300, ..ServerConfig::default() }, |_| {});
     let copy = edge.server.stream_create(b"live", b"show", None).unwrap();
     let url = format!("rtmp://127.0.0.1:{}/live/show", way.port);

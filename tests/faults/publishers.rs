@@ -20,7 +20,7 @@ const LOST: Duration = Duration::from_secs(5);
 /// Messages that are enough to show that media flows.
 const SOME: u32 = 60;
 
-/// The runs of the publisher's two lives in what a consumer got over one connection.
+/// The runs of the publisher's two lives that a consumer received over one connection.
 fn two_lives(runs: &[Run]) -> (Run, Run) {
     let [before, after] = runs else { panic!("{runs:?}") };
     assert_eq!((before.life, after.life, after.first), (1, 2, 0), "all of the second life: {runs:?}");
@@ -48,7 +48,7 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     let lost = Instant::now();
     let notices = net != Net::Silent || policy == PublisherPolicy::Reject;
     let second = if notices && net == Net::Silent {
-        // The publisher is back long before the server notices the loss, and asks until it is let in.
+        // The publisher returns long before the server notices the loss, and tries until it is let in.
         let second = Sender::persistent_encoder(relay.port, 2);
         waits_for_stream(&relay, State::Recovering);
         assert!(lost.elapsed() >= Duration::from_millis(idle_ms.into()), "not before the silence was long enough");
@@ -68,7 +68,7 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     let gap_ms = u32::try_from(lost.elapsed().as_millis()).unwrap();
     players.iter().for_each(|player| player.hears(2, SOME));
     if net == Net::Silent {
-        // Bytes that were under way when the network fell silent arrive now, and must reach nobody.
+        // Bytes that were on their way when the network failed arrive now, and must reach no player.
         way.becomes(Net::Good);
         until("the old connection's end", || (way.open() == 0).then_some(()));
         assert!(first.sent() > 0);
@@ -121,7 +121,7 @@ fn time_goes_on_by_the_gap_however_an_encoder_that_returns_counts() {
         player.hears(1, SOME);
         drop(encoder);
         waits_for_stream(&relay, State::Recovering);
-        // Headers at 0 and frames on a clock that runs: as encoders do that were not started anew.
+        // Headers have time 0 and frames the time of a running clock, as encoders do that were not restarted.
         let _encoder = Sender::encoder(relay.port, 2, Times { headers_ms: 0, first_ms: second });
         player.hears(2, SOME);
         let (before, after) = two_lives(&player.runs());

@@ -83,7 +83,7 @@ impl Sender {
         Self::start(life, Times::default(), Self::over(raw))
     }
 
-    /// The host as the publisher.
+    /// A show that the host publishes.
     pub(crate) fn host(relay: &Arc<Relay>, stream: Id, life: u32) -> Self {
         let relay = Arc::clone(relay);
         Self::start(life, Times::default(), move |type_id, ts_ms, body| {
@@ -178,12 +178,12 @@ impl Player {
         Self { heard, end, thread: Some(thread) }
     }
 
-    /// The runs received so far.
+    /// The runs that have been received so far.
     pub(crate) fn runs(&self) -> Vec<Run> {
         self.heard.lock().expect("what it hears is in order").media.runs.clone()
     }
 
-    /// Waits until so many messages of a life have come.
+    /// Waits until this many messages of a life have come.
     pub(crate) fn hears(&self, life: u32, count: u32) {
         until(&format!("a player hears {count} messages of life {life}"), || {
             let ran = self.runs().last().filter(|run| run.life == life).map_or(0, Run::len);
@@ -244,7 +244,7 @@ struct Listener {
 impl Listener {
     fn take(&mut self, got: &Got) {
         let type_id = got.type_id;
-        // Metadata is of the whole stream and may have time 0; the clock of all else may run over.
+        // Metadata is of the whole stream and may have time 0; the clock of all other messages may wrap.
         if type_id != DATA {
             let now_ms = self.now_ms.replace(got.ts_ms).unwrap_or(got.ts_ms);
             assert!(got.ts_ms.wrapping_sub(now_ms) < u32::MAX / 2, "time goes back from {now_ms} to {}", got.ts_ms);

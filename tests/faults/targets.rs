@@ -1,4 +1,4 @@
-//! Targets that are reset, that take nothing, and that are lost while their stream waits for its publisher.
+//! Targets that are reset, whose server reads nothing, and that are lost while their stream waits for its publisher.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -157,7 +157,7 @@ fn a_target_that_is_lost_while_its_stream_waits_for_the_publisher_is_back_before
     at.way.becomes(Net::Resets);
     until("it is lost", || (!states(&at.relay, at.target).is_empty()).then_some(()));
     at.way.becomes(Net::Good);
-    // Connected again, though nobody publishes: with the picture that the players have.
+    // The target connects again although there is no publisher, and gets the picture that the players have.
     let shown = gets(&at.ingest, 1, 1, 1);
     assert!(shown.begins_with_a_picture(), "{shown:?}");
     waits_for_target(&at.relay, at.target, State::InProgress);

@@ -225,7 +225,7 @@ fn comment(out: &mut String, indent: &str, lines: &[String]) {
             }
             let mut text: Vec<String> = Vec::new();
             for paragraph in all.split("\n\n") {
-                // A clause begins a line, other paragraphs stand apart.
+                // A clause begins a new line; other paragraphs are separated by an empty line.
                 if !text.is_empty() && !paragraph.starts_with('\n') {
                     text.push(String::new());
                 }

@@ -1,4 +1,4 @@
-//! The dialect of our own: what a back end is told, what each answer comes to, and what becomes of a session whose back end
+//! Our own dialect: the requests to a back end, the effect of each answer, and the outcome for a session whose back end
 //! is slow, silent or broken.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -59,7 +59,7 @@ fn a_back_end_is_asked_once_and_told_once_with_all_that_is_known() {
     let done = value(&backend.at("on_publish_done").remove(0));
     assert_eq!((&done["session"], &done["role"]), (&body["session"], &"publisher".into()), "{done}");
     assert!(done["stats"]["bytes_in"].as_u64().unwrap() > 100, "{done}");
-    // Whatever is still to come would come before the server's end.
+    // Further requests would come before the server's end.
     hooked.rest.set_hooks(None).unwrap();
     assert_eq!((backend.at("on_play_done").len(), backend.at("on_publish_done").len()), (1, 1));
 }
@@ -105,7 +105,7 @@ fn an_answer_renames_and_adds_targets_whole_or_not_at_all() {
     assert!(server.stream_find(b"live", b"show").is_err());
     assert_eq!(server.list(stream, kind::TARGET).unwrap().len(), 2);
 
-    // The stream stays; a publisher that comes again adds nothing twice.
+    // The stream stays; when the publisher comes again, no target is added twice.
     server.stream_create(b"live", b"real", None).unwrap();
     drop(publisher);
     until("the place is free", || server.stats(stream).unwrap().sessions == 0);
@@ -137,7 +137,7 @@ fn connect_may_be_given_another_application_and_a_peer_be_sent_elsewhere() {
     assert!(failure.text.contains("go to another server"), "{failure}");
 }
 
-/// What a back end can do wrong, with words of what is logged.
+/// Faults of a back end, each with words of its log line.
 fn broken() -> Vec<(&'static str, Answer, &'static str)> {
     vec![
         ("500", status("500 Internal Server Error"), "500"),
@@ -168,7 +168,7 @@ fn a_back_end_that_fails_keeps_sessions_out_or_lets_them_in_as_it_is_set() {
             hooked.live.line_with(&["on_publish failed", words]);
         }
     }
-    // Nobody listens there.
+    // This port is not listened on.
     let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     reserved.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let port = reserved.local_addr().unwrap().as_socket().unwrap().port();

@@ -1,4 +1,4 @@
-//! The dialect of nginx-rtmp's notify module: the requests on the wire, what each answer comes to, and its traps.
+//! The dialect of nginx-rtmp's notify module: the requests on the wire, the effect of each answer, and its traps.
 
 use super::backend::{Answer, Asked, Backend, redirect, status};
 use super::live::{Client, until};
@@ -102,7 +102,7 @@ fn an_answer_counts_when_it_is_there_and_not_when_its_connection_closes() {
     let backend = Backend::new(|_| Answer::Open("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nand so".to_owned()));
     let config = HooksConfig { timeout_ms: 60_000, ..all(&backend, Dialect::Nginx) };
     let hooked = Hooked::new(config);
-    // Who waits for the end of the connection has no answer in time, and is refused.
+    // A client that waits for the end of the connection gets no answer in time, and the session is refused.
     begin(&hooked, "show", true).unwrap();
 }
 

@@ -1,5 +1,5 @@
-//! Back ends over HTTPS: one whose certificate is trusted is asked and told as any; of the others nothing is asked, and the log
-//! says why.
+//! Back ends over HTTPS: a back end with a trusted certificate gets requests like any other; the others get none, and
+//! the log gives the reason.
 
 use rrelay::config::{Dialect, HooksConfig};
 use rrelay::session::SessionConfig;

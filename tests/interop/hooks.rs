@@ -1,4 +1,4 @@
-//! nginx-rtmp beside us, with one and the same back end: what it is asked and told by both is compared field by field.
+//! nginx-rtmp and our server with the same back end: the requests of both are compared field by field.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::support::rml::{Client, key_frame};
 use crate::support::server::Relay;
 use crate::support::until;
 
-/// Characters that forms have a meaning for, and a word beyond ASCII.
+/// Characters with a meaning in forms, and a word with non-ASCII characters.
 const KEY: &str = "s+h&o;w#1=%20_\u{e9}/x?token=a%20b&y=[1]&z";
 
-/// What each server has of its own: its port, its numbers, its clock.
+/// The values that differ between the servers: port, numbers, clock.
 const OWN: [&str; 5] = ["tcurl", "clientid", "epoch", "time", "timestamp"];
 
 const HOOKS: [&str; 6] = ["on_connect", "on_publish", "on_play", "on_publish_done", "on_play_done", "on_update"];
@@ -29,7 +29,7 @@ const HOOKS: [&str; 6] = ["on_connect", "on_publish", "on_play", "on_publish_don
 fn requests_of(backend: &Backend, port: u16) -> Vec<Asked> {
     let mut publisher = Client::publish(port, KEY);
     publisher.send(40, key_frame(7));
-    // One that says what it wants of the stream, as players do.
+    // A player whose play command has its arguments, as players send it.
     let player = Player::configured(port, KEY, false, &SessionConfig::default()).unwrap();
     until("updates of both", || {
         let calls: Vec<_> = backend.at("on_update").iter().filter_map(|asked| asked.field("call")).collect();

@@ -1,4 +1,4 @@
-//! What ffmpeg publishes reaches programs that know HTTP and FLV alone.
+//! Streams that ffmpeg publishes reach programs that know only HTTP and FLV.
 
 use rrelay::config::ServerConfig;
 use rrelay::server::ListenOptions;
@@ -10,7 +10,7 @@ use crate::support::server::Relay;
 
 /// A server with a stream that players may wait for, and the stream's address for them.
 pub(crate) fn served() -> (Relay, String) {
-    // A player is told 404 where nothing comes in this time, and ffmpeg begins late on a busy machine.
+    // A player gets 404 if no media comes in this time, and ffmpeg begins late on a loaded machine.
     let patient = ServerConfig { handshake_ms: 120_000, ..ServerConfig::default() };
     let relay = Relay::with(patient, "127.0.0.1:0");
     let options = ListenOptions { http: true, ..ListenOptions::default() };

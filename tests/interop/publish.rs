@@ -1,4 +1,4 @@
-//! Other publishers than ffmpeg, and publishers with more than plain media: data messages in the midst, times past 24
+//! Other publishers than ffmpeg, and publishers with more than plain media: data messages between media, times past 24
 //! bits, a query in the key.
 
 use std::path::PathBuf;
@@ -103,7 +103,7 @@ fn times_past_24_bits_arrive_as_they_are() {
     let url = relay.url("show");
     let (mut player, file) = rtmpdump_plays(&room, "player", &url);
     relay.has_players("show", 1);
-    // 0xffffff ms are 16777.215 s: the stream crosses that in its midst.
+    // 0xffffff ms are 16777.215 s: the stream passes this time in its middle.
     let options = ["-output_ts_offset", "16774"];
     let published = as_ffmpeg_publishes(&media().file, &options, &room.file("published.flv"));
     let crosses = |tag: &&Tag| tag.is_frame() && tag.ts_ms >= 0xff_ffff;

@@ -1,4 +1,4 @@
-//! Programs with windows, on screens that nobody sees: VLC, mpv and ffplay play, OBS publishes.
+//! Programs with windows, on virtual screens: VLC, mpv and ffplay play, OBS publishes.
 
 use std::path::Path;
 use std::process::Command;
@@ -42,7 +42,7 @@ fn vlc(room: &Room, url: &str, file: &Path) -> Program {
     room.start("vlc", "env", &["HOME=/nonexistent", "sh", "-c", &line, url, file.to_str().unwrap()])
 }
 
-/// Asserts that VLC plays what comes from this address, whole.
+/// Asserts that VLC plays everything that comes from this address.
 fn vlc_plays(room: &Room, relay: &Relay, url: &str) {
     let file = room.file("vlc.ts");
     let mut player = vlc(room, url, &file);

@@ -1,4 +1,4 @@
-//! Push targets: to nginx, from server to server, added and removed at any time, and lost and found.
+//! Push targets: to nginx, from server to server, added and removed at any time, and lost and reconnected.
 
 use std::fs;
 

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Messages go to its descriptor 3 and come from 4, a NUL behind each. The shell stays out of the way.
 const START: &str = "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
 
-/// What it needs in a container, and what it should leave alone.
+/// The options that it needs in a container, and those that switch off what the tests do not need.
 const OPTIONS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -36,7 +36,7 @@ pub(crate) struct Chromium {
     from: Receiver<Value>,
     session: Option<String>,
     calls: u64,
-    /// What scripts threw, and what the page's policy kept from it.
+    /// The errors of scripts, and the requests that the page's policy blocked.
     pub(crate) complaints: Vec<Value>,
 }
 
@@ -112,7 +112,7 @@ impl Chromium {
         self.call("Page.navigate", json!({"url": url}));
     }
 
-    /// What an expression is in the page.
+    /// The value of an expression in the page.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let result = self.call("Runtime.evaluate", params);
@@ -120,7 +120,7 @@ impl Chromium {
         result["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true in the page; one that throws is not.
+    /// Waits until an expression is true in the page; an expression that throws counts as false.
     pub(crate) fn until(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
         let safe = format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");

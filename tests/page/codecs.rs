@@ -1,5 +1,5 @@
-//! Streams in the form for browsers, before the player that the page has: its demultiplexer takes what real encoders make in
-//! every form of E-RTMP, whether the browser decodes that or not.
+//! Streams in the form for browsers, played by the page's player: its demultiplexer accepts the media of real encoders
+//! in every form of E-RTMP, whether the browser can decode it or not.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::support::program::Room;
 use super::support::server::Relay;
 use super::{listens_for_players, page_of};
 
-/// A player of the page's, whose words are kept.
+/// A player of the page, whose messages are kept.
 const PLAY: &str = "(async () => {
     if (!window.mpegts) await new Promise((done) => {
         const script = document.createElement('script');
@@ -28,7 +28,7 @@ const PLAY: &str = "(async () => {
     player.load();
 })()";
 
-/// What the player saw of a vector that the relay had while it played.
+/// What the player found in a vector that the relay sent while it played.
 fn seen(browser: &mut Chromium, relay: &Relay, port: u16, name: &str) -> Value {
     let id = relay.server.stream_create(b"live", name.as_bytes(), None).unwrap();
     let url = format!("http://127.0.0.1:{port}/live/{name}.flv?for=browser");
@@ -50,7 +50,7 @@ fn the_player_takes_what_encoders_make_in_every_form_of_enhanced_rtmp() {
     let (_rest, mut browser) = page_of(&room, &relay);
     for (name, codecs, decodes) in [
         ("hevc-opus", Some(["hvc1.", "opus"]), false),
-        // The player says nothing of AV1's codec.
+        // The player does not report AV1's codec.
         ("av1-aac-modex", None, true),
         ("legacy-hevc", Some(["hvc1.", "mp4a.40."]), false),
         // The lowest of several tracks.

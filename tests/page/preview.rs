@@ -1,4 +1,4 @@
-//! The picture of a stream in the page: it plays while somebody looks, and where it does not, the words say why.
+//! The picture of a stream in the page: it plays while it is visible, and if it does not play, a text gives the reason.
 
 use rrelay::config::{ServerConfig, ask};
 use rrelay::server::EventKind;
@@ -10,7 +10,7 @@ use super::support::program::{Program, Room};
 use super::support::server::Relay;
 use super::{card, listens_for_players, page_of};
 
-/// Publishes what of picture and sound is wanted, for as long as the test runs.
+/// Publishes video, audio or both, for as long as the test runs.
 fn publishes(room: &Room, relay: &Relay, key: &str) -> Program {
     let inputs = ["-f lavfi -i testsrc2=size=160x90:rate=10", "-f lavfi -i sine"];
     let outputs = ["-c:v libx264 -preset ultrafast -tune zerolatency -g 10 -pix_fmt yuv420p", "-c:a aac"];
@@ -45,7 +45,7 @@ fn plays(browser: &mut Chromium, key: &str) {
     browser.until(&format!("{video}.currentTime > {begun} + 0.5"));
 }
 
-/// Waits until the picture's place says these words.
+/// Waits until the text in place of the picture is this.
 fn says(browser: &mut Chromium, key: &str, words: &str) {
     browser.until(&format!("{}.querySelector('.picture-words').textContent.includes('{words}')", card(key)));
 }
@@ -71,7 +71,7 @@ fn pictures_and_sound_play_while_somebody_looks() {
     for key in ["both", "picture"] {
         browser.until(&brightest.replace("CARD", &card(key)));
     }
-    // What nobody sees is not played.
+    // A preview that is not visible does not play.
     let filter = "document.getElementById('filter')";
     browser.eval(&format!("{filter}.value = 'sound'; {filter}.dispatchEvent(new Event('input'))"));
     relay.has_players("both", 0);

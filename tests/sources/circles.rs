@@ -1,5 +1,5 @@
-//! Servers that pull the same stream from each other in a circle: nothing goes round, and what is published at one of them
-//! comes to all.
+//! Servers that pull the same stream from each other in a circle: no media runs in a circle, and a stream that is
+//! published at one server reaches all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,8 @@ use rrelay::session::State;
 use super::rig::{A_WHILE, Player, Publisher, React, Server, until};
 use super::{is, source};
 
-/// Servers, each of which pulls "ring" from the one before it and the first from the last. All pulls are connected before
-/// any of them plays, so that none can be told by what another has done.
+/// Servers, each of which pulls "ring" from the one before it and the first from the last. All pulls are connected
+/// before any of them plays, so that none can know what another has done.
 struct Ring {
     servers: Vec<Server>,
     sources: Vec<Id>,

@@ -1,4 +1,4 @@
-//! A back end of hooks: it keeps what it is asked and told, word for word, and answers as the test says.
+//! A back end of hooks: it keeps its requests, byte for byte, and answers as the test says.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -42,15 +42,15 @@ impl Asked {
     }
 }
 
-/// What is done with a request.
+/// The reaction to a request.
 pub(crate) enum Answer {
-    /// The bytes, and then the connection is closed.
+    /// Sends the bytes and closes the connection.
     Bytes(String),
-    /// The bytes, and the connection stays open until the other side closes it.
+    /// Sends the bytes; the connection stays open until the other side closes it.
     Open(String),
-    /// Nothing, until the other side has had enough.
+    /// Sends nothing until the other side closes.
     Silence,
-    /// The connection is closed without a word.
+    /// Closes the connection without an answer.
     Close,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn redirect(location: &str) -> Answer {
 
 type Say = dyn Fn(&Asked) -> Answer + Send + Sync;
 
-/// The back end; its thread ends with the program.
+/// Starts the back end; its thread ends with the program.
 pub(crate) struct Backend {
     pub(crate) port: u16,
     scheme: &'static str,
@@ -130,7 +130,7 @@ impl Backend {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Those for one path.
+    /// The requests for one path.
     pub(crate) fn at(&self, path: &str) -> Vec<Asked> {
         self.asked().into_iter().filter(|asked| asked.path() == format!("/{path}")).collect()
     }
@@ -147,7 +147,7 @@ fn serve(socket: impl Read + Write, kept: &Mutex<Vec<Asked>>, say: &Say) {
         Answer::Silence => (String::new(), true),
         Answer::Close => (String::new(), false),
     };
-    // Whoever has gone hears nothing.
+    // The other side may have gone.
     let _ = reader.get_mut().write_all(bytes.as_bytes());
     let _ = reader.get_mut().flush();
     if stays {

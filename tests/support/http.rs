@@ -35,7 +35,7 @@ impl Way {
 pub(crate) struct Http {
     pub(crate) socket: TcpStream,
     way: Way,
-    /// What has come and is not taken out of its framing.
+    /// Bytes that have come and are still in their framing.
     raw: Vec<u8>,
     /// The body up to where tags were read.
     flv: Vec<u8>,
@@ -52,7 +52,7 @@ pub(crate) struct Http {
 pub(crate) fn ask(port: u16, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    // Where the server has had enough it need not take the rest.
+    // The server need not read the rest after its refusal.
     let _ = socket.write_all(request);
     let mut answer = Vec::new();
     if let Err(error) = socket.read_to_end(&mut answer) {
@@ -89,7 +89,7 @@ impl Http {
         n > 0
     }
 
-    /// Takes one piece out of its framing.
+    /// Removes the framing of one piece.
     fn take_piece(&mut self) -> bool {
         let (begin, len, behind) = match self.way {
             Way::Close => (0, self.raw.len(), 0),
@@ -144,7 +144,7 @@ impl Http {
         }
     }
 
-    /// The next message that is no header.
+    /// The next message that is not a header.
     pub(crate) fn frame(&mut self) -> Got {
         loop {
             let got = self.next().expect("media comes");
@@ -160,7 +160,7 @@ impl Http {
     }
 }
 
-/// The tag at the beginning, where it is whole.
+/// The tag at the beginning, if it is complete.
 fn tag(flv: &[u8]) -> Option<Got> {
     let head = flv.get(..11)?;
     let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;

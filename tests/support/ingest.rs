@@ -19,7 +19,7 @@ use rml_rtmp::time::RtmpTimestamp;
 /// An ingest's behaviour on one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// The message stream id that the ingest gives.
+    /// The message stream id that the ingest returns.
     pub(crate) stream_id: u32,
     /// The code with which it answers `publish`, or `None` for Publish.Start.
     pub(crate) refuse: Option<&'static str>,
@@ -134,7 +134,7 @@ impl Ingest {
         Self { port: address.port(), address, visits, over }
     }
 
-    /// An ingest that takes everybody and everything.
+    /// An ingest that accepts every publisher and reads everything.
     pub(crate) fn good() -> Self {
         Self::new(|_| Script::default())
     }

@@ -127,7 +127,7 @@ impl Client {
         Self::configured(port, key, publish, &SessionConfig::default()).unwrap()
     }
 
-    /// [`Client::new`] with settings of its own; fails where the server refuses.
+    /// [`Client::new`] with settings of its own; fails if the server refuses.
     pub(crate) fn configured(port: u16, key: &str, publish: bool, config: &SessionConfig) -> Result<Self, Failure> {
         Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap(), port, key, publish, config)
     }
@@ -190,7 +190,7 @@ impl Client {
         Ok(true)
     }
 
-    /// The next video message; others are passed over.
+    /// The next video message; others are skipped.
     pub(crate) fn message(&mut self) -> (MessageHead, Vec<u8>) {
         let by = Instant::now() + PATIENCE;
         loop {

@@ -1,5 +1,5 @@
 //! A peer that does nothing by itself: handshake, chunks and AMF by rml_rtmp, the conversation by the test. The peer
-//! reads only when the test asks, acknowledges nothing, and shows every message as it came.
+//! reads only when the test asks, acknowledges nothing, and returns every message unchanged.
 
 #[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
 #[path = "threading.rs"]
@@ -289,10 +289,10 @@ impl Raw {
     }
 }
 
-/// The end of `|RtmpSampleAccess` true true, which servers say before media.
+/// The end of `|RtmpSampleAccess` true true, which servers send before media.
 const SAMPLE_ACCESS: &[u8] = b"RtmpSampleAccess\x01\x01\x01\x01";
 
-/// Whether a message is that.
+/// Whether a message is this one.
 pub(crate) fn is_sample_access(got: &Got) -> bool {
     got.body.ends_with(SAMPLE_ACCESS)
 }
@@ -315,7 +315,7 @@ pub(crate) fn number_of(got: &Got) -> Option<u32> {
     Some(number)
 }
 
-/// A server on a free port, and the port. Nobody takes its events.
+/// A server on a free port, and the port. Its events are not taken.
 pub(crate) fn relay(stream: StreamConfig, server: ServerConfig) -> (RRServer, u16) {
     let config = threaded(ServerConfig { stream: stream.into(), ..server });
     let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(|_| {}))).unwrap();

@@ -1,4 +1,4 @@
-//! A server of ours with one stream that the test feeds, and the events that come of it.
+//! A server with one stream that the test feeds, and its events.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -102,7 +102,7 @@ impl Rig {
         }
     }
 
-    /// The events of one target that moved it.
+    /// The events of one target about a change of its state.
     pub(crate) fn moves(&mut self, target: Id) -> Vec<Event> {
         self.take_events();
         let of = |event: &&Event| event.target == target && event.kind == EventKind::Target;

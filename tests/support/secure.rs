@@ -1,4 +1,4 @@
-//! A certificate made for one test, and peers over TLS that verify none.
+//! A certificate made for one test, and peers over TLS that do not verify certificates.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
@@ -17,7 +17,7 @@ use rrelay::session::{ClientSession, Event, SessionConfig};
 /// Longer than a handshake takes on any machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A certificate for 127.0.0.1 that signs itself, and its key, in files that go with this.
+/// A self-signed certificate for 127.0.0.1 and its key, in files that are deleted with this object.
 pub(crate) struct Papers {
     folder: PathBuf,
     pub(crate) certificate: PathBuf,

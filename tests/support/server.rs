@@ -48,7 +48,7 @@ impl Relay {
         self.events.lock().unwrap().clear();
     }
 
-    /// Waits for an event, which may have been already.
+    /// Waits for an event, which may have come already.
     pub(crate) fn event(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
         until(what, || self.events.lock().unwrap().iter().find(|event| wanted(event)).cloned())
     }
@@ -102,7 +102,7 @@ impl Relay {
         })
     }
 
-    /// Waits until a target that had media has told its server goodbye.
+    /// Waits until a target that had media has ended its publish in order.
     pub(crate) fn target_ended_media(&self, target: Id) {
         self.target_was(target, State::InProgress);
         until("the target is let go", || {
@@ -113,7 +113,7 @@ impl Relay {
 }
 
 impl Drop for Relay {
-    /// Prints the server's events where the test fails.
+    /// Prints the server's events if the test fails.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;

@@ -21,13 +21,13 @@ const COMMAND: u8 = 20;
 /// Larger than any message of these tests: each is one chunk.
 const ONE_CHUNK: u32 = 1 << 24;
 
-/// What a player asked for.
+/// The request of a player.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Play {
     pub(crate) name: String,
     /// Where to begin, in milliseconds.
     pub(crate) start: f64,
-    /// How often it paused and went on.
+    /// The number of pauses and resumes.
     pub(crate) pauses: usize,
 }
 
@@ -52,8 +52,8 @@ impl Stored {
         Self::start(tags, false)
     }
 
-    /// A server that reports an empty buffer in the midst of a film, and goes on once the player has paused and gone
-    /// on, with the last message repeated: librtmp's way to be served faster.
+    /// A server that reports an empty buffer in the midst of a film, and continues when the player has paused and
+    /// resumed, with the last message repeated: librtmp's method to be served faster.
     pub(crate) fn that_runs_dry(tags: &[Tag]) -> Self {
         Self::start(tags, true)
     }
@@ -176,7 +176,7 @@ impl Player {
         self.say(1, "onStatus", 0.0, &[Amf0Value::Null, status("NetStream.Play.Stop")]);
     }
 
-    /// Waits until the player pauses, or goes on.
+    /// Waits until the player pauses or resumes.
     fn paused(&mut self, paused: bool) {
         while let Some((name, _, arguments)) = self.command() {
             if name == "pause" && arguments.first() == Some(&Amf0Value::Boolean(paused)) {

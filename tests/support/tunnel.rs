@@ -67,7 +67,7 @@ pub(crate) struct Tunnel {
 }
 
 struct Shared {
-    /// The server behind.
+    /// The server behind the tunnel.
     port: u16,
     /// Most bytes of an answer.
     answer_bytes: usize,
@@ -84,7 +84,7 @@ struct State {
 }
 
 impl Tunnel {
-    /// Leads to a port; an answer carries at most so many bytes.
+    /// Makes a tunnel to a port; an answer carries at most this many bytes.
     pub(crate) fn to(port: u16, answer_bytes: usize) -> Self {
         Self::stuffed(port, answer_bytes, 0)
     }
@@ -267,7 +267,7 @@ pub(crate) struct SlowLine {
 }
 
 impl SlowLine {
-    /// Leads to a port.
+    /// Makes a line to a port.
     pub(crate) fn to(port: u16) -> Self {
         let service = Service::new(move |client| {
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
