@@ -549,8 +549,8 @@ impl EventLoop {
         self.due.clear();
     }
 
-    /// One turn for each task that was called meanwhile. The called tasks they were called for is still in the
-    /// processor's cache.
+    /// Gives one turn to each task that was called meanwhile. They follow at once, because the data for which they were
+    /// called is still in the processor's cache.
     fn turn_of_called(&mut self) {
         let Self { poller, seats, called, .. } = self;
         poller.take_calls(|task| seats.note(task, called));

@@ -323,7 +323,7 @@ impl Consumer {
         }
     }
 
-    /// Whether the backlog is itself causes its backlog: its socket takes nothing, or its rate limit holds it back.
+    /// Whether the consumer itself causes its backlog: its socket takes nothing, or its rate limit holds it back.
     pub(in crate::stream) fn is_stuck(&self, now_us: u64) -> bool {
         self.blocked || self.subscriptions.iter().any(|subscription| subscription.is_limited(now_us))
     }

@@ -10,7 +10,7 @@ use crate::stream::ingest::{Incoming, Ingest};
 /// The messages, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    /// Headers that were kept for this moment; there need no more than a publisher may have of them.
+    /// Headers that were kept for this moment; there are no more than a publisher may have.
     headers: VecDeque<(MessageHead, Vec<u8>, u64)>,
     /// The message that was read last. Its body is still the connection's, which is charged for it.
     last: Option<(MessageHead, u64)>,
@@ -56,10 +56,10 @@ impl Owed {
         }
     }
 
-    /// Appends the is owed; `body` is that of the message that was read last.
+    /// Appends the waiting messages; `body` is that of the message that was read last.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`]; the remaining messages owed still.
+    /// Those of [`Ingest::push`]; the remaining messages still wait.
     pub(super) fn pay(&mut self, ingest: &Ingest, body: &[u8]) -> Result<()> {
         while let Some((head, header, now_us)) = self.headers.front() {
             ingest.push(&Incoming::new(*head, header, *now_us))?;
