@@ -244,8 +244,9 @@ impl TargetConfig {
         Err(Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source has no use for it")))
     }
 
-    /// Refuses settings that are the host's alone: those that name a file of this machine, and those that weaken TLS. Whoever
-    /// answers questions from afar decides where streams go, not what this machine reads nor whom it trusts without proof.
+    /// Refuses settings that only the host may make: those that name a file of this machine, and those that weaken TLS.
+    /// A back end that answers questions decides where streams go, but not which files this machine reads nor which
+    /// servers it trusts without proof.
     ///
     /// # Errors
     /// [`RRError::Arg`] with the setting's name.

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// When this library was first used, on the system's clock.
+/// The time of the system's clock at which this library was first used.
 static START_US: OnceLock<u64> = OnceLock::new();
 
 /// Microseconds since this library was first used; never goes back.
@@ -12,7 +12,7 @@ pub(crate) fn now_us() -> u64 {
     us.saturating_sub(*START_US.get_or_init(|| us))
 }
 
-/// The system's monotonic clock. Threads read it in every round, and `Instant` works out more than they need.
+/// The system's monotonic clock. Threads read it in every round, and `Instant` computes more than they need.
 #[allow(unsafe_code)] // std has no clock but Instant
 fn system_us() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -26,7 +26,7 @@ pub(crate) fn now_ms() -> u64 {
     now_us() / 1000
 }
 
-/// The wall's clock at a moment of the monotonic one.
+/// The wall-clock time of a moment of the monotonic clock.
 pub(crate) fn wall_at_us(moment_us: u64) -> i64 {
     wall_us() - i64::try_from(now_us().saturating_sub(moment_us)).unwrap_or(0)
 }

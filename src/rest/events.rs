@@ -72,7 +72,7 @@ impl Readers {
     }
 }
 
-/// In an id, instead of an event's number: the place before the first.
+/// Stands in an id in place of an event's number for the position before the first event.
 const BEGIN: &str = "begin";
 
 /// The subscription that fills the kept events, as long as readers may come.

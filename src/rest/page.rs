@@ -12,7 +12,7 @@ use axum::routing::get;
 use super::model::scheme;
 use crate::server::{Listening, RRServer};
 
-/// A browser asks for these anew whenever it shows the page.
+/// A browser checks these files whenever it shows the page.
 const ASK_ALWAYS: &str = "no-cache";
 
 /// The player is large, and a copy that is an hour old works as well.

@@ -45,7 +45,7 @@ pub(crate) fn target(mut config: TargetConfig, object: &Map<String, Json>) -> Re
 /// As [`target`], for an answer of a controller or a hook.
 ///
 /// # Errors
-/// As [`target`]; [`RRError::Arg`] also for what is the host's alone to set.
+/// As [`target`]; [`RRError::Arg`] also for settings that only the host may make.
 pub(crate) fn answered_target(config: TargetConfig, object: &Map<String, Json>) -> Result<TargetConfig> {
     target(config, object)?.answered()
 }

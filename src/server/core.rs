@@ -62,8 +62,9 @@ pub(super) struct Core {
     pub(super) config: ServerConfig,
     pub(super) events: Events,
     pub(super) budget: Budget,
-    /// That of peers that neither publish nor play: a part of the server's memory, so that they alone never make it short. Who
-    /// comes back to the listener, or from another process, is charged before it waits for the listener's thread.
+    /// The budget of peers that neither publish nor play: a part of the server's memory, so that these peers cannot use
+    /// up all of it. A session that comes back to the listener, or from another process, is charged before it waits for
+    /// the listener's thread.
     pub(super) pending: Budget,
     pub(super) certificate: Certificate,
     loops: Loops,

@@ -466,7 +466,7 @@ impl RRServer {
         })
     }
 
-    /// Imports a session that [`Self::session_export`] gave in another process: its question is asked here anew, of
+    /// Imports a session that [`Self::session_export`] gave in another process: its question is asked here again, of
     /// hooks and then of the host. The server owns the fd from now on, also on failure.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
-//! Opening: what an answer names for a stream is compared with what the stream has, and the rest is added, all of it or none.
+//! Opening: compares the targets and sources that an answer names with those of the stream, and adds the missing ones,
+//! all of them or none.
 //!
-//! What runs, or tries to, stays as it is. What has failed for good is tried again: whoever names it anew has a reason to.
+//! Targets and sources that run, or try to connect, stay as they are. One that has failed for good is tried again,
+//! because a new answer that names it has a reason to.
 
 use std::sync::Arc;
 
@@ -12,7 +14,8 @@ use crate::stream::RRStream;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 
-/// What is to be opened. The caller holds [`Core::opening`] from its making until it is carried out or given up.
+/// The targets and sources to open. The caller holds [`Core::opening`] from the moment this is made until it is carried
+/// out or dropped.
 #[must_use]
 #[derive(Default)]
 pub(super) struct Opening {

@@ -110,7 +110,8 @@ pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: 
             stream.refuse_players(code, failure);
         }
     };
-    // While the grace window runs players stay: whoever feeds the stream may come back to its server as it may come back here.
+    // Players stay during the grace window, because the publisher may come back to the source's server as a publisher
+    // may come back here.
     let is_kept = core.stream_of(source).is_some_and(|stream| stream.state() == State::Recovering);
     if failure.absent && endpoint.config.on_demand && !is_kept {
         core.absent.note(source.stream().name(), clock::now_ms());

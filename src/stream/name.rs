@@ -6,7 +6,7 @@ use crate::error::{Failure, RRError, Result};
 /// The default instance of an application, as servers with instances write it.
 const DEFAULT_INSTANCE: &[u8] = b"_definst_";
 
-/// Why a name with such a part is refused.
+/// The reason for which a name with such a part is refused.
 pub(crate) const DOT_PART: &str = "no part of a name may be . or .., which are steps through folders in urls";
 
 /// A stream's name, as the peer gave it; `?args` are part of it only if the settings say so.
@@ -22,7 +22,7 @@ impl StreamName {
     /// A name that the host gives.
     ///
     /// # Errors
-    /// [`RRError::Arg`] if it is too long, contains NUL, or has dots alone for a part.
+    /// [`RRError::Arg`] if it is too long, contains NUL, or has a part of only dots.
     pub(crate) fn checked(app: &[u8], key: &[u8]) -> Result<Self> {
         if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
             return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
@@ -59,8 +59,8 @@ impl StreamName {
         name.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).count() >= 2
     }
 
-    /// Whether a part of its path is `.` or `..`. Whoever follows a url (browsers, HTTP clients, proxies) takes these for
-    /// steps through folders, percent-coded ones too, so such a stream could neither be managed nor played over HTTP.
+    /// Whether a part of its path is `.` or `..`. Browsers, HTTP clients and proxies read these as steps through folders,
+    /// also percent-encoded, so such a stream could neither be managed nor played over HTTP.
     pub(crate) fn has_dot_part(&self) -> bool {
         let path = self.path();
         let name = path.split(|&byte| byte == b'?').next().unwrap_or_default();

@@ -27,7 +27,7 @@ use crate::sync::locked;
 /// Most orders that wait for one session: an answer, a close, and some repetitions.
 const MAX_ORDERS: usize = 8;
 
-/// How often an export that waits looks whether the session's owner is there still.
+/// How often a waiting export checks that the session's owner still exists.
 const EXPORT_LOOK: Duration = Duration::from_millis(100);
 
 /// An order of the host for a session.
@@ -55,15 +55,15 @@ pub(crate) enum Order {
     },
 }
 
-/// Who waits for the outcome of an export, as the owner of the session knows it. Either the owner takes the order, or the caller
-/// gives up: so no session leaves for nobody.
+/// The session owner's end of an export, whose caller waits for the outcome. Either the owner takes the order or the
+/// caller stops waiting, so no session is exported without a caller.
 #[derive(Debug)]
 pub(crate) struct ExportCaller {
     outcome: Sender<Result<Export>>,
     settled: Arc<AtomicBool>,
 }
 
-/// The caller's end of that.
+/// The caller's end of an export.
 #[derive(Debug)]
 pub(crate) struct ExportWait {
     outcome: Receiver<Result<Export>>,

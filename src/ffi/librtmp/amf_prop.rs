@@ -170,7 +170,7 @@ pub unsafe extern "C" fn AMFProp_Encode(
 /// The first `N` bytes; zeroes for NULL.
 ///
 /// # Safety
-/// `data` is NULL or has so many bytes.
+/// `data` is NULL or has this many bytes.
 unsafe fn first<const N: usize>(data: *const c_char) -> [u8; N] {
     if data.is_null() {
         return [0; N];
@@ -212,7 +212,7 @@ pub unsafe extern "C" fn AMF_DecodeBoolean(data: *const c_char) -> c_int {
 /// Points `out` at the `len` bytes after a length of `head` bytes.
 ///
 /// # Safety
-/// The contract of all pointers: `data` is NULL or has so many bytes behind the head, `out` is NULL or may be written.
+/// The contract of all pointers: `data` is NULL or has this many bytes behind the head, `out` is NULL or may be written.
 unsafe fn behind(data: *const c_char, head: usize, len: c_int, out: *mut AVal) {
     let mut string = AVal::NULL;
     if len > 0 {

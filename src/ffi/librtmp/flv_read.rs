@@ -96,7 +96,7 @@ fn hold(r: Session, bytes: &[u8]) {
     r.m_read.buf.set(kept);
     r.m_read.bufpos.set(kept);
     r.m_read.buflen.set(if kept.is_null() { 0 } else { bytes.len() as u32 });
-    // SAFETY: made above alone, from the C allocator, and forgotten.
+    // SAFETY: made only above, from the C allocator, and forgotten.
     unsafe { mem::free(old) };
 }
 

@@ -131,7 +131,7 @@ unsafe fn life<'a>(r: *mut RTMP) -> &'a Life {
 /// # Safety
 /// The contract of all pointers: `r` is NULL or a session, on which other threads call only `RTMP_Close`.
 pub(super) unsafe fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(Session) -> T) -> T {
-    // SAFETY: contract of this function. A foreign close touches atomics alone as long as the call is counted.
+    // SAFETY: contract of this function. A foreign close touches only atomics as long as the call is counted.
     let Some(session) = (unsafe { Session::new(r) }) else { return otherwise };
     // SAFETY: as above.
     let life = unsafe { life(r) };
@@ -358,7 +358,7 @@ fn free_made(text: &Cell<AVal>, flags: &Cell<c_int>, bit: c_int) {
 /// Frees the bytes that `RTMP_Read` holds, and resets its state.
 fn reset_reading(r: Session) {
     let kept = r.m_read.buf.replace(ptr::null_mut());
-    // SAFETY: made by `RTMP_Read` alone, from the C allocator, and forgotten.
+    // SAFETY: made only by `RTMP_Read`, from the C allocator, and forgotten.
     unsafe { mem::free(kept) };
     r.m_read.bufpos.set(ptr::null_mut());
     r.m_read.buflen.set(0);

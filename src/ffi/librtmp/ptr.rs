@@ -20,7 +20,7 @@ pub(super) unsafe fn put<T: Copy>(out: *mut T, value: T) {
 /// `len` bytes of the program; `None` for NULL and for a negative length.
 ///
 /// # Safety
-/// `start` is NULL or has so many bytes, which nobody writes as long as they are used.
+/// `start` is NULL or has this many bytes, which nobody writes as long as they are used.
 pub(super) unsafe fn bytes<'a>(start: *const c_char, len: c_int) -> Option<&'a [u8]> {
     let len = usize::try_from(len).ok()?;
     if start.is_null() {
@@ -33,7 +33,7 @@ pub(super) unsafe fn bytes<'a>(start: *const c_char, len: c_int) -> Option<&'a [
 /// `len` bytes of the program that are to be written; `None` for NULL and for a negative length.
 ///
 /// # Safety
-/// `start` is NULL or has so many bytes, which are the caller's alone as long as it uses them.
+/// `start` is NULL or has this many bytes, which are the caller's alone as long as it uses them.
 pub(super) unsafe fn bytes_mut<'a>(start: *mut c_char, len: c_int) -> Option<&'a mut [u8]> {
     let len = usize::try_from(len).ok()?;
     if start.is_null() {

@@ -83,7 +83,7 @@ pub(super) fn receive_timeout_ms(fd: c_int) -> Option<u64> {
     if memory::end(fd).is_some() {
         return Some(0);
     }
-    // SAFETY: asks for flags alone.
+    // SAFETY: only asks for flags.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     if flags >= 0 && flags & libc::O_NONBLOCK != 0 {
         return None;

@@ -1,4 +1,5 @@
-//! A message at which reading stops, because the log has no room for it, is kept once: by its connection, which is charged.
+//! A message for which the log has no room stops the reading and is stored once, by its connection, which is charged
+//! for it.
 
 use std::io::Write;
 use std::ops::ControlFlow;

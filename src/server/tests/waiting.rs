@@ -1,4 +1,5 @@
-//! Who waits for the listener's thread has its room and its memory from then on, not from its first turn there.
+//! A session that waits for the listener's thread has its place and its memory from that moment on, not from its first
+//! turn there.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;

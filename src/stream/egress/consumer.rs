@@ -390,7 +390,7 @@ impl Consumer {
     }
 }
 
-/// Whose turn it is after that of `current`, among so many.
+/// The index of the next turn after `current`, among `count`.
 fn after(current: usize, count: usize) -> usize {
     if current + 1 < count { current + 1 } else { 0 }
 }

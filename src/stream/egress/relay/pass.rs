@@ -47,7 +47,7 @@ impl Until {
     }
 }
 
-/// What a pass met that the relay is to see to: mostly nothing, and then nothing is allocated.
+/// The findings of a pass that the relay has to act on: mostly none, and then nothing is allocated.
 #[derive(Default)]
 pub(super) struct Met {
     /// Consumers whose sockets have failed.
@@ -64,7 +64,7 @@ impl Met {
     }
 }
 
-/// A pass, and what came of it.
+/// A pass and its results.
 #[derive(Default)]
 pub(super) struct Pass {
     pub(super) met: Met,

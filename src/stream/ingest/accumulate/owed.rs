@@ -33,11 +33,11 @@ impl Owed {
         Ok(())
     }
 
-    /// Appends the message that was read last to the log, or owes it where there is no room; nothing is to be read behind it
-    /// then.
+    /// Appends the message that was read last to the log, or keeps it if there is no room; then the connection must not
+    /// be read further.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`] but [`RRError::Limit`].
+    /// Those of [`Ingest::push`] except [`RRError::Limit`].
     pub(super) fn push(&mut self, ingest: &Ingest, message: &Incoming<'_>) -> Result<()> {
         if !self.finds_room(ingest, message)? {
             self.last = Some((message.head, message.now_us));
