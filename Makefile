@@ -1,4 +1,4 @@
-# One command for each habit; `make help` lists them. Continuous integration calls the same targets.
+# The project's commands; `make help` lists them. Continuous integration calls the same targets.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -33,12 +33,12 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: run
-run: build ## build and start the bundled server, its page on port 8080, players over HTTP on 8000; options by ARGS="--port 1936 --push rtmp://host/app/key"
+run: build ## build and start the bundled server, with its web page on port 8080 and players over HTTP on 8000; options in ARGS="--port 1936 --push rtmp://host/app/key"
 	@exec "$(TARGET)/rr_server" $(if $(findstring --rest,$(ARGS)),,--rest 127.0.0.1:8080) \
 		$(if $(findstring --http,$(ARGS)),,--http 127.0.0.1:8000) $(ARGS)
 
 .PHONY: build
-build: ## the library (release) and the bundled server, target/rr_server
+build: ## build the library (release) and the bundled server, target/rr_server
 	@$(need_cargo)
 	@$(need_cc)
 	$(CARGO) build --release --lib
@@ -51,7 +51,7 @@ $(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/
 		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release' $(LDFLAGS)
 
 .PHONY: examples
-examples: build ## the other programs of c-examples, in target: basic_server, publish_file
+examples: build ## build the other programs of c-examples, in target: basic_server, publish_file
 	@$(MAKE) --no-print-directory "$(TARGET)/basic_server" "$(TARGET)/publish_file"
 
 $(TARGET)/basic_server: $(wildcard c-examples/basic_server*.[ch])
@@ -61,7 +61,7 @@ $(TARGET)/basic_server $(TARGET)/publish_file: include/rrelay.h $(wildcard inclu
 		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release' $(LDFLAGS)
 
 .PHONY: librtmp
-librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo feature librtmp)
+librtmp: build ## build librtmp.so.1 for programs that use librtmp, in target/librtmp (cargo feature librtmp)
 	@packaging/librtmp.sh "$(TARGET)/release/librrelay.a" "$(TARGET)/librtmp"
 	@echo 'librtmp.so.1 is in $(TARGET)/librtmp. To try it: LD_LIBRARY_PATH="$(TARGET)/librtmp" rtmpdump ...'
 
@@ -70,7 +70,7 @@ LATER := bundled_server faults interop librtmp openapi page readme rtmpe_peers s
 CHECKED := $(filter-out $(LATER),$(basename $(notdir $(wildcard tests/*.rs))))
 
 .PHONY: check
-check: ## in two minutes, with nothing installed and no root: format, clippy, and the tests that need no other programs
+check: ## format, clippy, and the tests that need no other programs and no root, in two minutes
 	@$(need_cargo)
 	@$(need_cc)
 	@$(call need,c++,install a C++ compiler (Debian and Ubuntu: apt install g++).)
@@ -79,23 +79,23 @@ check: ## in two minutes, with nothing installed and no root: format, clippy, an
 	$(CARGO) test --no-fail-fast --lib $(CHECKED:%=--test %) -- --skip valgrind --skip rtmpdump
 
 .PHONY: test
-test: setup lint ## everything that must hold: tools, format, lints, tests, models of the lock-free parts
+test: setup lint ## run everything: install tools, check format and lints, run tests and models of the lock-free parts
 	$(CARGO) test --no-fail-fast
 	@$(MAKE) --no-print-directory bare
 	@$(MAKE) --no-print-directory loom
 
 .PHONY: bare
-bare: ## the library without librtmp's symbols (no cargo feature librtmp): what it exports, and C programs on it
+bare: ## test the library without librtmp's symbols (no cargo feature librtmp): its exports, and C programs on it
 	@$(need_cargo)
 	CARGO_TARGET_DIR="$(TARGET)/bare" $(CARGO) test --no-default-features --test exports --test c_programs
 
 .PHONY: setup
-setup: ## install what the tests need (ffmpeg, rtmpdump, nginx ...), by apt and pip, only what is missing
+setup: ## install the missing programs that the tests need (ffmpeg, rtmpdump, nginx ...), by apt and pip
 	@$(need_cargo)
 	@CARGO_TARGET_DIR="$(TARGET)" tests/setup.sh
 
 .PHONY: lint
-lint: ## format, clippy and the crate's documentation, warnings are errors
+lint: ## check format, clippy and the crate's documentation; warnings are errors
 	@$(need_cargo)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
@@ -104,74 +104,74 @@ lint: ## format, clippy and the crate's documentation, warnings are errors
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
 .PHONY: header
-header: ## write include/rrelay.h anew from the definitions in src/ffi
+header: ## generate include/rrelay.h from the definitions in src/ffi
 	@$(need_cargo)
 	RR_BLESS=1 $(CARGO) test --test header
 
 .PHONY: openapi
-openapi: ## write docs/openapi.json, the description of control by HTTP, anew from the routes in src/rest
+openapi: ## generate docs/openapi.json, the description of control by HTTP, from the routes in src/rest
 	@$(need_cargo)
 	RR_BLESS=1 $(CARGO) test --lib the_committed_openapi_document
 
 .PHONY: vendor
-vendor: ## take the player of the page, mpegts.js, out of npm anew; VERSION=1.8.2 for another one than it is now
+vendor: ## fetch the web page's player, mpegts.js, from npm; VERSION=1.8.2 for another version
 	@$(call need,npm,install Node.js (Debian and Ubuntu: apt install npm).)
 	@src/rest/page/vendor/update.sh $(if $(findstring command line,$(origin VERSION)),$(VERSION))
 
 .PHONY: loom
-loom: ## every interleaving of the segment's writer and readers
+loom: ## run loom models: every interleaving of the segment's writer and readers
 	@# Without the feature rest: tokio has no sockets under that cfg.
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" $(CARGO) test --no-default-features --features librtmp --lib \
 		stream::log::segment
 
 .PHONY: tsan
-tsan: ## unit tests and those over loopback under ThreadSanitizer, TESTS="--test sources" for a part; needs a nightly toolchain
+tsan: ## run unit tests and tests over loopback under ThreadSanitizer, TESTS="--test sources" for a part; needs a nightly toolchain
 	@tests/tsan.sh "$(TARGET)/tsan" $(TESTS)
 
 .PHONY: aarch64
-aarch64: ## most tests, built for aarch64 and run in an emulator; says what it needs for that
+aarch64: ## build for aarch64 and run most tests in an emulator; names the programs that it needs
 	@tests/aarch64.sh "$(TARGET)/aarch64"
 
 .PHONY: miri
-miri: ## unit tests of the segment and of librtmp sessions under Miri; needs a nightly toolchain with miri
+miri: ## run unit tests of the segment and of librtmp sessions under Miri; needs a nightly toolchain with miri
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
 		echo "Miri is not on this machine: rustup toolchain install nightly --component miri rust-src" >&2; exit 1; }
 	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --no-default-features --lib stream::log::segment
 	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --lib ffi::librtmp::tests
 
 .PHONY: valgrind
-valgrind: ## the C programs of both faces under valgrind; a part of make test
+valgrind: ## run the C programs of both faces under valgrind; a part of make test
 	@$(need_cargo)
 	@$(call need,valgrind,make setup installs it.)
 	$(CARGO) test --test c_programs
 	$(CARGO) test --test librtmp -- hostile promises transports
 
 .PHONY: stress
-stress: setup ## the suite RR_STRESS_RUNS=10 times with two busy loops beside it; TESTS="--test sources" for a part of it
+stress: setup ## run the test suite RR_STRESS_RUNS=10 times beside two busy loops; TESTS="--test sources" for a part of it
 	@tests/stress.sh $(TESTS)
 
 .PHONY: soak
-soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where anything grows
+soak: ## run an hour of load and failures, SECONDS=600 for ten minutes; fails if memory, threads or descriptors grow
 	@$(need_cargo)
 	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --nocapture
 
 .PHONY: bench
-bench: build ## what it costs, beside others; an hour. BENCH="--help" lists what the fan-out bench can do
+bench: build ## measure the cost, compared with others; takes an hour. BENCH="--help" lists what the fan-out bench can do
 	$(CARGO) bench --bench codec --bench librtmp --bench rest
 	@$(MAKE) --no-print-directory bench-fanout
 
 .PHONY: bench-fanout
-bench-fanout: build ## the fan-out bench alone: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
+bench-fanout: build ## run only the fan-out bench: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" $(BENCH)
 
 .PHONY: bench-quick
-bench-quick: build ## a little of each bench in some two minutes, for every day
+bench-quick: build ## run a short part of each bench in some two minutes
 	$(CARGO) bench --bench codec
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" --quick $(BENCH)
 	$(CARGO) bench --bench librtmp -- 3 60
 
 .PHONY: fuzz
-fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
+fuzz: ## run cargo-fuzz on each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
 	@$(need_cargo)
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
 		echo "cargo-fuzz is not on this machine: cargo install cargo-fuzz. The same bodies run in make test." >&2; exit 1; }
@@ -182,18 +182,18 @@ fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and
 			-max_total_time=$${FUZZ_SECONDS:-60} -timeout=60 -print_final_stats=1; done
 
 .PHONY: seeds
-seeds: ## write fuzz/seeds anew from the golden tables in tests/vectors
+seeds: ## generate fuzz/seeds from the golden tables in tests/vectors
 	@$(need_cargo)
 	RR_BLESS=1 $(CARGO) test --lib fuzzing::seeds
 
 .PHONY: install
-install: ## library, headers, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR= LIBRTMP=1
+install: ## install library, headers, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR= LIBRTMP=1
 	@if command -v $(firstword $(CARGO)) >/dev/null 2>&1; then $(MAKE) --no-print-directory build $(if $(LIBRTMP),librtmp); \
 		elif [ ! -x "$(TARGET)/rr_server" ]; then $(need_cargo); fi # root often has no cargo: then what is built goes in
 	@packaging/install.sh "$(TARGET)" "$(VERSION)" "$(SOVERSION)" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(BINDIR)"
 	@[ -z "$(LIBRTMP)" ] || packaging/install-librtmp.sh "$(TARGET)/librtmp" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)"
 
 .PHONY: clean
-clean: ## remove what was built
+clean: ## remove built files
 	$(CARGO) clean
 	rm -f "$(TARGET)/rr_server" "$(TARGET)/basic_server" "$(TARGET)/publish_file"

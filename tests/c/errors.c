@@ -568,7 +568,7 @@ static void control(void) {
         GIVES(rr_hooks_set, CERT, (s, &hooks));
         GIVES(rr_controller_set, CERT, (s, &controller));
         controller.ca_file = NULL;
-        /* It takes a connection and says nothing. */
+        /* It accepts a connection and sends nothing. */
         urls[0] = strcat(strcpy(silent, "http://"), addr);
         controller.timeout_ms = 30000;
         controller.heartbeat_ms = RR_OFF;
@@ -603,7 +603,7 @@ int main(void) {
     memset(long_name, 'a', sizeof long_name - 1);
     base();
     without_descriptors();
-#ifdef __x86_64__ /* an emulator has its own idea of that limit */
+#ifdef __x86_64__ /* an emulator handles that limit differently */
     without_memory();
 #else
     (void)without_memory;

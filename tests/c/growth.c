@@ -55,7 +55,7 @@ static void garbage(void) {
     rr_server_config c;
     rr_server *s = NULL;
     memset(&c, 0, sizeof c);
-    CHECK(rr_server_new(&c, &s) == RR_ERR_ARG); /* never set up */
+    CHECK(rr_server_new(&c, &s) == RR_ERR_ARG); /* it was never set up */
     CHECK(strstr(rr_last_error(), "rr_config_init") != NULL);
     memset(&c, 0xFF, sizeof c);
     CHECK(rr_server_new(&c, &s) == RR_ERR_ARG);

@@ -75,7 +75,7 @@ static rr_server *asking(void) {
     return server;
 }
 
-/* The worker: it listens nowhere, and takes what the parent gives until the parent is gone. */
+/* The worker: it does not listen, and imports what the parent sends until the parent is gone. */
 static int work(int from) {
     rr_server *server = asking();
     struct pollfd waits[2];
@@ -134,7 +134,7 @@ static int descriptors(void) {
     return count;
 }
 
-/* The session that asks goes to another process, and its last event says so. */
+/* Moves the session that waits for an answer to another process; its last event says so. */
 static void pass_on(rr_server *server, uint32_t type, int to) {
     static unsigned char state[STATE_BYTES];
     size_t len = sizeof state;
@@ -148,7 +148,7 @@ static void pass_on(rr_server *server, uint32_t type, int to) {
     give(to, fd, state, len);
 }
 
-/* Reads on until these words have come. */
+/* Reads until these bytes have come. */
 static void hears(int fd, const char *words) {
     size_t len = strlen(words), got = 0;
     while (got < len) {
@@ -160,7 +160,7 @@ static void hears(int fd, const char *words) {
 
 int main(void) {
     int pair[2], other[2], port, before, publisher, player, third, status, gone;
-    /* Before there is a server: its threads would not come along. */
+    /* The fork comes before the server, because a server's threads would not exist in the child. */
     pid_t worker = spawn(work, pair, -1), idle = spawn(sleeper, other, pair[0]);
     rr_server *server = asking();
     char byte;
@@ -181,7 +181,7 @@ int main(void) {
     CHECK(rr_server_list(server, 0, RR_KIND_SESSION, NULL, 0) == 0);
     CHECK(descriptors() == before + 2); /* the peers' own */
 
-    /* A process that is killed before it has taken a connection takes the connection with it. */
+    /* If a process is killed before it has read a connection from the socket pair, the connection is closed. */
     third = peer(port);
     publish(third, "show");
     pass_on(server, RR_EV_PUBLISH_ASK, other[0]);

@@ -10,7 +10,7 @@
 static const unsigned char header[] = {0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1f};
 static const unsigned char picture[] = {0x17, 1, 0, 0, 0, 0xAB, 0xCD};
 
-/* A player that has asked. */
+/* A player that has sent its request. */
 static int ask_for(int port, const char *target) {
     char request[128];
     struct sockaddr_in to;
@@ -25,7 +25,7 @@ static int ask_for(int port, const char *target) {
     return fd;
 }
 
-/* Whether `what` is in the answer, which is read until it is, or to the end. */
+/* Whether `what` is in the answer, which is read until it has come, or to the end. */
 static int answers(int fd, const void *what, size_t what_len, unsigned char *answer, size_t size, size_t *len) {
     size_t at;
     for (;;) {
@@ -88,7 +88,7 @@ int main(void) {
     write_frame(s, show, header, sizeof header, 0);
     write_frame(s, show, picture, sizeof picture, 0);
 
-    /* Denied with words, and then let in. */
+    /* The first request is denied with a text, the next one is allowed. */
     fd = ask_for(port, "/live/show.flv");
     player = wait_for(s, RR_EV_PLAY_ASK, 0);
     CHECK(rr_session_deny(s, player, "", "not today") == RR_OK);
@@ -108,7 +108,7 @@ int main(void) {
     CHECK(!answers(fd, "never", 5, answer, sizeof answer, &len)); /* it ends */
     close(fd);
 
-    /* What is not there, and who may not. */
+    /* A stream that does not exist, and a player that is denied. */
     fd = ask_for(port, "/live/none.flv");
     player = wait_for(s, RR_EV_PLAY_ASK, 0);
     CHECK(rr_session_allow(s, player, NULL) == RR_OK);

@@ -25,7 +25,7 @@ static rr_frame *once(rr_frame *frame) {
     return frame;
 }
 
-/* A host's own struct that begins with one of ours, and a script's bytes: their types tell nothing. */
+/* A host's own struct that begins with one of ours, and a script's bytes: their types say nothing about the kind. */
 struct own {
     rr_frame frame;
     uint64_t more;

@@ -32,7 +32,7 @@ static void keep_call(int level, const char *format, va_list arguments) {
     pthread_mutex_unlock(&lock);
 }
 
-/* A server's lines to librtmp's callback. */
+/* Passes a server's lines to librtmp's callback. */
 static void pass_on(void *user, int level, const char *module, const char *line) {
     (void)user;
     RTMP_Log(level, "%s: %s", module, line);
@@ -64,7 +64,7 @@ static rr_server *server_with_log(int level, rr_log_fn fn) {
     return s;
 }
 
-/* More of either kind than any machine has registers for. */
+/* More arguments of either kind than a machine has registers for. */
 #define MANY 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9L, 9.5, "end"
 #define OF_MANY "%d %g %d %g %d %g %d %g %d %g %d %g %d %g %d %g %ld %g %s"
 #define MADE_OF_MANY "1 1.5 2 2.5 3 3.5 4 4.5 5 5.5 6 6.5 7 7.5 8 8.5 9 9.5 end"
@@ -113,7 +113,7 @@ static void one_function_serves_both(void) {
     CHECK(comes(lines, &count, "3 librtmp: printed 0.5"));
     CHECK(comes(lines, &count, "4 librtmp: status 3"));
     CHECK(comes(lines, &count, "4 librtmp: 01 ff "));
-    /* The library logs too: this text is no url. */
+    /* The library logs too: this text is not a url. */
     CHECK(!RTMP_ParseURL("nonsense", NULL, NULL, NULL, NULL, NULL));
     RTMP_LogSetLevel(RTMP_LOGERROR);
     RTMP_Log(RTMP_LOGWARNING, "below librtmp's level");
@@ -133,7 +133,7 @@ static void one_function_serves_both(void) {
 static void the_last_that_asked_has_them_until_it_is_freed(void) {
     rr_server *one = server_with_log(RR_LOG_ERROR, keep), *other = server_with_log(RR_LOG_ERROR, NULL);
     CHECK(rr_server_log_librtmp(other, 1) == RR_OK && rr_server_log_librtmp(one, 1) == RR_OK);
-    CHECK(rr_server_log_librtmp(other, 0) == RR_OK); /* it has them no more */
+    CHECK(rr_server_log_librtmp(other, 0) == RR_OK); /* it no longer gets them */
     RTMP_Log(RTMP_LOGERROR, "for one");
     CHECK(comes(lines, &count, "1 librtmp: for one"));
     rr_server_free(one);
@@ -148,7 +148,7 @@ static void a_log_function_brings_lines_to_librtmp(void) {
     pthread_mutex_lock(&lock);
     calls = 0;
     pthread_mutex_unlock(&lock);
-    CHECK(rr_server_log_librtmp(s, 1) == RR_OK); /* also then nothing goes round in circles */
+    CHECK(rr_server_log_librtmp(s, 1) == RR_OK); /* even then no line runs in a circle */
     RTMP_Log(RTMP_LOGWARNING, "there and back");
     CHECK(comes(called, &calls, "2 librtmp: there and back"));
     port = rr_server_listen(s, "127.0.0.1:0", 0);
