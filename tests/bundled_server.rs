@@ -272,7 +272,7 @@ fn a_session_that_has_ended_its_publish_or_play_is_shown_as_idle() {
 }
 
 #[test]
-fn the_server_prints_new_tracks_alone() {
+fn the_server_prints_only_new_tracks() {
     let mut server = Server::start(&[]);
     let mut player = Client::play(server.port, "show");
     let line = server.says("WANTED");
@@ -319,7 +319,7 @@ fn the_server_serves_rtmps_beside_rtmp() {
 }
 
 #[test]
-fn sighup_loads_the_certificate_anew() {
+fn sighup_reloads_the_certificate() {
     let [papers, newer] = ["bundled-reload", "bundled-newer"].map(secure::Papers::new);
     let [cert, key] = [&papers.certificate, &papers.key].map(|file| file.to_str().unwrap());
     let mut server = Server::start(&["--tls", "0", "--cert", cert, "--key", key]);

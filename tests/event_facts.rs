@@ -74,7 +74,7 @@ fn tracks_are_told_when_they_are_others_and_named() {
 }
 
 #[test]
-fn a_stream_names_its_codecs_and_whoever_gets_it_says_how_far_it_is() {
+fn a_stream_names_its_codecs_and_its_consumers_report_their_position() {
     let (relay, far) = (Relay::new(), Relay::new());
     let target = relay.push("show", far.url("show"));
     let mut player = Client::play(relay.port, "show");

@@ -257,7 +257,7 @@ fn what_is_known_of_a_session_goes_with_it() {
 }
 
 #[test]
-fn who_was_banned_there_is_not_let_in_by_coming_another_way() {
+fn a_banned_peer_is_not_let_in_by_being_imported() {
     let there = Live::new(ServerConfig::default());
     let (_here, port) = mover(&there.server);
     let mut publisher = Client::new(port, "show", true);
@@ -322,7 +322,7 @@ fn a_session_that_cannot_go_stays_and_waits() {
 }
 
 #[test]
-fn who_came_over_tls_or_http_stays() {
+fn sessions_over_tls_or_http_cannot_be_exported() {
     let papers = secure::Papers::new("handover");
     let (server, _) = server(ServerConfig { ask: ask::PLAY | ask::PUBLISH, ..asking() });
     server.set_tls(&papers.certificate, &papers.key).unwrap();

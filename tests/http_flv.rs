@@ -381,7 +381,7 @@ fn a_browser_gets_the_next_publishers_tracks_after_a_takeover() {
 }
 
 #[test]
-fn a_browser_that_was_there_before_the_stream_is_told_what_is_in_it() {
+fn a_browser_that_joined_before_the_stream_gets_a_header_with_its_tracks() {
     let show = Show::new();
     let mut waiting = show.player(Way::Chunks, "/live/show.flv?for=browser", 1);
     // Only video, whatever the metadata says; the first frames come before it is known that there is no audio.

@@ -179,7 +179,7 @@ impl Drop for Ended {
 
 /// Publishers come until there is no memory for more: the rest is refused, and those that are there go on.
 #[test]
-fn a_process_that_has_no_memory_left_takes_nobody_in_and_lives() {
+fn a_process_without_free_memory_refuses_new_peers_and_survives() {
     OWN.set(true);
     let program = c::build("no-memory", &c::server_sources(), c::As::C99);
     let limited = "ulimit -v 500000; exec \"$0\" \"$@\"";

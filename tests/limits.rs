@@ -338,7 +338,7 @@ fn no_more_streams_than_allowed_and_room_comes_back() {
 }
 
 #[test]
-fn players_who_wait_for_many_streams_keep_no_publisher_out() {
+fn players_that_wait_for_many_streams_do_not_keep_publishers_out() {
     let live = Live::new(ServerConfig { max_streams: 4, ..ServerConfig::default() });
     let play = |key: &str| Client::configured(live.port, key, false, &SessionConfig::default());
     let waiting = [play("one").unwrap(), play("two").unwrap()];
@@ -352,7 +352,7 @@ fn players_who_wait_for_many_streams_keep_no_publisher_out() {
 }
 
 #[test]
-fn a_drain_sends_those_elsewhere_who_understand_it_and_lets_the_others_run_to_the_deadline() {
+fn a_drain_redirects_peers_that_understand_it_and_lets_the_others_run_to_the_deadline() {
     let live = Live::new(ServerConfig::default());
     let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };
     let unable = SessionConfig { caps_ex: 0, ..SessionConfig::default() };
@@ -532,7 +532,7 @@ fn refused(mut peer: TcpStream) -> TcpStream {
 const LESS_THAN_A_GOODBYE: Duration = Duration::from_millis(1_500);
 
 #[test]
-fn a_refused_peer_that_goes_has_gone_however_much_it_has_said() {
+fn a_refused_peer_that_leaves_is_gone_however_much_it_has_sent() {
     let live = Live::new(ServerConfig::default());
     let _first = live.publish("taken");
     let took = (0..5).map(|_| {

@@ -55,7 +55,7 @@ fn kept_groups_go_first() {
 }
 
 #[test]
-fn then_those_jump_who_are_furthest_behind() {
+fn then_the_consumers_that_are_furthest_behind_jump() {
     let patient = StreamConfig { queue_bytes: 1 << 30, queue_ms: 600_000, ..StreamConfig::default() };
     let live = live(patient);
     let mut publisher = live.publish("show");

@@ -114,7 +114,7 @@ fn a_stream_that_is_published_stalls_and_ends_as_its_reader_is_to_see_it() {
 }
 
 #[test]
-fn others_are_refused_and_garbage_ends_one_reader_alone() {
+fn other_requests_are_refused_and_garbage_ends_only_one_reader() {
     let (_live, rest, port) = served();
     assert_eq!(reader(port, "token=wrong-token", None).err(), Some(401));
     assert_eq!(reader(port, "", None).err(), Some(401));

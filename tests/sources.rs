@@ -248,7 +248,7 @@ fn a_pull_that_leads_back_to_its_own_stream_is_refused() {
 }
 
 #[test]
-fn a_source_gives_way_to_who_takes_over_and_follows_him() {
+fn a_source_gives_way_to_a_takeover_and_pulls_again_after_it() {
     let (origin, edge) = (Server::plain(), Server::plain());
     let _feeder = Feeder::start(&origin, "show");
     let config = StreamConfig { publisher_policy: PublisherPolicy::Takeover, ..StreamConfig::default() };

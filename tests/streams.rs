@@ -413,7 +413,7 @@ fn no_more_than_four_stand_by() {
 }
 
 #[test]
-fn who_is_closed_with_a_ban_is_kept_out_of_that_stream_until_it_is_over() {
+fn a_peer_that_is_closed_with_a_ban_is_kept_out_of_that_stream_until_the_ban_ends() {
     let relay = relay(|_| ());
     let mut publisher = Client::publish(relay.port, "show");
     let session = publisher_of(&relay, "show");

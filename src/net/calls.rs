@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_called_is_told_once() {
+    fn a_called_task_is_reported_once() {
         let calls = Calls::with_room(5_000);
         assert!(calls.is_empty() && calls.room() >= 5_000);
         for task in [4_999, 0, 63, 64, 4_095, 4_096, 63] {

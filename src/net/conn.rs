@@ -372,7 +372,7 @@ mod tests {
     use crate::session::Timing;
 
     #[test]
-    fn a_connection_ends_behind_its_last_words_also_where_they_find_no_room_at_first() {
+    fn a_connection_ends_after_its_last_output_even_if_that_finds_no_room_at_first() {
         let (ours, mut peer) = UnixStream::pair().unwrap();
         let session = HttpSession::new(Timing::default(), false, 0);
         let mut conn = Conn::new(Socket::adopt(ours.into()).unwrap(), Side::Http(Box::new(session)));

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_place_in_its_run_alone() {
+    fn an_id_is_a_position_only_in_its_own_run() {
         let recent = Recent::new(0xab);
         (0..3).for_each(|number| recent.tell(&event(number, 0)));
         assert_eq!((recent.behind("ab-0"), recent.behind(&recent.id(2))), (Some(1), Some(3)));

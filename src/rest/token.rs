@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_one_and_is_made_where_it_is_not() {
+    fn a_token_is_read_from_its_file_or_the_file_is_created_with_a_new_one() {
         let folder = std::env::temp_dir().join(format!("rrelay-token-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("token");

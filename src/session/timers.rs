@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_is_pinged_and_ends_by_its_silence_alone() {
+    fn a_publisher_is_pinged_and_only_its_silence_ends_it() {
         let mut timers = timers(Phase::Publishing { since_ms: 0, media_ms: None });
         assert_eq!(
             run(&mut timers, 200_000),

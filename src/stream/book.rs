@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_overtakes_one_that_stands_by_behind_the_host() {
+    fn no_publisher_overtakes_a_standby_behind_the_host() {
         let book = Book::new(false);
         let session = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
         let policy = PublisherPolicy::Standby;

@@ -342,7 +342,7 @@ mod tests {
     use crate::session::{ServerSession, SessionConfig};
 
     #[test]
-    fn the_system_is_asked_once_a_second_at_most_and_rarely_where_nobody_looks() {
+    fn the_system_is_asked_at_most_once_a_second_and_rarely_if_figures_are_not_read() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let session = Box::new(ServerSession::new(&SessionConfig::default(), 0));

@@ -19,7 +19,7 @@ fn encoder_says(room: &Room, port: u16, key: &str) -> String {
 }
 
 #[test]
-fn the_first_rule_that_fits_decides_and_the_refused_one_is_told_why() {
+fn the_first_matching_rule_decides_and_a_refused_peer_is_told_why() {
     let room = Room::new("bundled-access");
     let rules = [
         "--allow",
@@ -58,7 +58,7 @@ fn the_first_rule_that_fits_decides_and_the_refused_one_is_told_why() {
 }
 
 #[test]
-fn sighup_reads_rules_and_keys_anew_and_who_publishes_goes_on() {
+fn sighup_reloads_rules_and_keys_and_running_publishers_go_on() {
     let room = Room::new("bundled-keys");
     let [options, keys] = ["options", "keys"].map(|name| room.file(name));
     let name = |path: &std::path::Path| path.to_str().unwrap().to_owned();

@@ -13,7 +13,7 @@ use super::support::until;
 use super::{Server, program};
 
 #[test]
-fn it_asks_who_may_publish_and_tells_of_the_end() {
+fn it_asks_whether_a_peer_may_publish_and_reports_the_end() {
     let backend = Backend::new(|asked| match asked.field("name").as_deref() {
         Some("denied") => status("403 Forbidden"),
         _ => status("200 OK"),
@@ -54,7 +54,7 @@ fn signature(secret: &str, body: &str) -> String {
 }
 
 #[test]
-fn requests_are_signed_with_what_the_file_holds_and_pushes_are_told_of() {
+fn requests_are_signed_with_the_secret_of_the_file_and_states_of_pushes_are_reported() {
     let (room, backend) = (Room::new("bundled-hooks-secret"), Backend::new(|_| json("{}")));
     let path = room.file("secret");
     fs::write(&path, "the first one\r\n").unwrap();

@@ -120,7 +120,7 @@ fn a_file_holds_options_one_a_line() {
 }
 
 #[test]
-fn a_fault_in_a_file_of_options_is_said_with_its_line() {
+fn a_fault_in_a_file_of_options_is_reported_with_its_line() {
     let room = Room::new("bundled-file-wrong");
     for (lines, more, words) in [
         ("port 0\n\nport 1\n", &[][..], "--port 1 in FILE, line 3: it is given twice, first in FILE, line 1"),
@@ -176,7 +176,7 @@ fn sighup_without_a_file_to_read_changes_nothing() {
 }
 
 #[test]
-fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
+fn sighup_reloads_the_file_and_names_options_that_wait_for_the_next_start() {
     let (room, first, second) = (Room::new("bundled-file-reload"), Relay::new(), Relay::new());
     let push = |to: &Relay, key: &str| format!("push live=rtmp://127.0.0.1:{}/live/{key}\n", to.port);
     let (path, name) = file(&room, &push(&first, "kept"));

@@ -64,7 +64,7 @@ fn a_reader_that_goes_ends_nothing() {
 }
 
 #[test]
-fn closed_descriptors_at_its_start_are_nobody_elses() {
+fn it_serves_with_descriptors_that_are_closed_at_the_start() {
     for closed in ["<&-", ">&- 2>&-", "<&- >&-", "<&- >&- 2>&-"] {
         let reserved = Reserved::new();
         let port = reserved.port.to_string();
@@ -90,7 +90,7 @@ fn talkative() -> Server {
 }
 
 #[test]
-fn lines_that_nobody_reads_stop_neither_newcomers_nor_signals() {
+fn unread_lines_stop_neither_new_peers_nor_signals() {
     let mut server = talkative();
     let (idle, long) = (threads(&mut server), "k".repeat(LONG));
     // A pipe holds 64 KiB and the server 256 KiB of lines; each of these makes a kilobyte of them.
@@ -163,7 +163,7 @@ fn lines(options: &[&str]) -> (Vec<String>, Vec<String>, String) {
 }
 
 #[test]
-fn a_failure_is_said_once_and_on_stderr_and_lines_have_their_date_and_zone() {
+fn a_failure_is_printed_once_on_stderr_and_lines_have_date_and_zone() {
     for level in ["off", "warn", "info"] {
         let (out, err, name) = lines(&["--log", level]);
         let about = |lines: &[String]| lines.iter().filter(|line| line.contains(&name)).cloned().collect::<Vec<_>>();

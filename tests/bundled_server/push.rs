@@ -112,7 +112,7 @@ fn many_pushes_are_served() {
 }
 
 #[test]
-fn the_end_of_a_push_is_said_once() {
+fn the_end_of_a_push_is_printed_once() {
     let mut server = Server::start(&["--log", "info", "--push", "rtmp://127.0.0.1:1/to"]);
     let _publisher = publish(server.port, "live", "show");
     let line = server.complains("rtmp://127.0.0.1:1/to");

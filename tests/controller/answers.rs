@@ -123,7 +123,7 @@ fn a_play_of_an_absent_stream_is_pulled_for_all_who_ask_with_one_question() {
 }
 
 #[test]
-fn who_is_to_wait_waits_on_the_stream_and_is_asked_about_again() {
+fn sessions_that_are_told_to_wait_wait_on_the_stream_and_cause_another_question() {
     let origin = Live::new(ServerConfig::default());
     let mut publisher = origin.publish("late");
     publisher.key_frame(0, &[7; 100]).unwrap();
@@ -156,7 +156,7 @@ fn who_is_to_wait_waits_on_the_stream_and_is_asked_about_again() {
 }
 
 #[test]
-fn who_waits_on_the_stream_is_answered_with_those_who_come_later() {
+fn sessions_that_wait_on_the_stream_are_answered_with_those_that_come_later() {
     let (times, held) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicBool::new(true)));
     let (asked, hold) = (Arc::clone(&times), Arc::clone(&held));
     let backend = Backend::new(move |_| {

@@ -104,7 +104,7 @@ fn without_an_answer_the_one_before_is_taken_while_it_stands() {
 }
 
 #[test]
-fn a_slow_controller_delays_its_own_session_alone() {
+fn a_slow_controller_delays_only_its_own_session() {
     let held = Arc::new(AtomicBool::new(true));
     let (hold, reached) = (Arc::clone(&held), Arc::new(AtomicBool::new(false)));
     let asks = Arc::clone(&reached);
@@ -131,7 +131,7 @@ fn a_slow_controller_delays_its_own_session_alone() {
 }
 
 #[test]
-fn a_controller_that_is_taken_off_lets_in_who_waits_for_it() {
+fn waiting_sessions_are_let_in_when_the_controller_is_removed() {
     let backend = Backend::new(|_| Answer::Silence);
     let node = Arc::new(Node::new(at(&backend)));
     let client = {

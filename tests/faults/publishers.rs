@@ -105,7 +105,7 @@ fn a_publisher_that_is_cut_off_for_five_seconds_finds_everybody_there() {
 }
 
 #[test]
-fn a_publisher_that_falls_silent_is_found_out_and_what_it_sends_later_is_heard_by_nobody() {
+fn a_silent_publisher_is_closed_and_what_it_sends_later_reaches_no_player() {
     std::thread::scope(|both| {
         both.spawn(|| lost_and_back(Net::Silent, PublisherPolicy::Reject, 3_000));
         both.spawn(|| lost_and_back(Net::Silent, PublisherPolicy::Takeover, 30_000));
@@ -185,8 +185,8 @@ fn a_publisher_that_is_lost_again_before_it_has_begun_has_the_window_anew() {
 }
 
 #[test]
-fn a_network_that_loses_every_packet_for_three_seconds_costs_nobody_anything() {
-    in_a_cell("publishers::a_network_that_loses_every_packet_for_three_seconds_costs_nobody_anything", |_| {
+fn a_network_that_loses_every_packet_for_three_seconds_costs_no_message() {
+    in_a_cell("publishers::a_network_that_loses_every_packet_for_three_seconds_costs_no_message", |_| {
         let (relay, ingest) = (relay(ServerConfig::default(), |_| {}), Ingest::good());
         let target = relay.push("show", ingest.url());
         let show = Sender::encoder(relay.port, 1, Times::default());

@@ -28,7 +28,7 @@ fn about(relay: &Relay, target: Id, so: impl Fn(&Event) -> bool) -> usize {
 }
 
 #[test]
-fn a_target_that_is_reset_every_three_seconds_comes_back_each_time_and_nobody_else_notices() {
+fn a_target_that_is_reset_every_three_seconds_comes_back_each_time_and_no_player_is_disturbed() {
     const RESETS: usize = 4;
     let flaky = Ingest::new(|number| Script {
         then: if number < RESETS { Then::Reset(Duration::from_secs(3)) } else { Then::Read },

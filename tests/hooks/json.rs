@@ -178,7 +178,7 @@ fn a_back_end_that_fails_keeps_sessions_out_or_lets_them_in_as_it_is_set() {
 }
 
 #[test]
-fn a_slow_back_end_delays_its_own_session_alone() {
+fn a_slow_back_end_delays_only_its_own_session() {
     let held = Arc::new(AtomicBool::new(true));
     let (hold, asks) = (Arc::clone(&held), Arc::new(AtomicBool::new(false)));
     let reached = Arc::clone(&asks);
@@ -203,7 +203,7 @@ fn a_slow_back_end_delays_its_own_session_alone() {
 }
 
 #[test]
-fn what_is_told_is_told_again_until_somebody_takes_it_in_order() {
+fn notifications_are_repeated_until_the_back_end_accepts_them_in_order() {
     let failures = Arc::new(AtomicU32::new(3));
     let left = Arc::clone(&failures);
     let backend = Backend::new(move |asked| {
@@ -222,7 +222,7 @@ fn what_is_told_is_told_again_until_somebody_takes_it_in_order() {
 }
 
 #[test]
-fn the_end_of_the_server_is_told_of_those_who_were_on_it() {
+fn the_end_of_the_server_is_reported_for_its_publishers_and_players() {
     let backend = Backend::new(|_| yes());
     let hooked = Hooked::new(all(&backend, Dialect::Json));
     let mut publisher = begin(&hooked, "show", true).unwrap();

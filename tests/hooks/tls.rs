@@ -36,7 +36,7 @@ fn a_back_end_whose_certificate_is_trusted_is_asked_and_told() {
 }
 
 #[test]
-fn a_back_end_with_a_certificate_of_others_is_told_nothing_and_the_log_says_why() {
+fn a_back_end_with_a_wrong_certificate_gets_no_request_and_the_log_gives_the_reason() {
     let [papers, others] = ["hooks-tls-wrong", "hooks-tls-others"].map(Papers::new);
     let backend = Backend::secure(&papers.certificate, &papers.key, |_| json("{}"));
     let by_name = backend.url("on_connect").replace("127.0.0.1", "localhost");

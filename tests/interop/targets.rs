@@ -107,7 +107,7 @@ fn targets_come_and_go_and_the_publisher_does_not_notice() {
 }
 
 #[test]
-fn a_target_where_nobody_listens_is_reached_when_somebody_does() {
+fn a_target_is_reached_as_soon_as_its_server_listens() {
     let (room, relay, far) = (Room::new("nobody"), Relay::new(), Relay::new());
     let reserved = Reserved::new();
     let target = relay.push("show", format!("rtmp://127.0.0.1:{}/live/show", reserved.port));

@@ -55,7 +55,7 @@ fn properties_can_be_set_and_lists_grow() {
 }
 
 #[test]
-fn calls_that_nobody_answers_have_a_bound() {
+fn calls_without_an_answer_have_a_bound() {
     kept("calls");
 }
 

@@ -60,7 +60,7 @@ fn a_file_may_come_through_a_pipe() {
 }
 
 #[test]
-fn its_words_go_into_no_socket_where_stdout_and_stderr_are_closed() {
+fn its_output_goes_into_no_socket_if_stdout_and_stderr_are_closed() {
     let (room, relay) = (Room::new("publish-file-closed"), Relay::new());
     let (mut player, played) = rtmpdump_plays(&room, "player", &relay.url("show"));
     relay.has_players("show", 1);

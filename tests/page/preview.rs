@@ -51,7 +51,7 @@ fn says(browser: &mut Chromium, key: &str, words: &str) {
 }
 
 #[test]
-fn pictures_and_sound_play_while_somebody_looks() {
+fn pictures_and_sound_play_while_the_preview_is_visible() {
     let (room, relay) = (Room::new("page-preview"), Relay::new());
     listens_for_players(&relay);
     let _publishers = ["both", "sound", "picture"].map(|key| publishes(&room, &relay, key));

@@ -231,7 +231,7 @@ fn a_flood_in_one_task_leaves_the_others_their_turns() {
 }
 
 #[test]
-fn a_panic_ends_its_task_alone() {
+fn a_panic_ends_only_its_task() {
     let mut event_loop = EventLoop::new().unwrap();
     let (falls, lives) = (Handle::on(&mut event_loop), Handle::on(&mut event_loop));
     let thread = run(event_loop);

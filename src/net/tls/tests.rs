@@ -477,7 +477,7 @@ fn files_that_are_not_there_or_not_right_are_named() {
 }
 
 #[test]
-fn a_key_that_is_another_certificates_is_told_of_in_words() {
+fn a_key_that_belongs_to_another_certificate_is_reported_with_a_sentence() {
     let papers = Papers::new("mismatch");
     papers.server("one.test", false, |_| {});
     papers.server("two.test", false, |_| {});

@@ -149,7 +149,7 @@ fn play_understands_milliseconds_the_specifications_words_and_their_absence() {
 }
 
 #[test]
-fn play2_is_play_with_a_word_for_reset() {
+fn play2_is_play_with_a_transition() {
     let options = |word: &'static [u8]| {
         Value::Object(vec![(b"streamName", Value::String(b"hd")), (b"transition", Value::String(word))])
     };

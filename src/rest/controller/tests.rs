@@ -86,7 +86,7 @@ fn placing(number: u64) -> Placing {
 }
 
 #[test]
-fn who_was_silent_is_asked_again_while_the_stream_goes_on() {
+fn a_silent_controller_is_asked_again_while_the_stream_goes_on() {
     let rig = Rig::new();
     let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
     rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
@@ -152,7 +152,7 @@ impl Subscriber for Late {
 }
 
 #[test]
-fn who_comes_while_an_answer_is_carried_out_is_asked_about() {
+fn a_session_that_comes_while_an_answer_is_carried_out_causes_a_new_question() {
     let rig = Rig::new();
     let late = Arc::new(Late { desk: Arc::clone(rig.desk()), asked: Mutex::default() });
     let subscriber: Arc<dyn Subscriber> = Arc::<Late>::clone(&late);

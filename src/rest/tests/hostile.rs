@@ -45,7 +45,7 @@ fn a_head_that_comes_byte_by_byte_has_its_time() {
 }
 
 #[test]
-fn those_who_say_nothing_hold_their_places_for_a_while_alone() {
+fn silent_peers_hold_their_places_only_for_a_while() {
     let rig = Rig::new();
     let silent: Vec<TcpStream> =
         (0..super::http::MAX_CONNECTIONS).map(|_| TcpStream::connect(("127.0.0.1", rig.port)).unwrap()).collect();

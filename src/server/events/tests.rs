@@ -186,7 +186,7 @@ fn a_full_queue_says_so_and_tells_when_there_is_room() {
 }
 
 #[test]
-fn with_a_callback_events_come_by_it_alone_and_in_order() {
+fn with_a_callback_events_come_only_by_it_and_in_order() {
     let (sender, values) = mpsc::channel();
     let events = by_callback(move |event| {
         assert_eq!(std::thread::current().name(), Some("eventThread"));
@@ -295,7 +295,7 @@ fn repeated_lines_are_summed_up_by_the_event_thread_without_being_asked() {
 }
 
 #[test]
-fn a_stuck_sink_stops_nobody_and_what_it_misses_is_counted() {
+fn a_stuck_sink_blocks_no_thread_and_missed_lines_are_counted() {
     let events = by_queue(10);
     let (go, gate) = mpsc::channel::<()>();
     let (sender, lines) = mpsc::channel();

@@ -64,22 +64,22 @@ fn a_panic_in(thread: In, threads: Option<u32>) {
 }
 
 #[test]
-fn a_panic_in_accumulate_fails_that_stream_alone() {
+fn a_panic_in_accumulate_fails_only_that_stream() {
     a_panic_in(In::Accumulate, None);
 }
 
 #[test]
-fn a_panic_in_the_relay_fails_that_stream_alone() {
+fn a_panic_in_the_relay_fails_only_that_stream() {
     a_panic_in(In::Relay, None);
 }
 
 #[test]
-fn a_panic_in_accumulate_fails_that_stream_alone_also_on_a_shared_loop() {
+fn a_panic_in_accumulate_fails_only_that_stream_also_on_a_shared_loop() {
     a_panic_in(In::Accumulate, Some(1));
 }
 
 #[test]
-fn a_panic_in_the_relay_fails_that_stream_alone_also_on_a_shared_loop() {
+fn a_panic_in_the_relay_fails_only_that_stream_also_on_a_shared_loop() {
     a_panic_in(In::Relay, Some(1));
 }
 

@@ -5,7 +5,7 @@ use crate::config::{ServerConfig, StreamConfig};
 use crate::proto::message::kind;
 
 #[test]
-fn players_that_wait_for_a_key_frame_in_vain_are_told_of_once() {
+fn players_that_wait_for_a_key_frame_in_vain_are_logged_once() {
     let stream = StreamConfig { gop_bytes: 0, ..StreamConfig::default() };
     let live = Live::new(ServerConfig { stream: stream.into(), ..ServerConfig::default() });
     let mut publisher = live.publish("show");

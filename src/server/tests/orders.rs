@@ -45,7 +45,7 @@ fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {
 }
 
 #[test]
-fn a_session_does_not_leave_for_a_caller_who_has_given_up() {
+fn a_session_is_not_exported_for_a_caller_that_waits_no_longer() {
     let live = Live::new(ServerConfig { ask: ask::CONNECT, ask_ms: u32::MAX, ..ServerConfig::default() });
     let mut socket = shaken(live.port);
     socket.write_all(&connect()).unwrap();

@@ -46,7 +46,7 @@ fn sessions_of_another_process_have_their_memory_from_the_call_on() {
 }
 
 #[test]
-fn who_comes_back_to_the_listener_has_its_memory_before_its_turn() {
+fn a_session_that_comes_back_to_the_listener_has_its_memory_before_its_turn() {
     let (server, inboxes) = without_threads(ServerConfig::default());
     let make = |id| std::sync::Arc::new(RRSession::new(id, String::new(), None, String::new()));
     let record = server.core.registry().add_session(None, make).unwrap();
@@ -60,7 +60,7 @@ fn who_comes_back_to_the_listener_has_its_memory_before_its_turn() {
 }
 
 #[test]
-fn who_owes_a_proxy_header_has_room_that_no_session_of_another_process_takes() {
+fn a_connection_without_its_proxy_header_keeps_its_place_from_imported_sessions() {
     let (server, _inboxes) = without_threads(ServerConfig { max_sessions: 2, ..ServerConfig::default() });
     server.core.registry().expect_session().unwrap();
     import(&server).unwrap();

@@ -30,7 +30,7 @@ fn show(live: &Live) {
 }
 
 #[test]
-fn debug_says_what_was_said_and_decided_and_no_key() {
+fn debug_lines_show_requests_and_decisions_but_no_key() {
     let live = at(LevelFilter::Debug, ServerConfig::default());
     show(&live);
     for words in [

@@ -110,7 +110,7 @@ fn the_head_goes_with_the_first_media_and_the_end_in_its_framing() {
 }
 
 #[test]
-fn a_head_is_answered_by_a_head_also_where_it_is_refused() {
+fn a_head_request_gets_only_a_head_even_if_it_is_refused() {
     let mut session = session();
     events(&mut session, b"HEAD / HTTP/1.1\r\n\r\n", 4096).unwrap();
     let answer = said(&mut session);
@@ -190,7 +190,7 @@ fn a_refusal_is_a_status_and_a_redirect_a_location() {
 }
 
 #[test]
-fn who_says_nothing_and_who_gets_nothing_is_told_in_time() {
+fn a_silent_peer_and_a_player_without_media_get_an_answer_in_time() {
     let mut silent = session();
     events(&mut silent, b"GET /live", 4096).unwrap();
     assert_eq!(silent.next_timeout(), Some(NOW_MS + 10_000));

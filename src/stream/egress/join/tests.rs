@@ -227,7 +227,7 @@ fn in_a_stream_of_data_alone_every_message_is_a_join_point() {
 }
 
 #[test]
-fn a_camera_that_was_switched_off_makes_nobody_wait_for_ever() {
+fn a_camera_that_was_switched_off_makes_no_player_wait_for_ever() {
     let mut feed = Feed::new(1 << 20, 10_000);
     feed.begin();
     feed.video(&[KEY]);

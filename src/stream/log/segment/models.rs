@@ -31,7 +31,7 @@ fn read(segment: &Segment) -> Vec<u8> {
 }
 
 #[test]
-fn a_reader_sees_whole_messages_alone() {
+fn a_reader_sees_only_whole_messages() {
     loom::model(|| {
         let budget = Budget::new(None);
         let mut writer = writer_of(2, &budget);
