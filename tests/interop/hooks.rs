@@ -185,7 +185,7 @@ fn sent_away(backend: &Backend, port: u16, far: &Relay) -> Vec<Asked> {
 }
 
 #[test]
-fn who_is_sent_elsewhere_is_asked_and_told_of_as_by_nginx_rtmp() {
+fn a_redirected_stream_causes_the_same_requests_as_with_nginx_rtmp() {
     for relay_redirect in [false, true] {
         let room = Room::new(if relay_redirect { "hooks-away-named" } else { "hooks-away" });
         let far = Relay::new();

@@ -4,9 +4,9 @@
 //! Differences, and their reasons: a peer's `?args` cannot repeat a field of ours, because back ends that use the last
 //! of two would believe the peer; bytes that an address cannot hold are percent-encoded in them. If the url already has
 //! a query, GET adds its fields with `&`. An answer counts as soon as it has arrived, not when its connection closes. A
-//! redirect may name a host, also over TLS. A refused peer is told so. The start of a play that says none is RTMP's
-//! default, -2000, where nginx-rtmp says 0; and of the relay's own targets and sources nobody is asked, while
-//! nginx-rtmp asks about its relays.
+//! redirect may name a host, also over TLS. A refused peer is told so. A play without a start has RTMP's default,
+//! -2000, where nginx-rtmp sends 0. No question is asked about the relay's own targets and sources, while nginx-rtmp
+//! asks about its relays.
 
 use axum::body::Bytes;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
