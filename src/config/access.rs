@@ -149,7 +149,7 @@ mod tests {
             ("deny record all", "no address"),
             ("deny play 10.0.0.0/33", "no address"),
             ("deny play localhost", "no address"),
-            ("deny play 10.0.0.1 10.0.0.2", "behind"),
+            ("deny play 10.0.0.1 10.0.0.2", "after"),
         ] {
             let failure = config.set("rules", Value::Texts(&[text.to_owned()])).unwrap_err();
             let names = format!("rules has \"{text}\"");

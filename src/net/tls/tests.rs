@@ -473,7 +473,7 @@ fn files_that_are_not_there_or_not_right_are_named() {
     }
     let endless = Trust { ca_file: Some("/dev/zero".into()), ..Trust::default() };
     let failure = ClientConfig::new(&endless).unwrap_err();
-    assert!(failure.kind == RRError::Cert && failure.text.contains("more than"), "{failure}");
+    assert!(failure.kind == RRError::Cert && failure.text.contains("longer than"), "{failure}");
 }
 
 #[test]

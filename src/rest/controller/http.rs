@@ -339,7 +339,7 @@ mod tests {
             (r#"{"action": "relay", "urls": "rtmp://a/live"}"#, "sequence"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "config": {"smell": 1}}"#, "smell"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "config": {"url": "rtmp://b/live"}}"#, "url"),
-            (r#"{"action": "relay", "urls": ["rtmp://a/live"], "config": {"on_demand": true}}"#, "on demand"),
+            (r#"{"action": "relay", "urls": ["rtmp://a/live"], "config": {"on_demand": true}}"#, "on_demand"),
             (r#"{"action": "relay", "urls": ["rtmps://a/live"], "config": {"ca_file": "/dev/stdin"}}"#, "ca_file"),
             (r#"{"action": "relay", "urls": ["rtmps://a/live"], "config": {"insecure": true}}"#, "insecure"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "ttl_ms": 86400001}"#, "ttl_ms"),

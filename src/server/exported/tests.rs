@@ -59,8 +59,8 @@ fn what_cannot_be_is_refused_in_words() {
     refused(|session| session.addr = "192.0.2.7\nERROR".to_owned(), RRError::Arg, "cannot be shown");
     refused(|session| session.local_addr = "a".repeat(ADDR_BYTES + 1), RRError::Limit, "address");
     refused(|session| session.unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "more unread bytes");
-    refused(|session| session.counted.video_bytes = u64::MAX, RRError::Arg, "counted");
-    refused(|session| session.counted.started_us = -1, RRError::Arg, "counted");
+    refused(|session| session.counted.video_bytes = u64::MAX, RRError::Arg, "counters");
+    refused(|session| session.counted.started_us = -1, RRError::Arg, "counters");
     refused(|session| session.app_given = Some(b"li\0ve".to_vec()), RRError::Arg, "application");
     refused(|session| session.decision.rename = Some(vec![b'a'; MAX_NAME_BYTES + 1]), RRError::Arg, "rename");
     refused(|session| session.decision.media = 64, RRError::Arg, "media");

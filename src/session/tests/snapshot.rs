@@ -311,7 +311,7 @@ fn bytes_that_are_no_snapshot_are_refused_in_words() {
     for cut in 4..whole.len() {
         refused(&whole[..cut], RRError::Arg, "not a session's snapshot");
     }
-    refused(&[&whole[..], &[0]].concat(), RRError::Arg, "behind it");
+    refused(&[&whole[..], &[0]].concat(), RRError::Arg, "follow its end");
     refused(&vec![0; 100 << 20], RRError::Limit, "at most");
     let mut pair = Pair::new(true);
     pair.run().unwrap();
