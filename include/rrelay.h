@@ -854,8 +854,8 @@ RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
    Threads: It must be the last call on a server, made once and while no other call on it runs. Inside a callback it
    only sets rr_last_error, because the event thread cannot wait for itself.
    Waits: For the server's threads; with hooks, two seconds at most for what back ends are still to be told; for a
-   callback that callback, one second. A callback that has not returned by then is left which rr_last_error reports, and
-   none is called any more. */
+   running callback, one second. A callback that has not returned by then is abandoned, which rr_last_error reports,
+   and no callback is called any more. */
 RR_API void rr_server_free(rr_server *s);
 
 /* Listens: "127.0.0.1:1935", "[::1]:1935", "name:1935"; "[::]:1935", ":1935" and "1935" take IPv4 and IPv6; port 0

@@ -44,7 +44,7 @@ fn wrong() -> Vec<(&'static str, Answer, &'static str)> {
                 r#"{"action": "relay", "urls": ["rtmp://127.0.0.1:9/live", "rtmps://127.0.0.1:9/live"],
                      "config": {"pin_sha256": "none"}}"#,
             ),
-            "cannot be done",
+            "cannot be carried out",
         ),
     ]
 }

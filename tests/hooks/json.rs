@@ -116,7 +116,7 @@ fn an_answer_renames_and_adds_targets_whole_or_not_at_all() {
     good.store(false, Ordering::Relaxed);
     let failure = begin(&hooked, "other", true).err().unwrap();
     assert!(failure.text.contains("NetStream.Publish.Failed"), "{failure}");
-    hooked.live.line_with(&["on_publish", "cannot be done", "url"]);
+    hooked.live.line_with(&["on_publish", "cannot be carried out", "url"]);
     assert!(server.stream_find(b"live", b"other").is_err());
     assert_eq!(server.list(0, kind::TARGET).unwrap().len(), 2, "not the good one either");
 }

@@ -190,7 +190,7 @@ fn the_exit_code_says_what_went_wrong() {
     let other = Client::publish(relay.port, "taken");
     let mut refused = start(&room, "refused", &[file(), &relay.url("taken"), "timeout=5"]);
     assert_eq!(refused.ends_within(PATIENCE).code(), Some(1));
-    assert!(refused.words().contains("the server was reached, and refused"), "{}", refused.words());
+    assert!(refused.words().contains("the server was reached, but it refused"), "{}", refused.words());
     assert!(refused.words().contains("--verbose"), "{}", refused.words());
     let mut refused = start(&room, "loud", &["--verbose", file(), &relay.url("taken"), "timeout=5"]);
     assert_eq!(refused.ends_within(PATIENCE).code(), Some(1));
