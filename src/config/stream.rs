@@ -116,6 +116,31 @@ impl StreamConfig {
         Ok(())
     }
 
+    /// Gives each setting by its name, as [`set`](Self::set) takes it; without the host's pointer.
+    pub(crate) fn each_setting(&self, mut give: impl FnMut(&'static str, Value<'_>)) {
+        let number = |number: u32, off: u32| if number == off { Value::Off } else { Value::Number(number.into()) };
+        let optional = |number: Option<u32>| number.map_or(Value::Off, |number| Value::Number(number.into()));
+        let cpus = self.cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        give("publisher_policy", choice(self.publisher_policy, &PublisherPolicy::CHOICES));
+        give("silent_ms", optional(self.silent_ms));
+        give("grace_ms", number(self.grace_ms, 0));
+        give("gop_bytes", number(self.gop_bytes, 0));
+        give("gop_ms", number(self.gop_ms, 0));
+        give("max_kbps", number(self.max_kbps, 0));
+        give("clock", choice(self.clock, &ClockMode::CHOICES));
+        give("unwatched_ms", optional(self.unwatched_ms));
+        give("nice", if self.nice == 0 { Value::Off } else { Value::Number(self.nice.into()) });
+        give("merge_ms", number(self.merge_ms, 0));
+        give("start", choice(self.start, &Start::CHOICES));
+        give("queue_bytes", number(self.queue_bytes, OFF));
+        give("queue_ms", number(self.queue_ms, OFF));
+        give("slow_ms", number(self.slow_ms, OFF));
+        give("args", choice(self.args, &Args::CHOICES));
+        give("key_wait_ms", number(self.key_wait_ms, 0));
+        give("metadata", choice(self.metadata, &Metadata::CHOICES));
+        give("cpus", if cpus.is_empty() { Value::Default } else { Value::Text(&cpus) });
+    }
+
     /// The settings, with those that depend on each other made to agree.
     #[must_use]
     pub fn checked(mut self) -> Self {
@@ -124,6 +149,12 @@ impl StreamConfig {
         }
         self
     }
+}
+
+/// A choice by its number.
+fn choice<T: PartialEq>(chosen: T, choices: &[(u32, T)]) -> Value<'static> {
+    let number = choices.iter().find(|(_, choice)| *choice == chosen).map(|(number, _)| *number);
+    number.map_or(Value::Default, |number| Value::Number(number.into()))
 }
 
 /// "0-3,8" as CPU numbers.
@@ -142,4 +173,39 @@ fn cpus(given: &Setting<'_>, list: &str) -> Result<Vec<usize>> {
     cpus.sort_unstable();
     cpus.dedup();
     Ok(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_given_by_name_make_the_same_settings() {
+        let others = StreamConfig {
+            user: 0,
+            publisher_policy: PublisherPolicy::Standby,
+            silent_ms: None,
+            grace_ms: 5,
+            gop_bytes: 0,
+            gop_ms: 7,
+            max_kbps: 8,
+            clock: ClockMode::Repair,
+            unwatched_ms: Some(9),
+            nice: -3,
+            merge_ms: 10,
+            start: Start::Now,
+            queue_bytes: 70_000,
+            queue_ms: 200,
+            slow_ms: OFF,
+            cpus: vec![0, 3],
+            args: Args::Drop,
+            key_wait_ms: 0,
+            metadata: Metadata::Verbatim,
+        };
+        for config in [StreamConfig::default(), others] {
+            let mut again = StreamConfig { grace_ms: 77, gop_ms: 78, silent_ms: Some(79), ..StreamConfig::default() };
+            config.each_setting(|name, value| again.set(name, value).unwrap());
+            assert_eq!(again, config);
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! Group 4 of the C API: streams, and the host as a publisher.
 
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::config::rr_stream_config;
 use super::rr_server::rr_server;
 use super::types::{rr_frame, rr_frame_flag, rr_id, rr_stream};
-use super::{Out, bytes, convert, is_null, on_server, read_struct, slice};
-use crate::server::RRRestOut;
+use super::{Out, bytes, convert, is_null, on_server, read_struct, reference, slice};
+use crate::error::{Failure, RRError};
+use crate::server::{RRRestOut, StreamExport};
 
 /// Makes a stream that exists with or without peers, so that targets can be added before its publisher comes, or for
 /// rr_stream_write. If the stream exists already, its id is returned and it no longer ends with its publisher. `cfg`
@@ -92,8 +93,97 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
     unsafe { on_server(s, body) }
 }
 
-/// Makes a standby publisher (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the previous one stands
-/// by from then on. `source` is its session, or a source of rr_stream_add_source.
+/// Gives the state of a stream, for another process or another server of this one to go on with: its name and
+/// settings, what joiners there begin with (headers, cached group), and what those who play it have not got yet.
+/// `blob` gets it, of `*len` bytes; `*len` is the room before, and `blob` may be NULL where it is 0. No more than
+/// queue_bytes and gop_bytes together go along, and some KiB. For `hold_ms` the stream stands still then: its
+/// publisher is not read and waits in its socket, and what has come goes to players. In that time give its sessions
+/// away by rr_session_export, the publisher and those who play, and stop the stream when they have gone. Who is still
+/// here after that time goes on here; a publisher that has gone is lost then. Targets, sources and user pointers do
+/// not travel. On failure the stream does not stand still.
+///
+/// # Waits
+/// For the stream's thread, which answers between two turns of its peers: for a moment.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` is how much
+/// is enough now, or the process has no thread or descriptor left; RR_ERR_ARG: `hold_ms` is 0 or above a minute;
+/// RR_ERR_STATE: the stream stops; RR_ERR_NOMEM: the process has no memory left.
+///
+/// # Safety
+/// The contract of all pointers; `*len` bytes fit `blob`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_export(
+    s: *mut rr_server,
+    id: rr_stream,
+    hold_ms: c_uint,
+    blob: *mut c_void,
+    len: *mut usize,
+) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let room = *unsafe { reference(len, "len") }?;
+        let len = Out::new(len, "len")?;
+        if blob.is_null() && room > 0 {
+            return Err(is_null("blob"));
+        }
+        match server.core.stream_export(id, room, hold_ms)? {
+            StreamExport::State(state) => {
+                // SAFETY: contract: `room` bytes fit, and no more are given; where it is NULL none are.
+                unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), blob.cast(), state.len()) };
+                // SAFETY: contract.
+                unsafe { len.set(state.len()) };
+                Ok(0)
+            }
+            StreamExport::Needs(bytes) => {
+                // SAFETY: contract.
+                unsafe { len.set(bytes) };
+                let text = format!("the stream's state does not fit {room} bytes; {bytes} are enough");
+                Err(Failure::ours(RRError::Limit, text))
+            }
+        }
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Goes on with a stream that rr_stream_export gave, `len` bytes at `blob`: it is there at once, with the settings it
+/// had, and `out`, which may be NULL, gets its id. Import its sessions after it, by rr_session_import: its publisher
+/// goes on where its log ends, and its players where they were, so that nobody misses anything or gets it twice. It
+/// waits ten seconds for them (or grace_ms, where that is more); a player that comes later, or was further behind than
+/// the state says, begins as a newcomer does.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: `blob` is no stream's state, or its settings cannot be those of a stream of this server;
+/// RR_ERR_VERSION: the state is of a newer form than this library reads; RR_ERR_EXISTS: a stream of that name is there
+/// already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
+/// descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server stops.
+///
+/// # Safety
+/// The contract of all pointers; `len` bytes are readable at `blob`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_import(
+    s: *mut rr_server,
+    blob: *const c_void,
+    len: usize,
+    out: *mut rr_stream,
+) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let state = unsafe { slice(blob.cast(), len, "blob") }?;
+        let id = server.core.stream_import(state)?;
+        if let Ok(out) = Out::new(out, "out") {
+            // SAFETY: contract.
+            unsafe { out.set(id) };
+        }
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
+/// live stands by from there. `source` is its session, or a source of rr_stream_add_source.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it; RR_ERR_STATE: the host
@@ -111,18 +201,19 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
     unsafe { on_server(s, body) }
 }
 
-/// Publishes a message, with the host as the publisher. Only `type` (8, 9, 18 or 15), `ts_ms` (not negative), `data`,
-/// `len` and RR_FRAME_END in `flags` are used; the body is copied and passed on unchanged. RR_FRAME_END, with or
-/// without a body, ends the publish.
+/// Publishes a message: the host is the publisher. Only `type` (8, 9, 18 or 15), `ts_ms` (not below 0), `data`, `len`
+/// and RR_FRAME_END of `flags` are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or
+/// without a body, ends publishing.
 ///
 /// # Threads
 /// Any; messages that several threads write at the same time come in either order.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a negative
-/// ts_ms, a body larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library;
-/// RR_ERR_LIMIT: mem_limit (the message may be written again later), or the process has no thread or descriptor left
-/// for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is stopping.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0,
+/// larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library; RR_ERR_LIMIT:
+/// mem_limit, or the stream stands still for rr_stream_export (the message may be written again later), or the process
+/// has no thread or descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the
+/// stream stops.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

@@ -26,7 +26,7 @@ pub use peers::{auth, http, rtmpe, swf, urls};
 #[cfg(test)]
 pub(crate) use session::conversation;
 pub use session::{amf0, client_session, flv, server_session};
-pub use snapshot::{exported_session, session_snapshot};
+pub use snapshot::{exported_session, exported_stream, session_snapshot};
 
 use std::time::{Duration, Instant};
 

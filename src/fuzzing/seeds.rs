@@ -17,6 +17,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("chunk_writer", super::chunk_writer, chunks),
     ("client_session", super::client_session, client_conversations),
     ("exported_session", super::exported_session, super::snapshot::exported_seeds),
+    ("exported_stream", super::exported_stream, super::snapshot::exported_streams),
     ("flv", super::flv, media),
     ("http", super::http, answers),
     #[cfg(feature = "librtmp")]

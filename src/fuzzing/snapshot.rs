@@ -1,13 +1,15 @@
-//! Fuzz bodies for input from other processes: sessions' snapshots, and exported sessions with one inside.
+//! Fuzz bodies of what comes from other processes: sessions' snapshots, exported sessions with one inside, and exported
+//! streams.
 
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
 use crate::proto::chunk_write::encode;
 use crate::proto::command::build;
 use crate::proto::message::{MessageHead, kind};
-use crate::server::exported::ExportedSession;
 use crate::session::Inbound;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
+use crate::stream::exported::ExportedSession;
+use crate::stream::exported::stream::ExportedStream;
 
 /// The moment at which snapshots are made and restored.
 const NOW_MS: u64 = 1_000_000;
@@ -45,6 +47,21 @@ pub fn exported_session(data: &[u8]) {
             assert_eq!(again.state(NOW_MS), Ok(state));
             let (session, unread) = exported.into_session();
             server_goes_on(session, &config, &[data, &unread].concat());
+        }
+        Err(failure) => assert_refused(&failure),
+    }
+}
+
+/// Fuzz body: any bytes are refused, or make an exported stream, which gives the same bytes again and whose log goes on.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn exported_stream(data: &[u8]) {
+    match ExportedStream::read(data) {
+        Ok(exported) => {
+            let state = exported.state().expect("there is memory");
+            assert_eq!(ExportedStream::read(&state).as_ref(), Ok(&exported), "what a stream says of itself");
+            exported.goes_on();
         }
         Err(failure) => assert_refused(&failure),
     }
@@ -176,7 +193,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     all
 }
 
-/// Sessions along the golden conversations of servers, at each of their questions.
+/// Sessions along the golden conversations of servers, at each of their questions and where they publish or play.
 #[cfg(test)]
 pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
     use super::seeds::server_conversations;
@@ -197,13 +214,32 @@ pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
             }
             match event {
                 Event::Connect => session.accept_connect(0),
-                Event::Publish { stream_id, .. } => session.accept_publish(stream_id, 0),
-                Event::Play { stream_id, .. } => session.accept_play(stream_id, 0),
+                Event::Publish { stream_id, .. } => {
+                    session.accept_publish(stream_id, 0);
+                    let snapshot = session.snapshot(NOW_MS).expect("its handshake is over");
+                    let runs =
+                        ServerSession::restore(&config, &snapshot, NOW_MS).expect("what a session says of itself");
+                    all.extend(ExportedSession::publishing(runs, stream_id, &wire[at..]).state(NOW_MS));
+                }
+                Event::Play { stream_id, .. } => {
+                    session.accept_play(stream_id, 0);
+                    let snapshot = session.snapshot(NOW_MS).expect("its handshake is over");
+                    let runs =
+                        ServerSession::restore(&config, &snapshot, NOW_MS).expect("what a session says of itself");
+                    all.extend(ExportedSession::playing(runs, stream_id, &wire[at..]).state(NOW_MS));
+                }
                 _ => {}
             }
         }
     }
     all
+}
+
+/// A stream with all that one may have, and one without a tail.
+#[cfg(test)]
+pub(super) fn exported_streams() -> Vec<Vec<u8>> {
+    let whole = ExportedStream::example();
+    [whole.without_tail(), whole].iter().filter_map(|stream| stream.state().ok()).collect()
 }
 
 #[cfg(test)]
@@ -238,5 +274,15 @@ mod tests {
             sessions += u64::from(is_session(data));
         });
         assert!(tried > 100 && sessions > tried / 20, "of {tried} inputs only {sessions} are sessions");
+    }
+
+    #[test]
+    fn exported_streams_keep_their_promises_when_they_are_mutated() {
+        let mut streams = 0;
+        let tried = mutate_corpus(&exported_streams(), 23, 1_000, |data| {
+            exported_stream(data);
+            streams += u64::from(ExportedStream::read(data).is_ok());
+        });
+        assert!(tried > 100 && streams > tried / 200, "of {tried} inputs only {streams} are streams");
     }
 }

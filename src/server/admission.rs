@@ -304,7 +304,11 @@ pub(super) fn has_access(core: &Core, peer: &mut Peer, wish: &Wish) -> Result<()
     judged.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
 }
 
-fn enter(
+/// Finds or makes the stream of this name, and puts the peer on its books.
+///
+/// # Errors
+/// Those with which a peer is refused.
+pub(super) fn enter(
     core: &Core,
     peer: &mut Peer,
     name: StreamName,

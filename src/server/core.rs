@@ -526,6 +526,10 @@ impl Upcalls for Core {
         self.end_session(record, cause);
     }
 
+    fn session_exported(&self, record: &RRSession) {
+        self.end_exported(record);
+    }
+
     fn dial(&self, target: &Arc<Target>) {
         self.tell_dialler(target, News::Dial);
     }

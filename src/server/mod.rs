@@ -13,11 +13,11 @@ mod control;
 mod core;
 mod dialler;
 pub(crate) mod events;
-pub(crate) mod exported;
 pub mod figures;
 mod heap_trim;
 #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
 pub(crate) mod hooks;
+mod import;
 mod inbox;
 mod listener;
 mod listening;
@@ -60,7 +60,6 @@ use crate::server::bans::{Ban, MAX_BAN_MS};
 use crate::server::core::Core;
 use crate::server::dialler::Dialler;
 use crate::server::events::{Events, EventsConfig, refuse_in_callback};
-use crate::server::exported::ExportedSession;
 #[cfg(feature = "rest")]
 use crate::server::hooks::Hooks;
 use crate::server::inbox::ToListener;
@@ -70,15 +69,24 @@ use crate::server::opening::Opening;
 #[cfg(feature = "rest")]
 use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
+pub use crate::stream::StreamExport;
 pub use crate::stream::event::{Action, Event, EventKind, Id, flag};
+use crate::stream::exported::ExportedSession;
+use crate::stream::exported::stream::ExportedStream;
 pub use crate::stream::record::Export;
-use crate::stream::record::{ExportCaller, Order, RRSession};
+use crate::stream::record::{Caller, Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 
-/// One relay server. All methods may be called from any thread; each says if it must not be called in a callback.
+/// A session that cannot go on elsewhere at this moment.
+const NOT_NOW: &str = "it is ending, or neither asks, publishes nor plays, and goes on elsewhere only then";
+
+/// A stream is held for so long at most: longer, and encoders take the server for dead.
+const MAX_HOLD_MS: u32 = 60_000;
+
+/// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
 #[derive(Debug)]
 pub struct RRServer {
     core: Arc<Core>,
@@ -448,36 +456,44 @@ impl RRServer {
         self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
     }
 
-    /// Exports a session that waits for an answer to another process: returns its open connection, and the state with
-    /// which [`Self::session_import`] continues there. The session then ends here, and its last event says so. The call
-    /// waits for the thread that owns the session, until a turn of that thread ends.
+    /// Gives a session that asks, publishes or plays away to another process: what is given is its open connection, and the
+    /// state with which [`Self::session_import`] goes on there. The session ends here with that, and its last event says
+    /// so; the stream of one that published has lost its publisher. Waits for the thread that has it, between two of that
+    /// thread's turns.
     ///
     /// # Errors
-    /// Those of [`Self::session_allow`], [`RRError::State`] also if it was answered meanwhile; [`RRError::Unsupported`]
-    /// for a session that cannot move: over TLS or HTTP, or with plays or targets. Then, and with [`Export::Needs`],
-    /// the session stays as it was.
+    /// [`RRError::NotFound`], [`RRError::State`] where it does neither; [`RRError::Unsupported`] for one that cannot go on
+    /// elsewhere: over TLS or HTTP, with several plays, or with targets; [`RRError::Again`]. It
+    /// is where it was then, as with [`Export::Needs`].
     pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
-        let (caller, wait) = ExportCaller::new();
-        self.answer(id, Order::Export { room, caller })?;
+        let session = self.session(id)?;
+        if !matches!(session.state(), State::Waiting | State::InProgress) {
+            return Err(Failure::ours(RRError::State, NOT_NOW));
+        }
+        let (caller, wait) = Caller::new();
+        session.order(Order::Export { room, caller })?;
         // A thread that has ended in a panic drops no order.
         wait.outcome(|| self.core.is_closing()).unwrap_or_else(|| {
             self.session(id)?;
-            Err(Failure::ours(RRError::State, "the session was answered meanwhile, or its server ends"))
+            Err(Failure::ours(RRError::State, NOT_NOW))
         })
     }
 
-    /// Imports a session that [`Self::session_export`] gave in another process: its question is asked here again, of
-    /// hooks and then of the host. The server owns the fd from now on, also on failure.
+    /// Goes on with a session of another process, which [`Self::session_export`] gave: it asks here what it asked there,
+    /// after hooks and before the host, or publishes or plays the stream of the same name: the one as that stream's policy has it, the other from where it
+    /// was, if the stream came here before by [`Self::stream_import`], and as a newcomer otherwise. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] if the fd is not a connected stream socket or the state is invalid, [`RRError::Version`] if it
-    /// is newer than this library, [`RRError::Limit`] if it is larger than the settings allow or there is no room for
+    /// Where it publishes or plays: [`RRError::Exists`] where the stream has a publisher already, [`RRError::Rejected`] and
+    /// [`RRError::Auth`] where it may not come, [`RRError::Limit`] for one stream too many. Always:
+    /// [`RRError::Arg`] where the fd is no connected stream socket or the state is none, [`RRError::Version`] where it is
+    /// newer than this library, [`RRError::Limit`] where it is larger than the settings allow or there is no room for
     /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops.
     pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
         self.core.still_open()?;
         let socket = Socket::adopt_connected(fd)?;
         let config = listener::session_config(&self.core.config);
-        ExportedSession::read(&config, state, clock::now_ms())?.enter(&self.core, socket)
+        import::enter(&self.core, ExportedSession::read(&config, state, clock::now_ms())?, socket)
     }
 
     /// Closes a session. With `ban_ms` above 0, peers from its address may not do the same (publish or play that
@@ -572,7 +588,49 @@ impl RRServer {
         Ok(self.stream(id)?.config().clone())
     }
 
-    /// Stops a stream: its publisher is closed, and consumers get the rest of the log within the deadline.
+    /// Gives the state of a stream with which another process goes on with it. The stream stands still for `hold_ms`: its
+    /// publisher is not read, so that it, and those who play, can be given away by [`Self::session_export`] in the
+    /// meantime. What is still here then goes on here.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`], [`RRError::Arg`] for a time above a minute, [`RRError::State`] where the stream is ending,
+    /// [`RRError::NoMem`]. The stream goes on then, as with [`StreamExport::Needs`].
+    pub fn stream_export(&self, id: Id, room: usize, hold_ms: u32) -> Result<StreamExport> {
+        if !(1..=MAX_HOLD_MS).contains(&hold_ms) {
+            let text =
+                format!("hold_ms is {hold_ms}: it goes from 1 to {MAX_HOLD_MS}, since publishers wait that long");
+            return Err(Failure::ours(RRError::Arg, text));
+        }
+        let stream = self.stream(id)?;
+        if stream.life().is_stopping() {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        let (caller, wait) = Caller::new();
+        stream.hold(hold_ms);
+        let is_lost = || self.core.is_closing() || self.stream(id).is_err();
+        let exported = stream.export(room, caller).and_then(|()| {
+            let ended = || Err(Failure::ours(RRError::State, "the stream is ending"));
+            wait.outcome(is_lost).unwrap_or_else(ended)
+        });
+        if !matches!(exported, Ok(StreamExport::State(_))) {
+            stream.hold(0);
+        }
+        exported
+    }
+
+    /// Goes on with a stream of another process, which [`Self::stream_export`] gave, before its publisher and its players
+    /// come. Gives its id.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where the state is none or its settings are not for this server, [`RRError::Version`] where it is newer than this library,
+    /// [`RRError::Exists`] where there is a stream of its name, [`RRError::Limit`] and [`RRError::NoMem`] where there is no
+    /// room, [`RRError::State`] once the server stops.
+    pub fn stream_import(&self, state: &[u8]) -> Result<Id> {
+        self.core.still_open()?;
+        import::enter_stream(&self.core, &ExportedStream::read(state)?)
+    }
+
+    /// Ends a stream: its publisher is closed, consumers get what is there within the deadline.
     ///
     /// # Errors
     /// [`RRError::NotFound`].

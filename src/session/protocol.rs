@@ -393,6 +393,10 @@ impl Protocol {
         Ok(false)
     }
 
+    pub(super) fn chunk_size(&self) -> u32 {
+        self.chunk_size
+    }
+
     pub(super) fn received(&self) -> u64 {
         self.flow.received()
     }

@@ -10,6 +10,7 @@ use super::inbound::Inbound;
 use super::protocol::{Incoming, Protocol, protocol_methods, user};
 use super::timers::{Phase, Question, Timers};
 use super::{Event, Said, SessionConfig};
+use crate::config::CHUNK_SIZE;
 use crate::error::{Failure, RRError, Result};
 use crate::proto::amf0::Value;
 use crate::proto::command::{CAPS_RECONNECT, Call, Command, build};
@@ -380,6 +381,21 @@ impl ServerSession {
             }
             _ => false,
         }
+    }
+
+    /// Whether it publishes on this message stream, and asks nothing.
+    pub(crate) fn publishes(&self, stream_id: u32) -> bool {
+        self.ask == Ask::Nothing && !self.finished && self.streams.publishing() == Some(stream_id)
+    }
+
+    /// Whether it plays on this message stream, on no other, and asks nothing.
+    pub(crate) fn plays(&self, stream_id: u32) -> bool {
+        self.ask == Ask::Nothing && !self.finished && self.streams.plays_alone(stream_id)
+    }
+
+    /// Whether the peer was told the chunk size that a log's messages have.
+    pub(crate) fn chunks_as_logs(&self) -> bool {
+        self.protocol.chunk_size() == CHUNK_SIZE
     }
 
     /// Whether it publishes or plays.

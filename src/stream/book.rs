@@ -315,7 +315,13 @@ impl Book {
         self.page().recovering
     }
 
-    /// Gives up the publisher's place; true if the grace window had kept it.
+    /// Keeps the publisher's place, on a stream that goes on from another process.
+    pub(in crate::stream) fn keep_place(&self) {
+        let mut page = self.page();
+        page.recovering = page.publisher.is_none();
+    }
+
+    /// Gives the publisher's place up; true where the grace window had kept it.
     pub(in crate::stream) fn give_up_waiting(&self) -> bool {
         std::mem::take(&mut self.page().recovering)
     }
@@ -396,7 +402,12 @@ impl Book {
         !page.is_wanted() && !page.closed
     }
 
-    /// Lets the stream exist also without peers from now on.
+    /// Whether the stream exists without peers too.
+    pub(in crate::stream) fn is_reserved(&self) -> bool {
+        self.page().reserved
+    }
+
+    /// From now on the stream exists without peers too.
     pub(crate) fn reserve(&self) {
         self.page().reserved = true;
     }

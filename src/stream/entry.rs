@@ -13,13 +13,15 @@ use crate::session::State;
 use crate::stream::book::{Claim, HostClaim};
 use crate::stream::egress::relay::Relay;
 use crate::stream::event::EventKind;
+use crate::stream::exported::MovedFeed;
+use crate::stream::exported::stream::ExportedStream;
 use crate::stream::front::RRStream;
-use crate::stream::handover::{Delivery, NewPublisher, Pulled};
+use crate::stream::handover::{Delivery, NewPublisher, Pulled, StreamExport};
 use crate::stream::ingest::Incoming;
 use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
 use crate::stream::peer::Peer;
-use crate::stream::record::RRSession;
+use crate::stream::record::{Caller, RRSession};
 use crate::stream::remote::target::Target;
 use crate::stream::threading::{Running, Spot};
 use crate::sync::spawn;
@@ -34,8 +36,10 @@ impl RRStream {
         start_relay(self)?;
         let now_ms = clock::now_ms();
         record.set_read(now_ms);
-        // When memory is short, a publisher may go unread for a while; that does not make it silent.
-        let silent_ms = self.config().silent_ms.filter(|_| !self.memory().budget().is_short());
+        // Where memory is short, or the stream goes to another process, a publisher may be kept from being read, and is
+        // not silent for that.
+        let is_read = !self.memory().budget().is_short() && !self.ingest().is_held(now_ms * 1000);
+        let silent_ms = self.config().silent_ms.filter(|_| is_read);
         let silent_since_ms = silent_ms.map(|ms| now_ms.saturating_sub(ms.into()));
         let claim = self.book().claim(record, self.config().publisher_policy, silent_since_ms)?;
         if claim == Claim::Live {
@@ -55,7 +59,22 @@ impl RRStream {
         stream_id: u32,
         claim: Claim,
     ) -> std::result::Result<(), (Peer, Failure)> {
-        let publisher = NewPublisher { peer, stream_id, claim, source: None };
+        let publisher = NewPublisher { peer, stream_id, claim, moved: None, source: None };
+        hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
+    }
+
+    /// Hands a publisher's connection over that goes on from another process, where this was known of it.
+    ///
+    /// # Errors
+    /// As [`hand_publisher`](Self::hand_publisher).
+    pub(crate) fn resume_publisher(
+        self: &Arc<Self>,
+        peer: Peer,
+        stream_id: u32,
+        claim: Claim,
+        moved: MovedFeed,
+    ) -> std::result::Result<(), (Peer, Failure)> {
+        let publisher = NewPublisher { peer, stream_id, claim, moved: Some(Box::new(moved)), source: None };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
@@ -81,7 +100,7 @@ impl RRStream {
         }
         source.move_to(State::Waiting, |event| event);
         let peer = Peer::new(conn, Arc::clone(&record));
-        let publisher = NewPublisher { peer, stream_id, claim, source: Some(Arc::clone(source)) };
+        let publisher = NewPublisher { peer, stream_id, claim, moved: None, source: Some(Arc::clone(source)) };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(_, failure)| {
             self.release(&record);
             failure
@@ -116,7 +135,40 @@ impl RRStream {
         }
     }
 
-    /// Adds a target. It is dialled as soon as the stream has media, at once if it has media already.
+    /// Goes on from a stream of another process, whose publisher is to come within this time; nobody has come to this one
+    /// yet.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] and [`RRError::NoMem`] where there is no room for the tail, [`RRError::State`] where the stream is
+    /// ending. It is of no use then.
+    pub(crate) fn resume(self: &Arc<Self>, exported: &ExportedStream, within_ms: u64) -> Result<()> {
+        let now_us = clock::now_us();
+        // First: where the relay begins, the tail does.
+        self.relay().start(self.threading(), |spot, inbox| {
+            let begin = self.ingest().cursor();
+            let relay = Relay::new(Arc::clone(self), begin.clone()).keeping_tail(begin, now_us + within_ms * 1000);
+            run(self, "relayDataThread", spot, relay, inbox)
+        })?;
+        let (from, headers) = (exported.from.clone(), exported.header_messages());
+        self.ingest().resume(from, &exported.clock, &headers, |take| exported.messages(take), now_us)?;
+        self.book().keep_place();
+        self.life().recovers();
+        self.relay().wake_for_data();
+        let until_ms = now_us / 1000 + within_ms;
+        start_accumulate(self, |stream| Accumulate::new(stream).waiting_until(until_ms))?;
+        self.accumulate().wake();
+        Ok(())
+    }
+
+    /// Has the relay make the state with which the stream goes on in another process.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending.
+    pub(crate) fn export(self: &Arc<Self>, room: usize, caller: Caller<StreamExport>) -> Result<()> {
+        self.deliver(Delivery::Export { room, caller }).map_err(|(_, failure)| failure)
+    }
+
+    /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
     ///
     /// # Errors
     /// [`RRError::State`] if the stream is ending.
@@ -173,18 +225,21 @@ fn hand_to_accumulate(
     publisher: Box<NewPublisher>,
 ) -> std::result::Result<(), (Box<NewPublisher>, Failure)> {
     let link = stream.accumulate();
-    let started = link.start(stream.threading(), |spot, inbox| {
-        run(stream, "accmDataThread", spot, Accumulate::new(Arc::clone(stream)), inbox)
-    });
-    if let Err(failure) = started {
+    if let Err(failure) = start_accumulate(stream, Accumulate::new) {
         return Err((publisher, failure));
     }
     let sent = link.send(publisher, |publisher, wake| publisher.peer.record.set_owner(Arc::clone(wake)));
     sent.map_err(|back| (back, refused()))
 }
 
-/// Starts the relay before the first byte, because its first cursor has to be where the log begins. The cursor is made
-/// here and not in the thread, which may first run when media has already come.
+fn start_accumulate(stream: &Arc<RRStream>, make: impl FnOnce(Arc<RRStream>) -> Accumulate) -> Result<()> {
+    stream
+        .accumulate()
+        .start(stream.threading(), |spot, inbox| run(stream, "accmDataThread", spot, make(Arc::clone(stream)), inbox))
+}
+
+/// Starts the relay, before the first byte: its first cursor has to stand where the log begins. The cursor is made here
+/// and not in the thread, which may run for the first time when media has come already.
 fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
     stream.relay().start(stream.threading(), |spot, inbox| {
         run(stream, "relayDataThread", spot, Relay::new(Arc::clone(stream), stream.ingest().cursor()), inbox)

@@ -23,6 +23,7 @@ use crate::stream::identity::Identity;
 use crate::stream::ingest::Ingest;
 use crate::stream::life::Life;
 use crate::stream::link::{Link, refused};
+use crate::stream::log::lineage::LogPlace;
 use crate::stream::memory::budget::Budget;
 use crate::stream::memory::{GiveUp, Memory};
 use crate::stream::name::StreamName;
@@ -368,8 +369,13 @@ impl RRStream {
         via
     }
 
-    /// Notes the streams through which a source's media comes. Relays that pull this stream are told at the next tick
-    /// of its relay, however often this changes.
+    /// The end of its log, by a name that no other log has.
+    pub(in crate::stream) fn log_place(&self) -> LogPlace {
+        LogPlace { log: self.upcalls.step(self.id()).into_bytes(), position: self.ingest.head().position }
+    }
+
+    /// Notes through which streams a source's media comes; relays that pull this stream hear of it at the next tick of its
+    /// relay, however often it changes.
     ///
     /// # Errors
     /// [`RRError::Rejected`] if this stream is one of them.
@@ -377,6 +383,16 @@ impl RRStream {
         source::may_come_via(via, &self.upcalls.step(self.id()))?;
         record.rename(|names| names.via = via.to_vec());
         Ok(())
+    }
+
+    // ---- another process
+
+    /// Stands still for so long, because it goes to another process: nothing is appended, and its publisher is not read. 0
+    /// ends that.
+    pub(crate) fn hold(&self, hold_ms: u32) {
+        let until_us = clock::now_us() + u64::from(hold_ms) * 1000;
+        self.ingest.hold(if hold_ms == 0 { 0 } else { until_us });
+        self.accumulate.wake();
     }
 
     // ---- memory

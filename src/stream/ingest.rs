@@ -7,22 +7,24 @@
 
 pub(crate) mod accumulate;
 pub(crate) mod clock;
+pub(in crate::stream) mod kept;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::Metadata;
-use crate::error::Result;
+use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::proto::frame::{self, FrameFacts};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::stream::event::{Event, EventKind};
 use crate::stream::identity::Identity;
-use crate::stream::ingest::clock::Clock;
+use crate::stream::ingest::clock::{Clock, ClockState};
 use crate::stream::life::Life;
 use crate::stream::log::buffer::{Entry, Head, RRBuffer};
 use crate::stream::log::cursor::Cursor;
+use crate::stream::log::lineage::{Lineage, LogPlace, Moved};
 use crate::stream::log::segment::flag;
 use crate::stream::memory::budget::Budget;
 use crate::stream::stats::StreamStats;
@@ -79,6 +81,10 @@ pub(crate) struct Ingest {
     messages: AtomicU64,
     /// Log position at which the last publisher ended, [`NOT_ENDED`] or [`END_TAKEN`].
     ended_at: AtomicU64,
+    /// Until then nothing is appended, because the log goes on in another process; written under the writer's lock.
+    held_until_us: AtomicU64,
+    /// The log of another process that this one goes on from.
+    lineage: OnceLock<Lineage>,
 }
 
 #[derive(Debug)]
@@ -105,6 +111,8 @@ impl Ingest {
             position: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             ended_at: AtomicU64::new(NOT_ENDED),
+            held_until_us: AtomicU64::new(0),
+            lineage: OnceLock::new(),
         }
     }
 
@@ -120,8 +128,11 @@ impl Ingest {
         let Incoming { head, now_us, .. } = *message;
         let mends = self.stream.config().metadata == Metadata::Mended;
         let mut writer = locked(&self.writer);
+        if self.is_held(now_us) {
+            return Err(Failure::ours(RRError::Limit, "the stream goes on in another process"));
+        }
         let stamped = writer.clock.stamp(head.type_id, message.is_header(), head.timestamp_ms, now_us);
-        append(&mut writer.buffer, message, stamped.ts_ms, mends)?;
+        append(&mut writer.buffer, message, stamped.ts_ms, mends, 0)?;
         let end = writer.buffer.head();
         self.position.store(end.position, Ordering::Release);
         self.messages.store(end.messages, Ordering::Release);
@@ -215,6 +226,75 @@ impl Ingest {
         self.ended_at.compare_exchange(end, END_TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    // ---- another process
+
+    /// Appends nothing until then, so that the log stands still while it goes to another process; 0 ends that.
+    pub(in crate::stream) fn hold(&self, until_us: u64) {
+        let _writer = locked(&self.writer);
+        self.held_until_us.store(until_us, Ordering::Release);
+    }
+
+    /// Whether nothing is appended now.
+    pub(in crate::stream) fn is_held(&self, now_us: u64) -> bool {
+        now_us < self.held_until_us.load(Ordering::Acquire)
+    }
+
+    /// For how long nothing is appended.
+    pub(in crate::stream) fn held_ms(&self, now_ms: u64) -> u64 {
+        (self.held_until_us.load(Ordering::Acquire) / 1000).saturating_sub(now_ms)
+    }
+
+    /// The stream's time, for another process.
+    pub(in crate::stream) fn clock_state(&self, now_us: u64) -> ClockState {
+        locked(&self.writer).clock.state(now_us)
+    }
+
+    /// Goes on from the log of another process: with its time, these headers, and the messages of it that came along,
+    /// which stood at `from` there. The log is empty.
+    ///
+    /// # Errors
+    /// Those of [`RRBuffer::append`]; the log is of no use then.
+    pub(in crate::stream) fn resume(
+        &self,
+        from: LogPlace,
+        clock: &ClockState,
+        headers: &[Moved],
+        messages: impl FnOnce(&mut dyn FnMut(&Moved) -> Result<()>) -> Result<()>,
+        now_us: u64,
+    ) -> Result<()> {
+        let mends = self.stream.config().metadata == Metadata::Mended;
+        let mut writer = locked(&self.writer);
+        writer.clock.resume(clock, now_us);
+        writer.buffer.new_publisher();
+        let Writer { buffer, .. } = &mut *writer;
+        let mut take = |Moved { head, body, flags }: &Moved| {
+            let message = Incoming::new(*head, body, now_us);
+            self.tracks.note(head.type_id, &message.facts, body);
+            append(buffer, &message, head.timestamp_ms, mends, *flags)?;
+            Ok(buffer.head().position)
+        };
+        let mut here = 0;
+        for header in headers {
+            here = take(header)?;
+        }
+        messages(&mut |message| take(message).map(drop))?;
+        let end = writer.buffer.head();
+        self.position.store(end.position, Ordering::Release);
+        self.messages.store(end.messages, Ordering::Release);
+        let _ = self.lineage.set(Lineage { from, bytes: end.position - here, here });
+        Ok(())
+    }
+
+    /// Whether the log has all up to this place of another process's log, and nothing behind that.
+    pub(in crate::stream) fn ends_at(&self, place: &LogPlace) -> bool {
+        self.place_of(place) == Some(self.head().position)
+    }
+
+    /// A place in the log of another process that this one goes on from, where it came along.
+    pub(in crate::stream) fn place_of(&self, place: &LogPlace) -> Option<u64> {
+        self.lineage.get()?.place_of(place)
+    }
+
     // ---- the log's end
 
     /// The end of the log, for measuring; takes no lock. A reader of the log itself may already see more.
@@ -228,16 +308,17 @@ impl Ingest {
     }
 }
 
-/// Appends a message: data messages without `@setDataFrame`, everything else unchanged. With `mends`, metadata that
-/// does not end as it should is marked for repair.
-fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool) -> Result<()> {
+/// Appends a message as consumers are to get it: data messages bare, everything verbatim. Where it `mends`, metadata
+/// that does not end as it should is marked. `flags` are added to those that the message shows.
+fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool, flags: u8) -> Result<()> {
     let Incoming { head, facts, body, now_us, .. } = message;
-    let bare = frame::strip_set_data_frame(head.type_id, body);
+    // What is known to have had it has it no more.
+    let bare = if flags & flag::SET_DATA_FRAME == 0 { frame::strip_set_data_frame(head.type_id, body) } else { None };
     let flawed = mends && facts.metadata && {
         let start = bare.unwrap_or_else(|| frame::data_start(head.type_id, body));
         metadata::mend(body.get(start..).unwrap_or_default()).is_some()
     };
-    let mut flags = 0;
+    let mut flags = flags;
     for (fact, bit) in [
         (facts.key, flag::KEY),
         (facts.seq_start, flag::SEQ),

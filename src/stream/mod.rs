@@ -8,6 +8,7 @@ mod book;
 pub(crate) mod egress;
 mod entry;
 pub(crate) mod event;
+pub(crate) mod exported;
 #[cfg(test)]
 pub(crate) mod fault_injection;
 mod front;
@@ -30,6 +31,7 @@ mod upcalls;
 pub(crate) use self::book::Claim;
 pub(crate) use self::egress::subscription::Subscription;
 pub(crate) use self::front::RRStream;
+pub use self::handover::StreamExport;
 pub(crate) use self::handover::{Delivery, Pulled};
 pub(crate) use self::name::{DOT_PART, StreamName, take_apart};
 pub(crate) use self::upcalls::{Timeouts, Upcalls};

@@ -34,12 +34,14 @@ pub(crate) struct Peer {
     pub record: Arc<RRSession>,
     /// The plays of the connection. The relay of the newest play's stream owns the connection.
     pub subscriptions: Vec<Subscription>,
+    /// What a player that goes on from another process is to get before the next message of the log.
+    pub unsent: Vec<u8>,
 }
 
 impl Peer {
     /// A session that plays nothing yet.
     pub(crate) fn new(conn: Conn, record: Arc<RRSession>) -> Self {
-        Self { conn, record, subscriptions: Vec::new() }
+        Self { conn, record, subscriptions: Vec::new(), unsent: Vec::new() }
     }
 }
 

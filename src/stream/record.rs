@@ -51,31 +51,31 @@ pub(crate) enum Order {
         /// The largest size of its state, in bytes.
         room: usize,
         /// Who waits for the outcome.
-        caller: ExportCaller,
+        caller: Caller<Export>,
     },
 }
 
-/// The session owner's end of an export, whose caller waits for the outcome. Either the owner takes the order or the
-/// caller stops waiting, so no session is exported without a caller.
+/// Who waits for the outcome of an export, as the owner of the session or stream knows it. Either the owner takes the order, or
+/// the caller gives up: so no session leaves for nobody.
 #[derive(Debug)]
-pub(crate) struct ExportCaller {
-    outcome: Sender<Result<Export>>,
+pub(crate) struct Caller<T> {
+    outcome: Sender<Result<T>>,
     settled: Arc<AtomicBool>,
 }
 
 /// The caller's end of an export.
 #[derive(Debug)]
-pub(crate) struct ExportWait {
-    outcome: Receiver<Result<Export>>,
+pub(crate) struct Wait<T> {
+    outcome: Receiver<Result<T>>,
     settled: Arc<AtomicBool>,
 }
 
-impl ExportCaller {
+impl<T> Caller<T> {
     /// Both ends.
-    pub(crate) fn new() -> (Self, ExportWait) {
+    pub(crate) fn new() -> (Self, Wait<T>) {
         let (sender, receiver) = bounded(1);
         let settled = Arc::<AtomicBool>::default();
-        (Self { outcome: sender, settled: Arc::clone(&settled) }, ExportWait { outcome: receiver, settled })
+        (Self { outcome: sender, settled: Arc::clone(&settled) }, Wait { outcome: receiver, settled })
     }
 
     /// Takes the order; false where the caller has given up.
@@ -84,16 +84,16 @@ impl ExportCaller {
     }
 
     /// Tells the outcome.
-    pub(crate) fn tell(&self, outcome: Result<Export>) {
+    pub(crate) fn tell(&self, outcome: Result<T>) {
         // The caller waits: the order was taken.
         let _ = self.outcome.send(outcome);
     }
 }
 
-impl ExportWait {
+impl<T> Wait<T> {
     /// The outcome; `None` where the owner cannot export the session, or takes no orders any more. `is_lost` is asked again and
     /// again whether the owner may have ended without a word.
-    pub(crate) fn outcome(&self, is_lost: impl Fn() -> bool) -> Option<Result<Export>> {
+    pub(crate) fn outcome(&self, is_lost: impl Fn() -> bool) -> Option<Result<T>> {
         loop {
             match self.outcome.recv_timeout(EXPORT_LOOK) {
                 Ok(outcome) => return Some(outcome),

@@ -269,13 +269,14 @@ static void sessions(void) {
 }
 
 static void moving(void) {
+    static const char *const nobody[] = {"deny publish all", NULL};
     static const char request[] = "GET /live/show.flv HTTP/1.1\r\nHost: a\r\n\r\n";
     static unsigned char blob[4096];
     rr_server_config c;
     rr_server *s, *small;
     rr_session id;
     size_t len = 0, need;
-    int port, http, fd, over_http, kept[5], out;
+    int port, http, fd, over_http, kept[7], out;
     CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
     c.ask = RR_ASK_PUBLISH | RR_ASK_PLAY;
     c.ask_ms = RR_OFF;
@@ -298,7 +299,7 @@ static void moving(void) {
     GIVES(rr_session_export, LIMIT, (s, id, &out, NULL, &len));
     CHECK(out == -1 && len > 0 && len <= sizeof blob);
     need = len--;
-    CHECK(rr_session_allow(s, id, NULL) == RR_OK);
+    CHECK(rr_session_deny(s, id, NULL, NULL) == RR_OK);
     GIVES(rr_session_export, STATE, (s, id, &out, blob, &need));
     CHECK(rr_session_close(s, id, NULL, 0) == RR_OK);
     while (rr_server_list(s, 0, RR_KIND_SESSION, NULL, 0) != 1) rest();
@@ -323,8 +324,14 @@ static void moving(void) {
     GIVES(rr_session_import, STATE, (small, pair(&kept[4]), blob, len));
     rr_server_free(small);
     CHECK(rr_session_import(s, out, blob, len) == RR_OK);
-    (void)next_ask(s, RR_EV_PUBLISH_ASK);
-    for (len = 0; len < 5; len++) close(kept[len]);
+    id = next_ask(s, RR_EV_PUBLISH_ASK);
+    CHECK(rr_session_allow(s, id, NULL) == RR_OK);
+    len = sizeof blob;
+    CHECK(rr_session_export(s, id, &out, blob, &len) == RR_OK && rr_session_import(s, out, blob, len) == RR_OK);
+    GIVES(rr_session_import, EXISTS, (s, pair(&kept[5]), blob, len));
+    CHECK(rr_server_set_access(s, nobody, NULL) == RR_OK);
+    GIVES(rr_session_import, REJECTED, (s, pair(&kept[6]), blob, len));
+    for (len = 0; len < 7; len++) close(kept[len]);
     close(fd);
     close(over_http);
     rr_server_free(s);
@@ -332,7 +339,7 @@ static void moving(void) {
 
 static void streams(void) {
     enum { SMALLEST = 1 << 20, MOST = 4096 };
-    static unsigned char large[SMALLEST];
+    static unsigned char large[SMALLEST], blob[64 * 1024];
     rr_server_config c;
     rr_stream_config sc;
     struct {
@@ -343,7 +350,8 @@ static void streams(void) {
         rr_frame known;
         uint64_t later;
     } newer_frame;
-    rr_server *s;
+    rr_server *s, *small;
+    size_t len = 0;
     rr_stream id, published, third;
     rr_frame f = frame();
     rr_session session;
@@ -384,6 +392,25 @@ static void streams(void) {
     GIVES(rr_stream_write, VERSION, (s, id, &newer_frame.known));
     GIVES(rr_stream_stop, NOT_FOUND, (s, 0x0200000100000001u, 0));
     GIVES(rr_stream_write, NOT_FOUND, (s, 0x0200000100000001u, &f));
+
+    GIVES(rr_stream_export, LIMIT, (s, id, 1000, NULL, &len));
+    CHECK(len > 0 && len <= sizeof blob);
+    len = sizeof blob;
+    GIVES(rr_stream_export, ARG, (s, id, 0, blob, &len));
+    GIVES(rr_stream_export, NOT_FOUND, (s, 0x0200000100000001u, 1000, blob, &len));
+    CHECK(rr_stream_export(s, id, 1000, blob, &len) == RR_OK);
+    GIVES(rr_stream_import, EXISTS, (s, blob, len, NULL));
+    GIVES(rr_stream_import, ARG, (s, blob, len - 1, NULL));
+    blob[4]++;
+    GIVES(rr_stream_import, VERSION, (s, blob, len, NULL));
+    blob[4]--;
+    c.max_streams = 1;
+    small = server(&c);
+    CHECK(stream(small, "other") != 0);
+    GIVES(rr_stream_import, LIMIT, (small, blob, len, NULL));
+    CHECK(rr_server_stop(small, NULL, 0) == RR_OK);
+    GIVES(rr_stream_import, STATE, (small, blob, len, NULL));
+    rr_server_free(small);
     close(fd);
     rr_server_free(s);
 
@@ -412,6 +439,7 @@ static void host_and_end(void) {
     rr_target target_id;
     rr_info info;
     static unsigned char filling[1 << 20];
+    size_t len = 0;
     int port, fd, player, i;
     CHECK(RR_INIT(RR_CFG_STREAM, &sc) == RR_OK);
     sc.publisher_policy = RR_PUBLISHER_STANDBY;
@@ -446,6 +474,7 @@ static void host_and_end(void) {
     CHECK(rr_stream_stop(s, id, 60000) == RR_OK);
     GIVES(rr_stream_add_target, STATE, (s, id, &t, &target_id));
     GIVES(rr_stream_add_source, STATE, (s, id, &t, &target_id));
+    GIVES(rr_stream_export, STATE, (s, id, 1000, NULL, &len));
     f.len = 0;
     f.flags = RR_FRAME_END;
     (void)rr_stream_write(s, id, &f);

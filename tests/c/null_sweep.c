@@ -43,6 +43,8 @@ static void without_a_server(void) {
     CHECK(rr_stream_create(NULL, "live", "show", NULL, &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(NULL, "live", "show", &id) == RR_ERR_ARG);
     CHECK(rr_stream_stop(NULL, 1, 0) == RR_ERR_ARG);
+    CHECK(rr_stream_export(NULL, 1, 1000, NULL, &len) == RR_ERR_ARG);
+    CHECK(rr_stream_import(NULL, "", 0, &id) == RR_ERR_ARG);
     CHECK(rr_stream_write(NULL, 1, &frame) == RR_ERR_ARG);
     CHECK(rr_rest_listen(NULL, ":0", "token-of-tests", 0) == RR_ERR_ARG);
     CHECK(rr_rest_stop(NULL) == RR_ERR_ARG);
@@ -103,6 +105,8 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_server_listen_fd(s, fds[1], 0) < 0);
     CHECK(close(fds[0]) == -1 && close(fds[1]) == -1);
     CHECK(rr_session_import(s, -1, "", 0) == RR_ERR_ARG);
+    CHECK(rr_stream_import(s, NULL, 0, NULL) == RR_ERR_ARG);
+    CHECK(rr_stream_import(s, NULL, 1, NULL) == RR_ERR_ARG);
     CHECK(pipe(fds) == 0);
     CHECK(rr_session_import(s, fds[0], NULL, 0) == RR_ERR_ARG);
     CHECK(rr_session_import(s, fds[1], NULL, 1) == RR_ERR_ARG);
@@ -198,6 +202,9 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_session_export(s, gone, fds, &frame, NULL) == RR_ERR_ARG);
         CHECK(rr_session_export(s, gone, fds, &frame, &len) == RR_ERR_NOT_FOUND && fds[0] == -1);
         CHECK(rr_stream_stop(s, gone, 0) == RR_ERR_NOT_FOUND);
+        CHECK(rr_stream_export(s, gone, 1000, NULL, &len) == RR_ERR_ARG);
+        CHECK(rr_stream_export(s, gone, 1000, &frame, NULL) == RR_ERR_ARG);
+        CHECK(rr_stream_export(s, gone, 1000, &frame, &len) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_switch(s, gone, 1) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_write(s, gone, NULL) == RR_ERR_ARG);
         CHECK(rr_stream_write(s, gone, &frame) == RR_ERR_NOT_FOUND);

@@ -5,17 +5,13 @@ use super::{Listener, PendingState};
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::event_loop::Io;
-use crate::server::exported;
+use crate::stream::exported::{self, Doing};
 use crate::stream::peer::{Leave, Stays};
-use crate::stream::record::{Export, ExportCaller};
-
-/// Bytes by which a state may grow while its session waits: its time stamps are numbers that need more bytes later.
-const GROWTH_BYTES: usize = 16;
+use crate::stream::record::{Caller, Export};
 
 impl Listener {
-    /// Exports a pending peer whose question to the host is open. For any other peer the caller that waits for the
-    /// outcome gets an error.
-    pub(super) fn export(&mut self, slot: usize, room: usize, caller: &ExportCaller, io: &mut Io<'_>) -> Stays {
+    /// Gives a pending peer away that asks the host; with any other, whoever waits for the outcome learns that it has none.
+    pub(super) fn export(&mut self, slot: usize, room: usize, caller: &Caller<Export>, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         let PendingState::Asks(wish, decision) = &pending.state else { return Ok(()) };
         if !caller.take() {
@@ -26,13 +22,14 @@ impl Listener {
             caller.tell(Err(Failure::ours(RRError::NotFound, "the session has ended")));
             return Err(failure.into());
         }
-        let state = match exported::state_of(&mut pending.peer, wish, decision, clock::now_ms()) {
-            Ok(state) if state.len() <= room => state,
-            other => {
-                caller.tell(other.map(|state| Export::Needs(state.len() + GROWTH_BYTES)));
-                return Ok(());
-            }
+        let doing = Doing::Asks(wish.event(), decision.clone());
+        let peer = &mut pending.peer;
+        let state = if peer.subscriptions.is_empty() {
+            exported::state_of(&mut peer.conn, &peer.record, &doing, clock::now_ms())
+        } else {
+            Err(Failure::ours(RRError::Unsupported, "it plays other streams, so it stays in this process"))
         };
+        let Some(state) = exported::fitting(state, room, caller) else { return Ok(()) };
         let Some(pending) = self.take(slot, io) else { return Ok(()) };
         let (fd, record) = (pending.peer.conn.into_fd(), pending.peer.record);
         self.core.end_exported(&record);

@@ -10,7 +10,7 @@ use crate::proto::command::CAPS_RECONNECT;
 use crate::server::RRServer;
 use crate::session::State;
 use crate::stream::event::{Event, EventKind};
-use crate::stream::record::{ExportCaller, Order, RRSession};
+use crate::stream::record::{Caller, Order, RRSession};
 
 use super::live::{Live, connect, is_closed, shaken, until};
 
@@ -51,7 +51,7 @@ fn a_session_is_not_exported_for_a_caller_that_waits_no_longer() {
     socket.write_all(&connect()).unwrap();
     until("it asks", || !live.events_of(EventKind::ConnectAsk).is_empty());
     let session = live.events_of(EventKind::ConnectAsk)[0].session;
-    let (caller, wait) = ExportCaller::new();
+    let (caller, wait) = Caller::new();
     assert!(wait.outcome(|| true).is_none(), "nobody has it");
     live.server.order(session, Order::Export { room: 1 << 20, caller }).unwrap();
     live.server.session_deny(session, "", "not here").unwrap();

@@ -10,10 +10,10 @@ use crate::fuzzing::{conversation, seeds};
 use crate::net::conn::{Conn, Side};
 use crate::net::socket::Socket;
 use crate::server::RRServer;
-use crate::server::exported::ExportedSession;
 use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, ServerSession, SessionConfig};
 use crate::stream::Upcalls;
+use crate::stream::exported::ExportedSession;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
 

@@ -181,7 +181,12 @@ impl Streams {
         self.mode(id) == Some(&Mode::Play)
     }
 
-    /// The id of the stream that is published.
+    /// Whether this stream plays, and no other does.
+    pub(super) fn plays_alone(&self, id: u32) -> bool {
+        self.plays(id) && self.list.iter().filter(|stream| stream.mode == Mode::Play).count() == 1
+    }
+
+    /// The stream that is published.
     pub(super) fn publishing(&self) -> Option<u32> {
         self.list.iter().find(|stream| matches!(stream.mode, Mode::Publish { .. })).map(|stream| stream.id)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::error::Result;
+use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::session;
@@ -17,6 +17,7 @@ use crate::stream::egress::private::Private;
 use crate::stream::egress::push::Push;
 use crate::stream::egress::subscription::{Next, Subscription, Taken};
 use crate::stream::event::{Event, EventKind};
+use crate::stream::exported::{self, Doing, Named, Playing};
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Lag;
 use crate::stream::memory::budget::Budget;
@@ -130,7 +131,36 @@ impl Consumer {
         }
     }
 
-    // ---- subscriptions
+    // ---- another process
+
+    /// Sends this before all else: what another process had for it.
+    pub(in crate::stream) fn resume(&mut self, unsent: Vec<u8>) {
+        self.private.fill(unsent);
+    }
+
+    /// The state with which another process goes on with a player; `log` names the log of its stream.
+    ///
+    /// # Errors
+    /// [`RRError::Unsupported`] where it cannot go on elsewhere, [`RRError::State`] where it is about to end,
+    /// [`RRError::NoMem`].
+    pub(in crate::stream) fn state(&mut self, log: &[u8], now_ms: u64) -> Result<Vec<u8>> {
+        self.count_sent();
+        self.tally.report(self.who.counters());
+        let (Who::Player(record), [subscription]) = (&self.who, &*self.subscriptions) else {
+            return Err(Failure::ours(RRError::Unsupported, "it plays several streams, which stay in this process"));
+        };
+        if subscription.is_foreign() || self.said.is_some() || self.close_by_ms.is_some() {
+            return Err(Failure::ours(RRError::State, "it is about to play something else, or to end"));
+        }
+        let share = subscription.share(log)?;
+        let mut unsent = copied(self.private.rest())?;
+        subscription.unsent(&mut unsent)?;
+        let ((start, allowed), stream_id) = (subscription.terms(), subscription.stream_id());
+        let doing = Doing::Plays(Playing { stream_id, named: Named::of(record), start, allowed, share, unsent });
+        exported::state_of(&mut self.conn, record, &doing, now_ms)
+    }
+
+    // ---- its subscriptions
 
     /// The subscriptions of the relay's own stream.
     pub(in crate::stream) fn own(&mut self) -> impl Iterator<Item = &mut Subscription> {

@@ -5,11 +5,13 @@
 //! timers. The relay never waits for a consumer: a socket that takes no more is left until the poller reports it
 //! writable, its lag is bounded, and past the bound the consumer jumps forward to a key frame.
 
+mod export;
 mod input;
 mod leave;
 mod memory_pressure;
 mod missing_key_frame;
 mod pass;
+mod tail;
 mod targets;
 mod timers;
 
@@ -27,6 +29,7 @@ use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::join::{JoinIndex, Seen};
 use crate::stream::egress::relay::pass::{Met, Pass, Until};
+use crate::stream::egress::relay::tail::Tail;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
@@ -63,6 +66,8 @@ pub(in crate::stream) struct Relay {
     via_changes: u32,
     /// Relays that pull the stream may be among the players.
     is_pulled: bool,
+    /// The tail that came along from another process, for consumers that are to come from there.
+    tail: Option<Tail>,
     over: bool,
 }
 
@@ -89,6 +94,7 @@ impl Relay {
             via: Vec::new(),
             via_changes: 0,
             is_pulled: false,
+            tail: None,
             over: false,
         }
     }
@@ -101,7 +107,7 @@ impl Task for Relay {
     const SCRATCH_BYTES: usize = READ_LITTLE_BYTES;
 
     fn wants_ticks(&self) -> bool {
-        !self.consumers.is_empty() || self.stream.stop_by_ms().is_some()
+        !self.consumers.is_empty() || self.stream.stop_by_ms().is_some() || self.tail.is_some()
     }
 
     fn next_timeout(&self) -> Option<u64> {
@@ -114,14 +120,20 @@ impl Task for Relay {
     }
 
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
-        self.adopt(delivery, io);
+        match delivery {
+            Delivery::Player(peer) => self.adopt(self.new_player(peer, io.now_us), io),
+            Delivery::Target { target, conn, endpoint } => {
+                let consumer = self.new_target(target, *conn, endpoint, io.now_us);
+                self.adopt(consumer, io);
+            }
+            Delivery::Export { room, caller } => self.export_stream(room, &caller, io.now_us),
+        }
     }
 
     fn begin_round(&mut self, ready: &[Ready], io: &mut Io<'_>) {
         #[cfg(test)]
         self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
-        let seen = self.join_index.advance();
-        self.notice(&seen, io.now_us);
+        self.read_log(io.now_us);
         for ready in ready {
             self.unblock(*ready);
         }
@@ -162,12 +174,8 @@ impl Task for Relay {
 impl Relay {
     // ---- coming
 
-    fn adopt(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+    fn adopt(&mut self, consumer: Consumer, io: &mut Io<'_>) {
         let now_us = io.now_us;
-        let consumer = match delivery {
-            Delivery::Player(peer) => self.new_player(peer, now_us),
-            Delivery::Target { target, conn, endpoint } => self.new_target(target, *conn, endpoint, now_us),
-        };
         let mut consumer = Box::new(consumer);
         let entry = self.consumers.vacant_entry();
         if let Err(failure) = io.add(&mut consumer.conn.socket, entry.key()) {
@@ -180,6 +188,7 @@ impl Relay {
         let slot = entry.key();
         self.is_pulled |= consumer.told_via.is_some();
         entry.insert(consumer);
+        self.resume(slot, now_us);
         self.place(slot, now_us);
     }
 
@@ -208,7 +217,7 @@ impl Relay {
 
     /// Makes a connection a player, with the subscription that it came for and its others that go on.
     fn new_player(&self, peer: Peer, now_us: u64) -> Consumer {
-        let Peer { conn, record, mut subscriptions } = peer;
+        let Peer { conn, record, mut subscriptions, unsent } = peer;
         record.set_role(Role::Player);
         let (mut is_new, mut goes_on) = (false, false);
         for subscription in &mut subscriptions {
@@ -224,7 +233,9 @@ impl Relay {
             flows(&self.stream, &who);
         }
         let subscriptions = subscriptions.into_iter().collect();
-        Consumer::new(conn, who, subscriptions, self.stream.memory().private(), now_us / 1000)
+        let mut consumer = Consumer::new(conn, who, subscriptions, self.stream.memory().private(), now_us / 1000);
+        consumer.resume(unsent);
+        consumer
     }
 
     /// Places the waiting subscriptions of a consumer that may begin now.
@@ -243,6 +254,11 @@ impl Relay {
     }
 
     // ---- new messages in the log
+
+    fn read_log(&mut self, now_us: u64) {
+        let seen = self.join_index.advance();
+        self.notice(&seen, now_us);
+    }
 
     fn notice(&mut self, seen: &Seen, now_us: u64) {
         if seen.messages > 0 {

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::config::{Start, TargetConfig, media};
-use crate::error::Result;
+use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::session::{FlvForm, State};
 use crate::stream::egress::foreign::{Foreign, Registration};
@@ -23,9 +23,11 @@ use crate::stream::egress::subscribed::Subscribed;
 use crate::stream::egress::tags::Written;
 use crate::stream::egress::track_mask;
 use crate::stream::event::Id;
+use crate::stream::exported::Share;
 use crate::stream::identity::Identity;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::{Cursor, Lag, Message};
+use crate::stream::log::lineage::LogPlace;
 use crate::stream::log::segment::Tail;
 use crate::stream::record::RRSession;
 use crate::stream::stats::{Counters, Dropped, Sent};
@@ -96,6 +98,8 @@ pub(crate) struct Subscription {
     tail: Option<Tail>,
     /// Messages and bytes that were sent and not yet counted.
     sent: Sent,
+    /// What it has had of the stream in another process, until it has a place here.
+    moved: Option<Box<Share>>,
 }
 
 impl std::fmt::Debug for Subscription {
@@ -133,12 +137,22 @@ impl Subscription {
             due: None,
             tail: None,
             sent: Sent::default(),
+            moved: None,
         }
     }
 
-    /// The subscription of a player that is on the book of `stream` already, on this message stream. `allowed` are the
-    /// kinds that the player may get, bits of [`media`]; `flv` is set if it gets an FLV stream instead of RTMP
-    /// messages.
+    /// The subscription of a player that has had this of the stream in another process.
+    #[must_use]
+    pub(crate) fn resuming(mut self, share: Share) -> Self {
+        self.paused = share.paused;
+        self.rewrite.media = share.media | share.missing;
+        self.moved = Some(Box::new(share));
+        self
+    }
+
+    /// The subscription of a player that is on the books of `stream` already, on this message stream. `allowed` are the
+    /// kinds that the player may have, bits of [`media`]; `flv` is the form in which it gets them where that is not messages
+    /// in chunks.
     pub(crate) fn of_player(
         stream: Arc<dyn Subscribed>,
         record: Arc<RRSession>,
@@ -246,6 +260,73 @@ impl Subscription {
     /// The join index of the subscription's stream: its own if it is foreign, otherwise the relay's (`home`).
     fn index<'a>(&'a self, home: &'a JoinIndex) -> &'a JoinIndex {
         self.foreign.as_ref().map_or(home, |foreign| &foreign.join_index)
+    }
+
+    // ---- another process
+
+    /// What it has had in another process, once.
+    pub(in crate::stream) fn take_moved(&mut self) -> Option<Box<Share>> {
+        self.moved.take()
+    }
+
+    /// Goes on here, where it was in another process, with these kinds and without headers.
+    pub(in crate::stream) fn go_on(&mut self, cursor: Cursor, media: u32, now_us: u64) {
+        self.rewrite.media = media;
+        self.lag_watch.joined(true, now_us);
+        self.place = Place::At(cursor);
+    }
+
+    /// Goes on as one that has fallen behind, not before this place.
+    pub(in crate::stream) fn go_on_behind(&mut self, position: u64) {
+        self.place = Place::Waiting(Waits::behind(position));
+    }
+
+    /// The place from which it needs the log, at the next message; `None` where it waits for one.
+    pub(in crate::stream) fn needs_from(&self) -> Option<Cursor> {
+        let Place::At(cursor) = &self.place else { return None };
+        let mut cursor = cursor.clone();
+        if !cursor.at_boundary() {
+            cursor.skip_message();
+        }
+        Some(cursor)
+    }
+
+    /// What it has had of the stream, for another process; `log` names this one's.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where it is at its end.
+    pub(in crate::stream) fn share(&self, log: &[u8]) -> Result<Share> {
+        if self.leave_at.is_some() {
+            return Err(Failure::ours(RRError::State, "what it plays is at its end"));
+        }
+        let (position, waits) = match &self.place {
+            Place::At(cursor) => (Some(cursor.position() + cursor.rest_of_message().len() as u64), false),
+            Place::Waiting(waits) => (Some(waits.after).filter(|_| !waits.fresh), true),
+        };
+        let place = position.map(|position| LogPlace { log: log.to_vec(), position });
+        let (media, pending) = (self.rewrite.media, self.pending_filters.media());
+        Ok(Share { media, missing: pending & !media, paused: self.paused, place, waits })
+    }
+
+    /// Appends what the consumer is to get before the next message: the rest of one, and headers.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(in crate::stream) fn unsent(&self, out: &mut Vec<u8>) -> Result<()> {
+        let rest = match (&self.tail, &self.place) {
+            (Some(tail), _) => tail.bytes(),
+            (None, Place::At(cursor)) => cursor.rest_of_message(),
+            (None, Place::Waiting(_)) => &[],
+        };
+        out.try_reserve(rest.len()).map_err(|_| RRError::NoMem)?;
+        out.extend_from_slice(rest);
+        // The headers are due still where it stays.
+        self.due.as_ref().map_or(Ok(()), |due| self.rewrite.clone().encode_headers(due, out))
+    }
+
+    /// Where it begins, and the kinds that it may have.
+    pub(in crate::stream) fn terms(&self) -> (Start, u32) {
+        (self.start, self.rewrite.allowed)
     }
 
     // ---- begin and end

@@ -6,6 +6,7 @@
 //! listener. Standbys are read under the same budget and their media is dropped; one of them takes over, at its key
 //! frame, when the live publisher is gone.
 
+mod export;
 mod feed;
 mod owed;
 
@@ -16,7 +17,7 @@ use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use self::feed::Feed;
-use crate::config::{PublisherPolicy, READ_BUDGET_BYTES, READ_BUFFER_BYTES};
+use crate::config::{READ_BUDGET_BYTES, READ_BUFFER_BYTES};
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::Pumped;
@@ -58,6 +59,13 @@ impl Accumulate {
     pub(in crate::stream) fn new(stream: Arc<RRStream>) -> Self {
         let timeouts = stream.upcalls().timeouts();
         Self { stream, feeds: Slab::new(), live: None, next: None, grace_until_ms: None, timeouts, over: false }
+    }
+}
+
+impl Accumulate {
+    /// Keeps the publisher's place until then.
+    pub(in crate::stream) fn waiting_until(self, until_ms: u64) -> Self {
+        Self { grace_until_ms: Some(until_ms), ..self }
     }
 }
 
@@ -105,15 +113,18 @@ impl Task for Accumulate {
 impl Accumulate {
     // ---- new publishers
 
-    /// Takes in a publisher, for which the claim on the stream was made before.
-    fn adopt(&mut self, NewPublisher { mut peer, stream_id, claim, source }: NewPublisher, io: &mut Io<'_>) {
-        let standby = claim == Claim::Standby;
+    /// A publisher comes in; the stream's claim for it was made before.
+    fn adopt(&mut self, mut publisher: NewPublisher, io: &mut Io<'_>) {
+        let NewPublisher { peer, claim, moved, source, .. } = &mut publisher;
+        let standby = *claim == Claim::Standby;
+        let place = moved.as_ref().and_then(|moved| moved.place.as_ref());
+        let goes_on = place.is_some_and(|place| self.stream.ingest().ends_at(place));
         let entry = self.feeds.vacant_entry();
         let slot = entry.key();
         if let Err(failure) = io.add(&mut peer.conn.socket, slot) {
             self.stream.release(&peer.record);
             match source {
-                Some(source) => source::over(&**self.stream.upcalls(), &source, &failure, Goes::Lost, 0),
+                Some(source) => source::over(&**self.stream.upcalls(), source, &failure, Goes::Lost, 0),
                 None => self.stream.upcalls().session_over(&peer.record, &failure),
             }
             return;
@@ -127,13 +138,8 @@ impl Accumulate {
         if source.is_none() {
             self.stream.upcalls().event(peer.record.event(EventKind::Session).moved(prev, state));
         }
-        entry.insert(Box::new(Feed::new(
-            peer,
-            stream_id,
-            source,
-            self.stream.memory().budget().nothing(),
-            clock::now_ms(),
-        )));
+        let memory = self.stream.memory().budget().nothing();
+        entry.insert(Box::new(Feed::new(publisher, memory, clock::now_ms())));
         if standby {
             // The publisher that it was to stand by for may have gone while it was on its way.
             if self.live.is_none() && self.next.is_none() {
@@ -144,7 +150,12 @@ impl Accumulate {
                 self.replace(old, io);
             }
             (self.live, self.next, self.grace_until_ms) = (Some(slot), None, None);
-            self.stream.begin_feed();
+            if !goes_on {
+                self.stream.begin_feed();
+            }
+            if let Some(feed) = self.feeds.get_mut(slot) {
+                feed.begins(goes_on);
+            }
         }
         self.switch();
         // The poller does not report bytes again that came during the handover, so they are read at once.
@@ -205,13 +216,17 @@ impl Accumulate {
         let Some(feed) = self.feeds.get_mut(slot).filter(|feed| !feed.is_short()) else { return Ok(()) };
         let now_us = io.now_us;
         let stream = &self.stream;
+        if stream.ingest().is_held(now_us) {
+            feed.is_held(now_us / 1000);
+            io.tick_by(now_us + LOOK_US);
+            return Ok(());
+        }
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
-        // The live publisher may stand by later, and take over again with the headers that it has sent meanwhile.
-        let may_stand_by = stream.config().publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
-        let Feed { peer, kept, source, gone, owed, .. } = &mut **feed;
+        let Feed { peer, kept, opens, source, gone, owed, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
+        let owes = !owed.is_empty();
         let record = &peer.record;
         let counters = source.as_ref().map_or(&record.counters, |source| &source.counters);
         let pumped = peer.conn.pump(io.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
@@ -229,19 +244,19 @@ impl Accumulate {
             let message = Incoming::new(head, body, now_us);
             counters.message_in(head.type_id, body.len() as u64, message.picture, now_us);
             counters.time(head.timestamp_ms, message.facts.is_key_frame(head.type_id));
-            let may_begin = (!is_live || may_stand_by) && kept.look(&message);
-            let steps_in = may_begin && may_step_in && !is_live;
             let ingest = stream.ingest();
-            let taken = if steps_in {
-                is_live = true;
+            let mut opens = is_live && std::mem::take(opens);
+            if may_step_in && !is_live && kept.look(&message) {
                 stream.begin_feed();
-                let headers = kept.before(&message).try_for_each(|header| owed.push_header(ingest, &header));
-                headers.and_then(|()| owed.push(ingest, &message))
-            } else if is_live {
-                owed.push(ingest, &message)
-            } else {
-                Ok(())
-            };
+                (is_live, opens) = (true, true);
+            }
+            let mut opened = Ok(());
+            if opens {
+                opened = kept.before(&message).try_for_each(|header| owed.push_header(ingest, &header));
+            }
+            // It may stand by later, or go on elsewhere, with the headers it has sent meanwhile.
+            kept.look(&message);
+            let taken = if is_live { opened.and_then(|()| owed.push(ingest, &message)) } else { Ok(()) };
             match taken {
                 Ok(()) if owed.is_empty() => ControlFlow::Continue(()),
                 // Nothing is read after a message that has found no room.
@@ -262,7 +277,7 @@ impl Accumulate {
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
-        if is_live && took {
+        if is_live && (took || owes) {
             self.stream.relay().wake_for_data();
         }
         if let Some(failure) = failed {
@@ -346,13 +361,19 @@ impl Accumulate {
 
     fn check_timers_of(&mut self, slot: usize, now_ms: u64, io: &mut Io<'_>) -> Stays {
         let max_kbps = if self.live == Some(slot) { self.stream.config().max_kbps } else { 0 };
-        let Some(feed) = self.feeds.get_mut(slot) else { return Ok(()) };
-        while let Some(order) = feed.peer.record.next_order() {
+        let Some(feed) = self.feeds.get(slot) else { return Ok(()) };
+        let record = Arc::clone(&feed.peer.record);
+        while let Some(order) = record.next_order() {
             match order {
                 Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text).into()),
-                Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
-                // These are answers to a question that is over.
-                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Answer(..) | Order::Export { .. } => {}
+                Order::Reconnect(url, text) => {
+                    if let Some(feed) = self.feeds.get_mut(slot) {
+                        feed.peer.ask_to_reconnect(url.as_deref(), &text);
+                    }
+                }
+                Order::Export { room, caller } => self.export(slot, room, &caller, now_ms, io)?,
+                // Answers to an ask that is over.
+                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Answer(..) => {}
             }
         }
         if self.live == Some(slot)
@@ -360,6 +381,7 @@ impl Accumulate {
         {
             return Err(failure.into());
         }
+        let Some(feed) = self.feeds.get_mut(slot) else { return Ok(()) };
         feed.check(&self.stream, now_ms, max_kbps)?;
         if feed.is_short() {
             if feed.find_room(&self.stream, now_ms)? {
@@ -483,8 +505,8 @@ impl Accumulate {
         let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| feed);
         let nothing = || self.stream.memory().budget().nothing();
         let now_ms = clock::now_ms();
-        let feed = |NewPublisher { peer, stream_id, source, .. }| Feed::new(peer, stream_id, source, nothing(), now_ms);
-        let waiting: Vec<Box<Feed>> = inbox.try_iter().map(|publisher| Box::new(feed(*publisher))).collect();
+        let feed = |publisher: Box<NewPublisher>| Box::new(Feed::new(*publisher, nothing(), now_ms));
+        let waiting: Vec<Box<Feed>> = inbox.try_iter().map(feed).collect();
         for mut feed in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
             let stream_id = feed.stream_id;
             if let Some(session) = feed.peer.conn.inbound() {

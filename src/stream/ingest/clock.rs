@@ -8,6 +8,8 @@
 //! The first message that is neither a header nor data at 0 shows where a publisher's time begins: many encoders send
 //! headers at 0, whatever their clock says, and servers send those that pull from them various data at 0.
 
+use minicbor::{Decode, Encode};
+
 use crate::config::ClockMode;
 use crate::proto::message::kind;
 
@@ -50,7 +52,40 @@ pub(crate) struct Clock {
     begins: bool,
 }
 
-/// The distance from `from` to `to`, over the wrap at 2^32 if that is shorter.
+/// A moment of a clock for another process: a time, and how long ago that was.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
+struct Moment {
+    #[n(0)]
+    ts_ms: u32,
+    #[n(1)]
+    ago_us: u64,
+}
+
+impl Moment {
+    fn arrival_us(self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.ago_us)
+    }
+}
+
+/// A clock for another process, which has a mode of its own.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub(in crate::stream) struct ClockState {
+    #[n(0)]
+    offset_ms: u32,
+    /// The offset before a repair, and whether pictures asked for it.
+    #[n(1)]
+    unconfirmed: Option<(u32, bool)>,
+    #[n(2)]
+    sound: Option<Moment>,
+    #[n(3)]
+    picture: Option<Moment>,
+    #[n(4)]
+    last: Option<Moment>,
+    #[n(5)]
+    begins: bool,
+}
+
+/// How far `to` is from `from`, over the wrap at 2^32 where that is the shorter way.
 fn step(from: u32, to: u32) -> i64 {
     i64::from(to.wrapping_sub(from) as i32)
 }
@@ -61,7 +96,34 @@ impl Clock {
         Self { mode, begins: true, ..Self::default() }
     }
 
-    /// Notes that another publisher begins. Its time continues that of the one before.
+    /// The clock for another process.
+    pub(in crate::stream) fn state(&self, now_us: u64) -> ClockState {
+        let moment = |ts_ms, arrival_us| Moment { ts_ms, ago_us: now_us.saturating_sub(arrival_us) };
+        let [sound, picture] = self.tracks.map(|track| track.map(|track| moment(track.ts_ms, track.arrival_us)));
+        ClockState {
+            offset_ms: self.offset_ms,
+            unconfirmed: self.unconfirmed.map(|(offset_ms, track)| (offset_ms, track == 1)),
+            sound,
+            picture,
+            last: self.last.map(|last| moment(last.ts_ms, last.arrival_us)),
+            begins: self.begins,
+        }
+    }
+
+    /// Goes on where the clock of another process was.
+    pub(in crate::stream) fn resume(&mut self, state: &ClockState, now_us: u64) {
+        let track = |moment: Moment| Track { ts_ms: moment.ts_ms, arrival_us: moment.arrival_us(now_us) };
+        *self = Self {
+            mode: self.mode,
+            offset_ms: state.offset_ms,
+            unconfirmed: state.unconfirmed.map(|(offset_ms, picture)| (offset_ms, usize::from(picture))),
+            tracks: [state.sound.map(track), state.picture.map(track)],
+            last: state.last.map(|last| Last { ts_ms: last.ts_ms, arrival_us: last.arrival_us(now_us) }),
+            begins: state.begins,
+        };
+    }
+
+    /// Another publisher begins. Where players stayed, its time continues that of the one before.
     pub(crate) fn begin(&mut self) {
         self.begins = true;
         self.tracks = [None; 2];
@@ -248,6 +310,24 @@ mod tests {
         assert_eq!(clock.stamp(V, false, 60_040, 60_040_000).jump_ms, None, "a minute of silence, in time");
         assert_eq!(clock.stamp(V, false, 10, 60_080_000).jump_ms, Some(-60_030));
         assert_eq!(clock.stamp(V, false, 50, 60_120_000).jump_ms, None);
+    }
+
+    #[test]
+    fn a_clock_goes_on_in_another_process_wherever_it_was() {
+        let times = [(V, 50_000), (A, 50_000), (V, 50_040), (A, 50_023), (V, 0), (A, 3), (V, 40), (A, 26)];
+        for mode in [ClockMode::Pass, ClockMode::Zero, ClockMode::Repair] {
+            let expected = run(&mut Clock::new(mode), 0, &times);
+            for cut in 0..=times.len() {
+                let mut here = Clock::new(mode);
+                let first = run(&mut here, 0, &times[..cut]);
+                // The other process's clock of the system began later.
+                let mut there = Clock::new(mode);
+                let now_us = cut as u64 * 20_000;
+                there.resume(&here.state(now_us), now_us + 7_000_000);
+                let rest = run(&mut there, now_us + 7_000_000, &times[cut..]);
+                assert_eq!([first, rest].concat(), expected, "{mode:?}, cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Relay {
                 self.registrations.add(registration);
             }
         }
-        let peer = Peer { conn, record, subscriptions };
+        let peer = Peer { subscriptions, ..Peer::new(conn, record) };
         if next.is_some() || peer.subscriptions.is_empty() {
             self.stream.upcalls().reclaim(peer, next);
         } else {
@@ -127,7 +127,7 @@ impl Relay {
         self.consumers.iter().map(|(slot, _)| slot).collect()
     }
 
-    fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
+    pub(super) fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
         let mut consumer = self.consumers.try_remove(slot)?;
         self.stream.stats().sent(consumer.take_sent(), clock::now_us());
         Some(consumer)
@@ -173,11 +173,12 @@ impl Relay {
         }
         while let Ok(delivery) = inbox.try_recv() {
             match delivery {
-                Delivery::Player(Peer { mut conn, record, subscriptions }) => {
+                Delivery::Player(Peer { mut conn, record, subscriptions, .. }) => {
                     end_player(&mut conn, &record, Some(&subscriptions), &failure);
                     self.stream.upcalls().session_over(&record, &failure);
                 }
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
+                Delivery::Export { .. } => {}
             }
         }
         for slot in self.slots() {

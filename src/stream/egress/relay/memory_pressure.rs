@@ -29,6 +29,7 @@ impl Relay {
         }
         let Some(asked) = self.stream.memory().asked() else { return };
         self.join_index.drop_gop_start();
+        self.drop_tail();
         if asked >= GiveUp::Cursors {
             self.drop_lag(head, io.now_us);
             // Only the owners of these subscriptions know their lag.

@@ -18,6 +18,7 @@ impl Relay {
         let now_us = io.now_us;
         let head = self.join_index.head();
         self.give_up_memory(head, io);
+        self.bound_tail(now_us);
         self.warn_of_missing_key_frame(now_us);
         if self.is_pulled {
             self.tell_via();
@@ -40,6 +41,7 @@ impl Relay {
             let over = now_ms >= by;
             return if over { Err(Failure::ours(RRError::Closed, "the stream has ended")) } else { Ok(()) };
         }
+        let mut wanted = None;
         match &consumer.who {
             Who::Player(record) => {
                 while let Some(order) = record.next_order() {
@@ -50,16 +52,16 @@ impl Relay {
                                 session.reconnect_request(url.as_deref(), &text);
                             }
                         }
-                        // The session's question has been answered before.
-                        Order::Allow(_)
-                        | Order::Deny(..)
-                        | Order::Redirect(_)
-                        | Order::Answer(..)
-                        | Order::Export { .. } => {}
+                        Order::Export { room, caller } => wanted = Some((room, caller)),
+                        // The session's ask has been answered before.
+                        Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Answer(..) => {}
                     }
                 }
             }
             Who::Target(_) => self.check_target(slot, head, now_us)?,
+        }
+        if let Some((room, caller)) = wanted {
+            self.export(slot, room, &caller, io);
         }
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         if !consumer.blocked && consumer.has_ended() {

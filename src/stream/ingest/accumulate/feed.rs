@@ -1,18 +1,17 @@
-//! One publisher's connection as accumulate holds it: its rate, its timeouts, and the headers that are kept while it
-//! stands by.
+//! One publisher's connection as accumulate holds it: its pace, its timeouts, and its state for another process.
 
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use crate::config::OVER_RATE_MS;
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Pumped;
-use crate::proto::message::{MessageHead, kind};
 use crate::session::{Role, State};
+use crate::stream::exported::{self, Doing, MovedFeed, Named, Publishing};
 use crate::stream::front::RRStream;
-use crate::stream::ingest::Incoming;
+use crate::stream::handover::NewPublisher;
 use crate::stream::ingest::accumulate::owed::Owed;
+use crate::stream::ingest::kept::KeptHeaders;
+use crate::stream::log::lineage::LogPlace;
 use crate::stream::memory::ROOM_MS;
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
@@ -20,69 +19,15 @@ use crate::stream::remote::source::{self, Goes};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::Counters;
 
-/// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
-const MAX_KEPT: usize = 32;
-
-/// Most bytes of all these headers together.
-const MAX_KEPT_BYTES: usize = 1024 * 1024;
-
-/// A header of a publisher: its key and its content.
-#[derive(Debug)]
-struct Kept {
-    head: MessageHead,
-    metadata: bool,
-    track: u8,
-    body: Bytes,
-}
-
-/// The headers of a publisher that stands by, or may do so later; they go out before its messages when it takes over.
-#[derive(Debug, Default)]
-pub(super) struct Headers {
-    list: Vec<Kept>,
-    has_video: bool,
-}
-
-impl Headers {
-    /// Looks at a message. True if the publisher could begin with it: a key frame, or any sound of a publisher without
-    /// pictures.
-    pub(super) fn look(&mut self, message: &Incoming<'_>) -> bool {
-        let type_id = message.head.type_id;
-        self.has_video |= type_id == kind::VIDEO;
-        if message.is_header() {
-            self.keep(message);
-            return false;
-        }
-        match type_id {
-            kind::VIDEO => message.facts.key,
-            kind::AUDIO => !self.has_video,
-            _ => false,
-        }
-    }
-
-    fn keep(&mut self, message: &Incoming<'_>) {
-        let (head, body) = (message.head, message.body);
-        let (metadata, track) = (message.facts.metadata, message.facts.track);
-        self.list.retain(|kept| (kept.head.type_id, kept.metadata, kept.track) != (head.type_id, metadata, track));
-        let used: usize = self.list.iter().map(|kept| kept.body.len()).sum();
-        if self.list.len() < MAX_KEPT && used + body.len() <= MAX_KEPT_BYTES {
-            self.list.push(Kept { head, metadata, track, body: Bytes::copy_from_slice(body) });
-        }
-    }
-
-    /// The kept headers, in the order in which they came, with the timestamp of the message that follows.
-    pub(super) fn before(&self, next: &Incoming<'_>) -> impl Iterator<Item = Incoming<'_>> {
-        let (timestamp_ms, now_us) = (next.head.timestamp_ms, next.now_us);
-        self.list.iter().map(move |kept| Incoming::new(MessageHead { timestamp_ms, ..kept.head }, &kept.body, now_us))
-    }
-}
-
 /// A publisher's connection.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
-    pub(super) kept: Headers,
-    /// The source of this connection, if we opened it, and the reason of its end.
+    pub(super) kept: KeptHeaders,
+    /// The headers stand in another process's log, and not in this one yet.
+    pub(super) opens: bool,
+    /// The source this connection belongs to, if we opened it; and why it ends.
     pub(super) source: Option<Arc<Target>>,
     pub(super) goes: Goes,
     pub(super) since_ms: u64,
@@ -104,7 +49,10 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, memory: Charge, now_ms: u64) -> Self {
+    pub(super) fn new(publisher: NewPublisher, memory: Charge, now_ms: u64) -> Self {
+        let NewPublisher { peer, stream_id, moved, source, .. } = publisher;
+        let opens = moved.is_some();
+        let MovedFeed { kept, owed, .. } = *moved.unwrap_or_default();
         let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
         // A session has one connection, on which it may have published or played before; a source may have had other
         // connections.
@@ -113,7 +61,8 @@ impl Feed {
             sent_before,
             peer,
             stream_id,
-            kept: Headers::default(),
+            opens,
+            kept,
             source,
             goes: Goes::Lost,
             since_ms: now_ms,
@@ -122,7 +71,7 @@ impl Feed {
             bytes_in,
             over_since_ms: None,
             memory,
-            owed: Owed::default(),
+            owed: Owed::of(owed, now_ms * 1000),
             short_by_ms: None,
         }
     }
@@ -132,13 +81,30 @@ impl Feed {
         self.short_by_ms.is_some()
     }
 
-    /// Looks for room for what the publisher has sent: appends the messages that wait, and charges the half-read ones.
-    /// True if there is room for all; otherwise other streams are giving back memory, and the caller has to call this
-    /// again soon.
+    /// It is the publisher from now on; with `goes_on` its headers stand in the log already, and otherwise they go before
+    /// what it sends next, or has sent.
+    pub(super) fn begins(&mut self, goes_on: bool) {
+        if !goes_on && self.opens {
+            self.owed.lead(&self.kept);
+        }
+        self.opens &= !goes_on && self.owed.is_empty();
+    }
+
+    /// Is not read, because its stream goes to another process.
+    pub(super) fn is_held(&mut self, now_ms: u64) {
+        self.short_by_ms = Some(now_ms + ROOM_MS);
+    }
+
+    /// Finds room for what it has sent: appends the messages it is owed, and charges the half-read ones. True where there
+    /// is room for all; otherwise other streams are giving memory back, and this is to be called again soon.
     ///
     /// # Errors
     /// [`RRError::Limit`] if there has been no room for [`ROOM_MS`], and other failures that close the publisher.
     pub(super) fn find_room(&mut self, stream: &RRStream, now_ms: u64) -> Result<bool> {
+        if stream.ingest().is_held(now_ms * 1000) {
+            self.is_held(now_ms);
+            return Ok(false);
+        }
         let half_read = self.peer.conn.heap_bytes();
         let found = self.owed.pay(stream.ingest(), self.peer.conn.body()).and_then(|()| self.memory.follow(half_read));
         let refused = match found {
@@ -226,10 +192,30 @@ impl Feed {
         Ok(())
     }
 
-    /// Acts on the session's timers, on the host's changes of a source, and on the rate limit.
-    pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, max_kbps: u32) -> Result<()> {
+    /// The state with which another process goes on with it; `place` is the end of the log that it fills.
+    ///
+    /// # Errors
+    /// [`RRError::Unsupported`] for one that cannot go on elsewhere, [`RRError::State`] where the connection has failed,
+    /// [`RRError::NoMem`].
+    pub(super) fn state(&mut self, place: Option<LogPlace>, now_ms: u64) -> Result<Vec<u8>> {
+        if let Some(failure) = &self.gone {
+            return Err(Failure::ours(RRError::State, format!("its connection has failed: {failure}")));
+        }
+        self.count_sent(now_ms);
+        let record = &self.peer.record;
+        let feed = MovedFeed { kept: self.kept.clone(), place, owed: self.owed.messages(self.peer.conn.body()) };
+        let doing = Doing::Publishes(Publishing { stream_id: self.stream_id, named: Named::of(record), feed });
+        exported::state_of(&mut self.peer.conn, record, &doing, now_ms)
+    }
+
+    fn count_sent(&self, now_ms: u64) {
         let sent = (self.sent_before + self.peer.conn.bytes_out()).saturating_sub(self.counters().bytes_out.get());
         self.counters().sent(sent, now_ms * 1000);
+    }
+
+    /// Acts on the session's timers, on the host's wishes for a source, and on the rate limit.
+    pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, max_kbps: u32) -> Result<()> {
+        self.count_sent(now_ms);
         self.counters().tcp.refresh(&self.peer.conn, now_ms);
         self.check_source(stream, now_ms)?;
         // No question is open while the session publishes, so there is no event to act on.

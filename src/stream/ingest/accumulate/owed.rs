@@ -5,21 +5,43 @@ use std::collections::VecDeque;
 
 use crate::error::{RRError, Result, copied};
 use crate::proto::message::MessageHead;
+use crate::stream::ingest::kept::KeptHeaders;
 use crate::stream::ingest::{Incoming, Ingest};
 
 /// The messages, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    /// Headers that were kept for this moment; there are no more than a publisher may have.
-    headers: VecDeque<(MessageHead, Vec<u8>, u64)>,
+    /// Headers that were kept for this moment, of which there are no more than a publisher may have, and what came along from
+    /// another process.
+    first: VecDeque<(MessageHead, Vec<u8>, u64)>,
     /// The message that was read last. Its body is still the connection's, which is charged for it.
     last: Option<(MessageHead, u64)>,
 }
 
 impl Owed {
-    /// Whether no message waits.
+    /// Messages of another process, which come now.
+    pub(super) fn of(messages: Vec<(MessageHead, Vec<u8>)>, now_us: u64) -> Self {
+        let first = messages.into_iter().map(|(head, body)| (head, body, now_us)).collect();
+        Self { first, last: None }
+    }
+
+    /// Puts headers before the messages, if there are some.
+    pub(super) fn lead(&mut self, kept: &KeptHeaders) {
+        let Some((head, body, now_us)) = self.first.front().cloned() else { return };
+        let next = Incoming::new(head, &body, now_us);
+        let headers: Vec<_> = kept.before(&next).map(|header| (header.head, header.body.to_vec(), now_us)).collect();
+        headers.into_iter().rev().for_each(|header| self.first.push_front(header));
+    }
+
+    /// The messages, for another process; `body` is that of the message that was read last.
+    pub(super) fn messages(&self, body: &[u8]) -> Vec<(MessageHead, Vec<u8>)> {
+        let first = self.first.iter().map(|(head, body, _)| (*head, body.clone()));
+        first.chain(self.last.map(|(head, _)| (head, body.to_vec()))).collect()
+    }
+
+    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.last.is_none()
+        self.first.is_empty() && self.last.is_none()
     }
 
     /// Appends a header to the log, or keeps it if there is no room.
@@ -28,7 +50,7 @@ impl Owed {
     /// Those of [`Ingest::push`] except [`RRError::Limit`]; [`RRError::NoMem`] if the header cannot be kept.
     pub(super) fn push_header(&mut self, ingest: &Ingest, header: &Incoming<'_>) -> Result<()> {
         if !self.finds_room(ingest, header)? {
-            self.headers.push_back((header.head, copied(header.body)?, header.now_us));
+            self.first.push_back((header.head, copied(header.body)?, header.now_us));
         }
         Ok(())
     }
@@ -61,9 +83,9 @@ impl Owed {
     /// # Errors
     /// Those of [`Ingest::push`]; the remaining messages still wait.
     pub(super) fn pay(&mut self, ingest: &Ingest, body: &[u8]) -> Result<()> {
-        while let Some((head, header, now_us)) = self.headers.front() {
+        while let Some((head, header, now_us)) = self.first.front() {
             ingest.push(&Incoming::new(*head, header, *now_us))?;
-            self.headers.pop_front();
+            self.first.pop_front();
         }
         if let Some((head, now_us)) = self.last {
             ingest.push(&Incoming::new(head, body, now_us))?;

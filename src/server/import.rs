@@ -1,0 +1,125 @@
+//! How a session of another process takes its place in a server: one that asks waits for its answer with the listener, one
+//! that publishes or plays goes to its stream. And how a stream does.
+
+use std::sync::Arc;
+
+use crate::config::Decision;
+use crate::error::{Failure, RRError, Result};
+use crate::log::told;
+use crate::net::conn::Conn;
+use crate::net::heap;
+use crate::net::socket::{Socket, ip_of};
+use crate::server::admission::{self, Wish};
+use crate::server::core::Core;
+use crate::server::inbox::ToListener;
+use crate::session::{Event as Said, State};
+use crate::stream::event::EventKind;
+use crate::stream::event::Id;
+use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::{Doing, ExportedSession, Playing, Publishing};
+use crate::stream::peer::Peer;
+use crate::stream::record::RRSession;
+use crate::stream::{RRStream, Subscription};
+use crate::sync::locked;
+
+/// A stream whose publisher has not come from the other process for so long is without, and so long its tail is kept for
+/// players that are on their way.
+const WITHIN_MS: u64 = 10_000;
+
+/// Gives a session its place, on its connection.
+///
+/// # Errors
+/// [`RRError::Limit`] and [`RRError::NoMem`] where there is no room for it, [`RRError::State`] where the server has stopped. Of one that publishes or plays also
+/// those that a newcomer would be refused with.
+pub(super) fn enter(core: &Core, exported: ExportedSession, socket: Socket) -> Result<()> {
+    heap::room()?;
+    let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
+    let ExportedSession { session, unread, doing, addr, local_addr, app_given, .. } = exported;
+    let ip = ip_of(&addr).or_else(|| socket.peer_ip());
+    let mut conn = Conn::resumed(socket, session, unread, bytes_in);
+    if log::log_enabled!(log::Level::Debug) {
+        conn.set_name(&addr);
+    }
+    let memory = core.pending.charge_about(conn.heap_bytes())?;
+    let make = |id| Arc::new(RRSession::resumed(id, addr, ip, local_addr, counters));
+    let record = core.registry().add_session(ip, make)?;
+    let mut peer = Peer::new(conn, Arc::clone(&record));
+    if !matches!(doing, Doing::Asks(Said::Connect, _)) {
+        admission::note_names(&mut peer, &Wish::Connect, core.config.stream.args);
+    }
+    if let Some(app) = app_given {
+        record.rename(|names| {
+            names.app.clone_from(&app);
+            names.app_given = Some(app);
+        });
+    }
+    log::info!(target: told::SESSION, "{} comes from another process", record.addr);
+    let entered = match doing {
+        Doing::Asks(question, decision) => {
+            record.set_owner(core.listener_wake());
+            core.to_listener(ToListener::Imported(peer, memory, question, decision))
+        }
+        Doing::Publishes(publishing) => publish(core, peer, publishing),
+        Doing::Plays(playing) => play(core, peer, playing),
+    };
+    if entered.is_err() {
+        core.registry().remove_session(record.id);
+    }
+    entered
+}
+
+/// Makes a session the publisher of the stream of its name, or one that stands by, as if it had just asked.
+fn publish(core: &Core, mut peer: Peer, Publishing { stream_id, named, feed }: Publishing) -> Result<()> {
+    let (name, record) = (named.stream(), Arc::clone(&peer.record));
+    named.note(&record);
+    core.access.check(&record, true)?;
+    let (stream, claim) = admission::enter(core, &mut peer, name, true, &Decision::default())?;
+    core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
+    core.update_state();
+    log::info!(target: told::SESSION, "{} goes on publishing {}", record.addr, stream.masked_name());
+    stream.resume_publisher(peer, stream_id, claim, feed).map_err(|(_, failure): (Peer, Failure)| {
+        core.end_session(&record, &failure);
+        stream.release(&record);
+        failure
+    })
+}
+
+/// Has a session go on playing the stream of its name, as if it had just asked.
+fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
+    let Playing { stream_id, named, start, allowed, share, unsent } = playing;
+    let (name, record) = (named.stream(), Arc::clone(&peer.record));
+    named.note(&record);
+    core.access.check(&record, false)?;
+    let (stream, _) = admission::enter(core, &mut peer, name, false, &Decision::default())?;
+    core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
+    core.update_state();
+    log::info!(target: told::SESSION, "{} goes on playing {}", record.addr, stream.masked_name());
+    let of = Arc::<RRStream>::clone(&stream);
+    let subscription = Subscription::of_player(of, Arc::clone(&record), stream_id, start, allowed, None);
+    peer.subscriptions.push(subscription.resuming(share));
+    peer.unsent = unsent;
+    stream.hand_player(peer).map_err(|(peer, failure)| {
+        core.end_session(&record, &failure);
+        // The player leaves the books with its subscription.
+        drop(peer);
+        failure
+    })
+}
+
+/// Makes a stream that goes on from one of another process.
+///
+/// # Errors
+/// [`RRError::Exists`] where there is a stream of its name, [`RRError::Limit`] and [`RRError::NoMem`] where there is no room
+/// for another or for its tail, [`RRError::Arg`] where its settings are not for this server, [`RRError::State`].
+pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Id> {
+    // Nobody comes to it before it is whole.
+    let _opening = locked(&core.opening);
+    let (stream, made) = core.find_or_make(exported.name.clone(), &exported.config, exported.reserved)?;
+    if !made {
+        return Err(Failure::ours(RRError::Exists, "a stream of that name is there already"));
+    }
+    log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
+    let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
+    stream.resume(exported, within_ms).inspect_err(|_| stream.stop(0))?;
+    Ok(stream.id())
+}

@@ -1,0 +1,129 @@
+//! How players, and the tail of a stream's log, go to another process, and how they go on here where they come from one.
+
+use super::{Relay, begins};
+use crate::config::media;
+use crate::error::{RRError, Result};
+use crate::net::event_loop::Io;
+use crate::stream::egress::consumer::Who;
+use crate::stream::egress::relay::tail::Tail;
+use crate::stream::exported;
+use crate::stream::exported::stream::ExportedStream;
+use crate::stream::handover::StreamExport;
+use crate::stream::log::cursor::Cursor;
+use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS};
+use crate::stream::record::{Caller, Export};
+
+impl Relay {
+    /// Keeps the log from here on for consumers that come from another process within this time.
+    pub(in crate::stream) fn keeping_tail(self, begin: Cursor, until_us: u64) -> Self {
+        Self { tail: Some(Tail::new(begin, until_us)), ..self }
+    }
+
+    /// Lets the tail go once nobody is to come for it, or where it keeps more of the log than joiners and the slowest
+    /// consumers may.
+    pub(super) fn bound_tail(&mut self, now_us: u64) {
+        let (head, bound) = (self.join_index.head(), 2 * self.tail_bytes());
+        self.tail.take_if(|tail| tail.is_over(head, bound, now_us));
+    }
+
+    /// The first to go where memory is short.
+    pub(super) fn drop_tail(&mut self) {
+        self.tail = None;
+    }
+
+    /// As much of the log as the slowest joiner may be behind.
+    fn tail_bytes(&self) -> u64 {
+        let config = self.stream.config();
+        u64::from(config.queue_bytes) + u64::from(config.gop_bytes)
+    }
+
+    /// Lets the subscription of a player from another process go on where it was there, as far as that came along; otherwise it
+    /// joins as any other does.
+    pub(super) fn resume(&mut self, slot: usize, now_us: u64) {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        for subscription in &mut consumer.subscriptions {
+            let Some(share) = subscription.take_moved() else { continue };
+            let Some(position) = share.place.as_ref().and_then(|place| self.stream.ingest().place_of(place)) else {
+                continue;
+            };
+            if share.waits {
+                subscription.go_on_behind(position);
+                continue;
+            }
+            let Some(cursor) = self.tail.as_ref().and_then(|tail| tail.message_at(position)) else { continue };
+            subscription.go_on(cursor, share.media, now_us);
+            // It had not got all kinds that it wants: they come as when it asks for them.
+            let missing = |kind: u32| (share.missing & kind != 0).then_some(true);
+            subscription.receive(missing(media::AUDIO), missing(media::VIDEO), &self.join_index);
+            begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
+        }
+    }
+
+    /// Gives a player away; where it stays, whoever waits for the outcome learns why.
+    pub(super) fn export(&mut self, slot: usize, room: usize, caller: &Caller<Export>, io: &mut Io<'_>) {
+        if !caller.take() {
+            return;
+        }
+        let log = self.stream.log_place().log;
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        let Some(state) = exported::fitting(consumer.state(&log, io.now_us / 1000), room, caller) else { return };
+        let Some(mut consumer) = self.take(slot) else { return };
+        io.remove(&mut consumer.conn.socket);
+        let (conn, Who::Player(record), subscriptions) = consumer.into_parts() else { return };
+        self.stream.upcalls().session_exported(&record);
+        caller.tell(Ok(Export::Gone { fd: conn.into_fd(), state }));
+        // Last: dropping its subscriptions takes the player off the books.
+        drop(subscriptions);
+    }
+
+    /// Makes the state with which the stream goes on in another process.
+    pub(super) fn export_stream(&mut self, room: usize, caller: &Caller<StreamExport>, now_us: u64) {
+        if caller.take() {
+            self.read_log(now_us);
+            caller.tell(self.stream_state(room, now_us));
+        }
+    }
+
+    fn stream_state(&mut self, room: usize, now_us: u64) -> Result<StreamExport> {
+        let head = self.join_index.head().position;
+        let bound = self.tail_bytes();
+        let newest_key = self.join_index.newest_key().cloned();
+        let own = self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own());
+        let needed = own.filter_map(|subscription| subscription.needs_from());
+        let needed = needed.chain(newest_key.iter().map(|key| key.cursor.clone()));
+        let within = needed.filter(|cursor| head.saturating_sub(cursor.position()) <= bound);
+        let mut cursor = within.min_by_key(Cursor::position).unwrap_or_else(|| self.join_index.here().cursor);
+        let headers = newest_key.map_or_else(|| self.join_index.here().headers, |key| key.headers);
+        let position = cursor.position();
+        let bytes = usize::try_from(head.saturating_sub(position)).unwrap_or(usize::MAX);
+        let (mut tail, mut flags) = (Vec::new(), Vec::new());
+        // With too little room the state is not made, only measured.
+        if bytes <= room {
+            tail.try_reserve_exact(bytes).map_err(|_| RRError::NoMem)?;
+            while cursor.position() < head
+                && let Some(message) = cursor.message()
+            {
+                tail.extend_from_slice(message.wire);
+                flags.push(message.mark.flags & MOVED_FLAGS);
+                cursor.skip_message();
+            }
+        }
+        let state = ExportedStream {
+            name: self.stream.name().clone(),
+            config: self.stream.config().clone(),
+            reserved: self.stream.book().is_reserved(),
+            clock: self.stream.ingest().clock_state(now_us),
+            from: LogPlace { position, ..self.stream.log_place() },
+            headers: headers.headers().iter().map(|header| (header.type_id, header.body.to_vec())).collect(),
+            tail,
+            flags,
+        }
+        .state()?;
+        if bytes <= room && state.len() <= room {
+            return Ok(StreamExport::State(state));
+        }
+        // A message takes a byte beside it, and more than ten on the wire.
+        let missing = if bytes <= room { 0 } else { bytes + bytes / 10 };
+        Ok(StreamExport::Needs(state.len() + missing + exported::GROWTH_BYTES))
+    }
+}

@@ -1,0 +1,677 @@
+//! The state of a session that goes on in another process: what its driver holds beside the open connection, as bytes. A
+//! session goes while it asks, publishes or plays; its owner then makes the state, between two events. That of a stream is
+//! in `stream`.
+//!
+//! It comes from another process, perhaps of another version: its form is that of all states (`proto::cbor`), and every
+//! value is checked before it is used. Not in it: the user pointer, which means nothing elsewhere, and ids.
+
+pub(crate) mod stream;
+
+use minicbor::{Decode, Encode};
+
+use crate::config::{Decision, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, READ_BUFFER_BYTES, Start, Value, media};
+use crate::error::{Failure, RRError, Result, copied};
+use crate::net::clock;
+use crate::net::conn::Conn;
+use crate::proto::cbor::{self, Form};
+use crate::proto::message::{MessageHead, kind};
+use crate::session::{Event as Said, ServerSession, SessionConfig};
+#[cfg(test)]
+use crate::stream::ingest::Incoming;
+use crate::stream::ingest::kept::{KeptHeaders, KeptState, MAX_KEPT_BYTES};
+use crate::stream::log::lineage::LogPlace;
+use crate::stream::name::StreamName;
+use crate::stream::record::{Caller, Export, Names, RRSession};
+use crate::stream::stats::Counters;
+
+/// Sessions that do not ask are of version 2.
+const FORM: Form = Form { magic: b"RRex", version: 2, name: "an exported session" };
+
+/// Bytes that an owner may have read and the session not seen: no thread reads more at once.
+const UNREAD_BYTES: usize = READ_BUFFER_BYTES;
+
+/// Longest address for people. Those of sockets are far shorter, and what a host gives is not without end.
+const ADDR_BYTES: usize = 1024;
+
+/// Bound on the bytes beside the snapshot and what was read: headers, key and names, addresses, numbers.
+const REST_BYTES: usize = MAX_KEPT_BYTES + 8 * cbor::bytes::MAX_BYTES;
+
+/// Bytes by which a state may grow while its session waits: its moment is a number that takes more of them later.
+pub(in crate::stream) const GROWTH_BYTES: usize = 16;
+
+/// Largest count that is believed: one that grows from here does not overflow.
+const COUNT_MAX: u64 = 1 << 60;
+
+/// What the session does: it waits with a question, publishes or plays.
+#[derive(Debug, Encode, Decode)]
+enum DoingState<'a> {
+    #[n(0)]
+    Connect,
+    #[n(1)]
+    Publish {
+        #[n(0)]
+        stream_id: u32,
+        #[n(1)]
+        #[cbor(with = "crate::proto::cbor::bytes")]
+        key: Vec<u8>,
+        #[n(2)]
+        #[cbor(with = "crate::proto::cbor::bytes")]
+        kind: Vec<u8>,
+    },
+    #[n(2)]
+    Play {
+        #[n(0)]
+        stream_id: u32,
+        #[n(1)]
+        #[cbor(with = "crate::proto::cbor::bytes")]
+        key: Vec<u8>,
+        #[n(2)]
+        start_ms: i64,
+        #[n(3)]
+        duration_ms: i64,
+        #[n(4)]
+        reset: bool,
+    },
+    #[n(3)]
+    Publishes {
+        #[n(0)]
+        stream_id: u32,
+        #[n(1)]
+        named: Named,
+        #[b(2)]
+        kept: KeptState<'a>,
+        /// The end of its stream's log, where it is the one that fills it.
+        #[n(3)]
+        place: Option<LogPlace>,
+        /// What it has sent and the log has not got.
+        #[b(4)]
+        #[cbor(with = "crate::proto::cbor::list")]
+        owed: Vec<OwedState<'a>>,
+    },
+    #[n(4)]
+    Plays {
+        #[n(0)]
+        stream_id: u32,
+        #[n(1)]
+        named: Named,
+        #[n(2)]
+        start: u32,
+        /// Kinds that it may have, that it gets, and that it is to get besides.
+        #[n(3)]
+        allowed: u32,
+        #[n(4)]
+        media: u32,
+        #[n(5)]
+        missing: u32,
+        #[n(6)]
+        paused: bool,
+        /// The next message's place, or where it waits behind; `None` where it has never begun.
+        #[n(7)]
+        place: Option<LogPlace>,
+        #[n(8)]
+        waits: bool,
+        /// What it is to get before that.
+        #[b(9)]
+        #[cbor(with = "minicbor::bytes")]
+        unsent: &'a [u8],
+    },
+}
+
+/// A message that the log has not got.
+#[derive(Debug, Encode, Decode)]
+struct OwedState<'a> {
+    #[n(0)]
+    type_id: u8,
+    #[n(1)]
+    timestamp_ms: u32,
+    #[b(2)]
+    #[cbor(with = "minicbor::bytes")]
+    body: &'a [u8],
+}
+
+/// The names of a session that has a stream, of which its `connect` does not tell.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub(crate) struct Named {
+    #[n(0)]
+    #[cbor(with = "crate::proto::cbor::bytes")]
+    app: Vec<u8>,
+    #[n(1)]
+    #[cbor(with = "crate::proto::cbor::bytes")]
+    key: Vec<u8>,
+    #[n(2)]
+    #[cbor(with = "crate::proto::cbor::bytes")]
+    key_asked: Vec<u8>,
+    #[n(3)]
+    #[cbor(with = "crate::proto::cbor::bytes")]
+    query: Vec<u8>,
+}
+
+impl Named {
+    /// The names of a session.
+    pub(in crate::stream) fn of(record: &RRSession) -> Self {
+        let Names { app, key, key_asked, query, .. } = record.names();
+        Self { app, key, key_asked, query }
+    }
+
+    #[cfg(test)]
+    fn example() -> Self {
+        let [app, key, key_asked, query] = [&b"live"[..], b"show", b"key", b"token=1"].map(<[u8]>::to_vec);
+        Self { app, key, key_asked, query }
+    }
+
+    fn check(&self) -> Result<()> {
+        let Self { app, key, key_asked, query } = self;
+        StreamName::checked(app, key).and_then(|_| StreamName::checked(key_asked, query)).map(drop)
+    }
+
+    /// The stream's name.
+    pub(crate) fn stream(&self) -> StreamName {
+        StreamName { app: self.app.clone(), key: self.key.clone() }
+    }
+
+    /// Gives a session these names.
+    pub(crate) fn note(self, record: &RRSession) {
+        let Self { app, key, key_asked, query } = self;
+        record.rename(|names| (names.app, names.key, names.key_asked, names.query) = (app, key, key_asked, query));
+    }
+}
+
+/// What an exported session does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Doing {
+    /// It asks this, about which hooks have decided that.
+    Asks(Said, Box<Decision>),
+    /// It publishes.
+    Publishes(Publishing),
+    /// It plays.
+    Plays(Playing),
+}
+
+/// What a session publishes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Publishing {
+    /// The message stream.
+    pub(crate) stream_id: u32,
+    /// Its stream's name, and the one it asked for.
+    pub(crate) named: Named,
+    /// The rest, for accumulate.
+    pub(crate) feed: MovedFeed,
+}
+
+/// What accumulate knows of a publisher.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct MovedFeed {
+    /// The headers that its messages need in another log.
+    pub(in crate::stream) kept: KeptHeaders,
+    /// The end of its stream's log, where it is the one that fills it.
+    pub(in crate::stream) place: Option<LogPlace>,
+    /// What it has sent and the log has not got.
+    pub(in crate::stream) owed: Vec<(MessageHead, Vec<u8>)>,
+}
+
+/// What a session plays.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Playing {
+    /// The message stream.
+    pub(crate) stream_id: u32,
+    /// Its stream's name.
+    pub(crate) named: Named,
+    /// Where it begins, where it has to begin anew.
+    pub(crate) start: Start,
+    /// Kinds that it may have.
+    pub(crate) allowed: u32,
+    /// What of the stream it has had, and what it wants.
+    pub(crate) share: Share,
+    /// What it is to get before the next message of the log: the rest of one, headers, answers.
+    pub(crate) unsent: Vec<u8>,
+}
+
+/// What a player has had of a stream, and what it wants of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Share {
+    /// Kinds that it gets.
+    pub(in crate::stream) media: u32,
+    /// Kinds that it gets besides from the next key frame on, or the end of the log.
+    pub(in crate::stream) missing: u32,
+    /// It is paused.
+    pub(in crate::stream) paused: bool,
+    /// The next message's place, or where it waits behind; `None` where it has never begun.
+    pub(in crate::stream) place: Option<LogPlace>,
+    /// It waits behind the place for one to begin at.
+    pub(in crate::stream) waits: bool,
+}
+
+/// A name that was given to the session instead of its own.
+#[derive(Debug, Encode, Decode)]
+struct Given {
+    #[n(0)]
+    #[cbor(with = "crate::proto::cbor::bytes")]
+    name: Vec<u8>,
+}
+
+/// What hooks have decided about the question: numbers are those of the C API, 0 is its default.
+#[derive(Debug, Encode, Decode)]
+struct Decided {
+    #[n(0)]
+    rename: Option<Given>,
+    #[n(1)]
+    media: u32,
+    #[n(2)]
+    start: u32,
+}
+
+impl Default for Decided {
+    fn default() -> Self {
+        Self { rename: None, media: media::ALL, start: 0 }
+    }
+}
+
+/// What was counted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
+struct Counted {
+    #[n(0)]
+    bytes_in: u64,
+    #[n(1)]
+    bytes_out: u64,
+    #[n(2)]
+    msgs_in: u64,
+    #[n(3)]
+    msgs_out: u64,
+    #[n(4)]
+    audio_bytes: u64,
+    #[n(5)]
+    video_bytes: u64,
+    #[n(6)]
+    data_bytes: u64,
+    /// Of the connection: those of the opening too.
+    #[n(7)]
+    conn_bytes_in: u64,
+    /// Wall clock of the beginning.
+    #[n(8)]
+    started_us: i64,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct State<'a> {
+    #[b(0)]
+    #[cbor(with = "minicbor::bytes")]
+    snapshot: &'a [u8],
+    #[b(1)]
+    #[cbor(with = "minicbor::bytes")]
+    unread: &'a [u8],
+    #[b(2)]
+    doing: DoingState<'a>,
+    #[b(3)]
+    addr: &'a str,
+    #[b(4)]
+    local_addr: &'a str,
+    #[n(5)]
+    counted: Counted,
+    /// The application that it was connected to instead of the one it asked for.
+    #[n(6)]
+    app_given: Option<Given>,
+    #[n(7)]
+    decided: Decided,
+}
+
+/// What stands beside the snapshot.
+struct Beside<'a> {
+    unread: &'a [u8],
+    doing: &'a Doing,
+    addr: &'a str,
+    local_addr: &'a str,
+    counted: Counted,
+    app_given: Option<Vec<u8>>,
+}
+
+impl Beside<'_> {
+    fn encode(self, snapshot: &[u8]) -> Result<Vec<u8>> {
+        let Self { unread, doing, addr, local_addr, counted, app_given } = self;
+        let given = |name: Option<Vec<u8>>| name.map(|name| Given { name });
+        let (doing, decided) = match doing {
+            Doing::Asks(question, decision) => {
+                let decided = Decided {
+                    rename: given(decision.rename.clone()),
+                    media: decision.media,
+                    start: decision.start.map_or(0, |start| start.number()),
+                };
+                (DoingState::of_question(question.clone()), decided)
+            }
+            Doing::Publishes(publishing) => (DoingState::of_publisher(publishing), Decided::default()),
+            Doing::Plays(playing) => (DoingState::of_player(playing), Decided::default()),
+        };
+        let app_given = given(app_given);
+        FORM.encode(&State { snapshot, unread, doing, addr, local_addr, counted, app_given, decided })
+    }
+}
+
+impl<'a> DoingState<'a> {
+    fn of_publisher(Publishing { stream_id, named, feed }: &'a Publishing) -> Self {
+        let owed = |(head, body): &'a (MessageHead, Vec<u8>)| OwedState {
+            type_id: head.type_id,
+            timestamp_ms: head.timestamp_ms,
+            body,
+        };
+        Self::Publishes {
+            stream_id: *stream_id,
+            named: named.clone(),
+            kept: feed.kept.state(),
+            place: feed.place.clone(),
+            owed: feed.owed.iter().map(owed).collect(),
+        }
+    }
+
+    fn of_player(Playing { stream_id, named, start, allowed, share, unsent }: &'a Playing) -> Self {
+        let Share { media, missing, paused, place, waits } = share.clone();
+        let (stream_id, named, start, allowed) = (*stream_id, named.clone(), start.number(), *allowed);
+        Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent }
+    }
+
+    fn of_question(question: Said) -> Self {
+        match question {
+            Said::Publish { stream_id, key, mut kind } => {
+                kind.truncate(cbor::bytes::MAX_BYTES);
+                Self::Publish { stream_id, key, kind }
+            }
+            Said::Play { stream_id, key, start_ms, duration_ms, reset } => {
+                Self::Play { stream_id, key, start_ms, duration_ms, reset }
+            }
+            _ => Self::Connect,
+        }
+    }
+
+    /// What it stands for, where the session does that.
+    fn checked(self, session: &ServerSession, decided: Decided) -> Result<Doing> {
+        let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
+        let question = match self {
+            Self::Connect => Said::Connect,
+            Self::Publish { stream_id, key, kind } => Said::Publish { stream_id, key, kind },
+            Self::Play { stream_id, key, start_ms, duration_ms, reset } => {
+                Said::Play { stream_id, key, start_ms, duration_ms, reset }
+            }
+            Self::Publishes { stream_id, named, kept, place, owed } => {
+                if !session.publishes(stream_id) {
+                    return impossible("the session does not publish what it is said to publish");
+                }
+                named.check()?;
+                check_place(place.as_ref())?;
+                let owed = owed.iter().map(OwedState::checked).collect::<Result<_>>()?;
+                let feed = MovedFeed { kept: KeptHeaders::from_state(&kept)?, place, owed };
+                return Ok(Doing::Publishes(Publishing { stream_id, named, feed }));
+            }
+            Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent } => {
+                if !session.plays(stream_id) {
+                    return impossible("the session does not play what it is said to play, or plays more");
+                }
+                if !session.chunks_as_logs() {
+                    return impossible("the player was told another chunk size than logs have");
+                }
+                named.check()?;
+                check_place(place.as_ref())?;
+                if (media | missing) & !allowed != 0 || allowed & !media::ALL != 0 {
+                    return impossible("there are no such kinds of media, or it may not have them");
+                }
+                let mut decision = Decision::default();
+                decision.set("start", Value::Number(start.into()))?;
+                let (start, unsent) = (decision.start.unwrap_or_default(), copied(unsent)?);
+                let share = Share { media, missing, paused, place, waits };
+                return Ok(Doing::Plays(Playing { stream_id, named, start, allowed, share, unsent }));
+            }
+        };
+        if !session.asks(&question) {
+            return impossible("the session does not have the question that the state names");
+        }
+        // What it plays is with its driver, which stays.
+        if session.is_busy() {
+            return impossible("the session publishes or plays, and cannot have a question then");
+        }
+        Ok(Doing::Asks(question, Box::new(decided.checked()?)))
+    }
+}
+
+impl OwedState<'_> {
+    fn checked(&self) -> Result<(MessageHead, Vec<u8>)> {
+        let len = u32::try_from(self.body.len()).ok().filter(|&len| len <= MAX_MESSAGE_BYTES);
+        let Some(len) = len.filter(|_| matches!(self.type_id, kind::AUDIO | kind::VIDEO | 10..)) else {
+            return Err(Failure::ours(RRError::Arg, "a message that waits for its log is none"));
+        };
+        let head =
+            MessageHead { type_id: self.type_id, timestamp_ms: self.timestamp_ms, len, ..MessageHead::default() };
+        Ok((head, copied(self.body)?))
+    }
+}
+
+fn check_place(place: Option<&LogPlace>) -> Result<()> {
+    if place.is_none_or(|place| place.is_named()) {
+        return Ok(());
+    }
+    Err(Failure::ours(RRError::Arg, "no log has such a name"))
+}
+
+/// The state of a session that does this.
+///
+/// # Errors
+/// [`RRError::Unsupported`] for a session that cannot go on elsewhere, [`RRError::NoMem`].
+pub(crate) fn state_of(conn: &mut Conn, record: &RRSession, doing: &Doing, now_ms: u64) -> Result<Vec<u8>> {
+    let unsupported = |what: &'static str| Err(Failure::ours(RRError::Unsupported, what));
+    if let Doing::Asks(_, decision) = doing
+        && (decision.stream.is_some() || !decision.targets.is_empty() || !decision.sources.is_empty())
+    {
+        return unsupported("hooks have given its stream targets or sources, so it stays in this process");
+    }
+    let counted = Counted { conn_bytes_in: conn.bytes_in(), ..Counted::of(&record.counters) };
+    let app_given = record.names().app_given;
+    let (snapshot, unread) = conn.snapshot(now_ms)?;
+    let (addr, local_addr) = (&shown(&record.addr), &shown(&record.local_addr));
+    Beside { unread, doing, addr, local_addr, counted, app_given }.encode(&snapshot)
+}
+
+/// The state, where it is there and has room; otherwise whoever waits for the outcome learns why the session stays.
+pub(crate) fn fitting(state: Result<Vec<u8>>, room: usize, caller: &Caller<Export>) -> Option<Vec<u8>> {
+    match state {
+        Ok(state) if state.len() <= room => Some(state),
+        other => {
+            caller.tell(other.map(|state| Export::Needs(state.len() + GROWTH_BYTES)));
+            None
+        }
+    }
+}
+
+/// What goes along of an address, which may be any text of the host's: as much as is taken elsewhere.
+fn shown(addr: &str) -> String {
+    addr.chars().filter(|one| !one.is_control()).take(ADDR_BYTES / char::MAX.len_utf8()).collect()
+}
+
+/// A session of another process, checked, before it has its place here.
+#[derive(Debug)]
+pub(crate) struct ExportedSession {
+    /// The session itself.
+    pub(crate) session: Box<ServerSession>,
+    /// The bytes of its peer that were read and that it has not seen.
+    pub(crate) unread: Vec<u8>,
+    /// What it does.
+    pub(crate) doing: Doing,
+    /// Its peer's address.
+    pub(crate) addr: String,
+    /// The address that its peer dialled.
+    pub(crate) local_addr: String,
+    /// The application that it was connected to instead of the one it asked for.
+    pub(crate) app_given: Option<Vec<u8>>,
+    counted: Counted,
+}
+
+impl ExportedSession {
+    /// The session that this state is of, under the settings and on the clock given here.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for what is no exported session, [`RRError::Version`] for one of a newer form,
+    /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::NoMem`].
+    pub(crate) fn read(config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
+        let impossible = |what: &'static str| Failure::ours(RRError::Arg, what);
+        // Beside the half-read messages, one that waits to be sent, and one, of any size, that waits for its log.
+        let messages = (config.max_message as usize).saturating_mul(2);
+        let most = config.snapshot_bytes_max().saturating_add(messages + UNREAD_BYTES + REST_BYTES);
+        let state: State<'_> = FORM.decode(state, most)?;
+        let session = Box::new(ServerSession::restore(config, state.snapshot, now_ms)?);
+        let doing = state.doing.checked(&session, state.decided)?;
+        if state.unread.len() > UNREAD_BYTES
+            || [state.addr, state.local_addr].iter().any(|addr| addr.len() > ADDR_BYTES)
+        {
+            return Err(Failure::ours(
+                RRError::Limit,
+                "it has more unread bytes, or a longer address, than is possible",
+            ));
+        }
+        if [state.addr, state.local_addr].iter().any(|addr| addr.contains(char::is_control)) {
+            return Err(impossible("an address has characters that cannot be shown"));
+        }
+        state.counted.check()?;
+        let app_given = state.app_given.map(|given| given.name);
+        if app_given.as_ref().is_some_and(|app| app.len() > MAX_NAME_BYTES || app.contains(&0)) {
+            return Err(impossible("the application that it was given is invalid"));
+        }
+        Ok(Self {
+            session,
+            unread: copied(state.unread)?,
+            doing,
+            addr: state.addr.to_owned(),
+            local_addr: state.local_addr.to_owned(),
+            counted: state.counted,
+            app_given,
+        })
+    }
+
+    /// Its counters, which go on from what was counted elsewhere.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counted.counters()
+    }
+
+    /// The bytes that were read from its connection since the beginning.
+    pub(crate) fn conn_bytes_in(&self) -> u64 {
+        self.counted.conn_bytes_in
+    }
+}
+
+impl Decided {
+    fn checked(self) -> Result<Decision> {
+        let mut decision = Decision::default();
+        if let Some(Given { name }) = &self.rename {
+            decision.set("rename", Value::Bytes(name))?;
+        }
+        decision.set("media", Value::Number(self.media.into()))?;
+        if self.start != 0 {
+            decision.set("start", Value::Number(self.start.into()))?;
+        }
+        Ok(decision)
+    }
+}
+
+impl Counted {
+    fn of(counters: &Counters) -> Self {
+        Self {
+            bytes_in: counters.bytes_in.get(),
+            bytes_out: counters.bytes_out.get(),
+            msgs_in: counters.msgs_in.get(),
+            msgs_out: counters.msgs_out.get(),
+            audio_bytes: counters.audio_bytes.get(),
+            video_bytes: counters.video_bytes.get(),
+            data_bytes: counters.data_bytes.get(),
+            conn_bytes_in: 0,
+            started_us: counters.started_us,
+        }
+    }
+
+    /// Refuses what nobody has counted.
+    fn check(&self) -> Result<()> {
+        let Self {
+            bytes_in,
+            bytes_out,
+            msgs_in,
+            msgs_out,
+            audio_bytes,
+            video_bytes,
+            data_bytes,
+            conn_bytes_in,
+            started_us,
+        } = *self;
+        let counts = [bytes_in, bytes_out, msgs_in, msgs_out, audio_bytes, video_bytes, data_bytes, conn_bytes_in];
+        if counts.iter().any(|&count| count > COUNT_MAX) || started_us < 0 {
+            return Err(Failure::ours(RRError::Arg, "no session can have these counters"));
+        }
+        Ok(())
+    }
+
+    fn counters(self) -> Counters {
+        let counters = Counters::new(self.started_us.min(clock::wall_us()));
+        counters.bytes_in.set(self.bytes_in);
+        counters.bytes_out.set(self.bytes_out);
+        counters.msgs_in.set(self.msgs_in);
+        counters.msgs_out.set(self.msgs_out);
+        counters.audio_bytes.set(self.audio_bytes);
+        counters.video_bytes.set(self.video_bytes);
+        counters.data_bytes.set(self.data_bytes);
+        counters
+    }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl ExportedSession {
+    /// Its state again.
+    pub(crate) fn state(&self, now_ms: u64) -> Result<Vec<u8>> {
+        let Self { session, unread, doing, addr, local_addr, counted, app_given } = self;
+        let app_given = app_given.clone();
+        Beside { unread, doing, addr, local_addr, counted: *counted, app_given }.encode(&session.snapshot(now_ms)?)
+    }
+
+    /// The session alone, and what it has not seen.
+    pub(crate) fn into_session(self) -> (ServerSession, Vec<u8>) {
+        (*self.session, self.unread)
+    }
+}
+
+#[cfg(test)]
+impl ExportedSession {
+    /// A session that asks this, with that of its input unread.
+    pub(crate) fn asking(session: ServerSession, question: Said, unread: &[u8]) -> Self {
+        let decision = Decision { rename: Some(b"name".to_vec()), ..Decision::default() };
+        Self::doing(session, Doing::Asks(question, Box::new(decision)), unread)
+    }
+
+    /// A session that publishes on this message stream, with that of its input unread.
+    pub(crate) fn publishing(session: ServerSession, stream_id: u32, unread: &[u8]) -> Self {
+        let named = Named::example();
+        let mut kept = KeptHeaders::default();
+        for (type_id, body) in [(kind::AUDIO, &b"\xaf\0\x12\x10"[..]), (kind::VIDEO, b"\x17\0\0\0\0avcC")] {
+            let head = MessageHead { type_id, len: body.len() as u32, ..MessageHead::default() };
+            kept.look(&Incoming::new(head, body, 0));
+        }
+        let head = MessageHead { type_id: kind::AUDIO, timestamp_ms: 7, len: 2, ..MessageHead::default() };
+        let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
+        let feed = MovedFeed { kept, place, owed: vec![(head, b"\xaf\x01".to_vec())] };
+        Self::doing(session, Doing::Publishes(Publishing { stream_id, named, feed }), unread)
+    }
+
+    /// A session that plays on this message stream, with that of its input unread.
+    pub(crate) fn playing(session: ServerSession, stream_id: u32, unread: &[u8]) -> Self {
+        let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
+        let share = Share { media: media::AUDIO, missing: media::VIDEO, paused: true, place, waits: true };
+        let (named, start, allowed) = (Named::example(), Start::Now, media::AUDIO | media::VIDEO);
+        let playing = Playing { stream_id, named, start, allowed, share, unsent: b"unsent".to_vec() };
+        Self::doing(session, Doing::Plays(playing), unread)
+    }
+
+    fn doing(session: ServerSession, doing: Doing, unread: &[u8]) -> Self {
+        Self {
+            session: Box::new(session),
+            unread: unread.to_vec(),
+            doing,
+            addr: "192.0.2.7:4711".to_owned(),
+            local_addr: "192.0.2.1:1935".to_owned(),
+            counted: Counted { started_us: 1_700_000_000_000_000, ..Counted::default() },
+            app_given: Some(b"given".to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
