@@ -364,7 +364,7 @@ impl Load {
         let publishing = (0..streams).map(|stream| (Use::Publisher, format!("s{stream}")));
         let first_publisher = if self.shape.http { 0 } else { stalled + streams * players };
         if self.shape.http {
-            // A player over yet is cannot get a stream without a publisher.
+            // A player over HTTP cannot get a stream that has no publisher yet.
             self.connect_all(publishing);
             self.connect_all(playing);
         } else {
