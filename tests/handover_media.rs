@@ -221,7 +221,7 @@ fn a_stream_has_lost_a_publisher_that_went_and_the_one_there_takes_it_as_it_take
 
 /// Bytes for a body of this number.
 fn picture(number: u32, bytes: usize) -> Vec<u8> {
-    let kind: &[u8] = if number % 10 == 0 { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
+    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
     [kind, &number.to_be_bytes(), &vec![number as u8; bytes]].concat()
 }
 

@@ -284,7 +284,10 @@ mod tests {
         assert_eq!(ExportedStream::read(&stream.state().unwrap()), Ok(stream.clone()));
         let mut times = Vec::new();
         stream
-            .messages(|moved| Ok(times.push((moved.head.type_id, moved.head.timestamp_ms, moved.body.len()))))
+            .messages(|moved| {
+                times.push((moved.head.type_id, moved.head.timestamp_ms, moved.body.len()));
+                Ok(())
+            })
             .unwrap();
         assert_eq!(times, [(kind::VIDEO, 40, 6), (kind::AUDIO, 1 << 25, 2)]);
     }
