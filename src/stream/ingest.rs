@@ -119,7 +119,7 @@ impl Ingest {
     /// Appends one message of the publisher to the log and counts it. The caller wakes the relay afterwards.
     ///
     /// # Errors
-    /// Those of [`RRBuffer::append`]: [`RRError::Limit`](crate::error::RRError::Limit) if there is no room now. Then
+    /// Those of [`RRBuffer::append`]: [`RRError::Limit`] if there is no room now. Then
     /// nothing has changed, and the same call may be repeated.
     pub(in crate::stream) fn push(&self, message: &Incoming<'_>) -> Result<()> {
         // This comes before the append, because the relay has targets dialled when it sees the message, and the dialler
