@@ -18,7 +18,7 @@ use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::message::{MessageHead, kind};
-use rrelay::server::{EventKind, Export, Id, RRServer, StreamExport, flag};
+use rrelay::server::{Event, EventKind, Export, Id, RRServer, StreamExport, flag};
 use rrelay::session::{Role, State};
 
 /// A message as a player gets it: type, time, body.
@@ -110,15 +110,17 @@ fn received(player: &mut Client, count: usize) -> Vec<Got> {
     media.map(|(head, body)| (head.type_id, head.timestamp_ms, body.clone())).collect()
 }
 
-/// The session of this role on the stream of that key.
+/// The session of this role on the stream of that key that has not ended.
 fn session_of(live: &Live, role: Role, key: &str) -> Id {
     let mut found = None;
     until("it is there", || {
         let events = live.events_of(EventKind::Session);
-        found = events.into_iter().rev().find(|event| event.role == role && event.key == key.as_bytes());
+        let ended = |id| events.iter().any(|event| event.session == id && event.flags & flag::LAST != 0);
+        let is_wanted = |event: &&Event| event.role == role && event.key == key.as_bytes() && !ended(event.session);
+        found = events.iter().rev().find(is_wanted).map(|event| event.session);
         found.is_some()
     });
-    found.unwrap().session
+    found.unwrap()
 }
 
 fn export(server: &RRServer, session: Id) -> (OwnedFd, Vec<u8>) {
