@@ -110,20 +110,22 @@ static const char *take_gop(struct options *o, const struct rule *r, const char 
     return read_gop(value, &o->stream);
 }
 
-static const char *take_policy(struct options *o, const struct rule *r, const char *value) {
+/* One of some words; its place in the list is its number in the library. */
+static const char *take_word(const char *value, const char *const words[], uint32_t *out) {
     int word = 0;
-    const char *why = read_word(value, policies, &word);
-    (void)r;
-    o->stream.publisher_policy = (uint32_t)word;
+    const char *why = *value ? read_word(value, words, &word) : "wrong value";
+    *out = (uint32_t)word;
     return why;
 }
 
-static const char *take_start(struct options *o, const struct rule *r, const char *value) {
-    int word = 0;
-    const char *why = *value ? read_word(value, starts, &word) : "wrong value";
+static const char *take_policy(struct options *o, const struct rule *r, const char *value) {
     (void)r;
-    o->stream.start = (uint32_t)word;
-    return why;
+    return take_word(value, policies, &o->stream.publisher_policy);
+}
+
+static const char *take_start(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    return take_word(value, starts, &o->stream.start);
 }
 
 static const char *take_level(struct options *o, const struct rule *r, const char *value) {
@@ -137,11 +139,8 @@ static const char *take_form(struct options *o, const struct rule *r, const char
 }
 
 static const char *take_dialect(struct options *o, const struct rule *r, const char *value) {
-    int word = 0;
-    const char *why = read_word(value, dialects, &word);
     (void)r;
-    o->hooks.dialect = (uint32_t)word;
-    return why;
+    return take_word(value, dialects, &o->hooks.dialect);
 }
 
 static const char *take_hooks_flag(struct options *o, const struct rule *r, const char *value) {
