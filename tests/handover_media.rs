@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use live::{Client, Live, command, connect, message, shaken, until};
-use rrelay::config::{ServerConfig, StreamConfig};
+use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
@@ -297,6 +297,44 @@ fn a_stream_that_moves_with_all_who_are_on_it_loses_and_repeats_nothing() {
     let newest_key = (sent - 1) / 10 * 10;
     let group: Vec<u32> = (newest_key..sent).collect();
     assert_eq!(numbers(&mut servers[0].play("show"), group.len() + 2), group);
+}
+
+#[test]
+fn a_stream_moves_with_one_that_stands_by_and_its_player_hears_of_no_end() {
+    let server = || {
+        let stream = StreamConfig { publisher_policy: PublisherPolicy::Standby, ..StreamConfig::default() };
+        Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() })
+    };
+    let (here, there) = (server(), server());
+    // Arguments are no path, whatever they look like.
+    let mut publisher = here.publish("show?next=/a/../b");
+    publisher.key_frame(0, b"first").unwrap();
+    let mut standby = here.publish("show");
+    let mut player = here.play("show");
+    assert_eq!(player.message().1[5..], *b"first");
+    move_all(&here, &there, "show");
+    publisher.key_frame(40, b"second").unwrap();
+    assert_eq!(player.message().1[5..], *b"second");
+    drop(publisher);
+    until("the standby follows", || {
+        there.events_of(EventKind::Stream).iter().any(|event| event.state == State::Recovering)
+    });
+    standby.key_frame(80, b"third").unwrap();
+    assert_eq!(player.message().1[5..], *b"third");
+}
+
+#[test]
+fn a_held_stream_keeps_a_publisher_that_nobody_reads() {
+    let live = Live::new(ServerConfig { idle_ms: 1_000, ..ServerConfig::default() });
+    let (mut publisher, mut player) = (live.publish("show"), live.play("show"));
+    publisher.key_frame(0, b"before").unwrap();
+    assert_eq!(player.message().1[5..], *b"before");
+    let stream = live.server.stream_find(b"live", b"show").unwrap();
+    assert!(matches!(live.server.stream_export(stream, 1 << 20, 3_000).unwrap(), StreamExport::State(_)));
+    publisher.key_frame(40, b"behind").unwrap();
+    assert_eq!(player.message().1[5..], *b"behind");
+    publisher.key_frame(80, b"on").unwrap();
+    assert_eq!(player.message().1[5..], *b"on");
 }
 
 #[test]

@@ -195,10 +195,6 @@ fn clean(name: &[u8]) -> Vec<u8> {
     name.iter().copied().take(MAX_NAME_BYTES).filter(|&byte| byte != 0).collect()
 }
 
-fn fits(name: &[u8]) -> bool {
-    name.len() <= MAX_NAME_BYTES && !name.contains(&0)
-}
-
 /// Logs the host's decision about a request, at debug level.
 pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
     if !log::log_enabled!(log::Level::Debug) {
@@ -223,7 +219,7 @@ pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
 fn name_of(peer: &mut Peer, key: &[u8], decision: &Decision) -> Result<StreamName> {
     // The names are used uncut: two names that differ only after the cut would become one stream.
     let app = app_of(peer);
-    if !fits(&app) || !fits(key) {
+    if StreamName::fits(&app).is_err() || StreamName::fits(key).is_err() {
         let text = "the name of the application or stream is too long or contains NUL";
         return Err(Failure::peers(RRError::Arg, text));
     }

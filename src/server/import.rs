@@ -120,6 +120,10 @@ pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Id>
     }
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
-    stream.resume(exported, within_ms).inspect_err(|_| stream.stop(0))?;
+    stream.resume(exported, within_ms).inspect_err(|_| {
+        stream.stop(0);
+        // The name is free at once, for another try.
+        core.registry().forget_name(&stream);
+    })?;
     Ok(stream.id())
 }

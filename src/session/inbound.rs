@@ -36,6 +36,9 @@ pub trait Inbound {
     /// Refuses a publish or play.
     fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str);
 
+    /// Notes that the driver does not read at the moment: a publisher's time of silence begins anew.
+    fn unheard(&mut self, _now_ms: u64) {}
+
     /// Ends a publish from our side.
     fn end_publish(&mut self, _stream_id: u32, _code: &str, _text: &str) {}
 

@@ -506,6 +506,10 @@ impl Inbound for ServerSession {
         self.status(stream_id, "error", code, text);
     }
 
+    fn unheard(&mut self, now_ms: u64) {
+        self.protocol.timers.unheard(now_ms);
+    }
+
     /// An onStatus of level error. Later messages of the publish are ignored.
     fn end_publish(&mut self, stream_id: u32, code: &str, text: &str) {
         let Some(Mode::Publish { .. }) = self.streams.mode(stream_id) else { return };

@@ -249,6 +249,13 @@ impl Timers {
         }
     }
 
+    /// Notes that the driver does not read at the moment, so that the silence is not the publisher's.
+    pub(super) fn unheard(&mut self, now_ms: u64) {
+        if let Phase::Publishing { since_ms, media_ms } = &mut self.phase {
+            *media_ms.as_mut().unwrap_or(since_ms) = now_ms;
+        }
+    }
+
     /// Notes that a ping is written now, and returns its stamp.
     pub(super) fn ping(&mut self, now_ms: u64) -> u32 {
         self.written_ms = now_ms;

@@ -105,9 +105,15 @@ impl Page {
         self.publisher_record().zip(since_ms).is_some_and(|(record, since_ms)| record.read_ms() <= since_ms)
     }
 
-    /// Whether the publisher's place is taken: by the publisher or, if that has gone, by a standby that is about to follow.
+    /// Whether the publisher's place is taken: by the publisher or, if that has gone, by one that is about to follow: a
+    /// standby, or the live one that was to be replaced by the one that has gone.
     fn is_taken(&self) -> bool {
-        self.publisher.is_some() || (self.recovering && self.standbys() > 0)
+        self.publisher.is_some() || (self.recovering && self.may_follow())
+    }
+
+    fn may_follow(&self) -> bool {
+        let follows = |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Standby | Role::Source);
+        self.from_sess_list.iter().any(follows)
     }
 
     fn room(&self, may_stand_by: bool) -> Room {
@@ -277,8 +283,8 @@ impl Book {
         Some(page.recovering)
     }
 
-    /// Removes a session that published or stood by. With `keep` its place stays open for the grace window. True if it
-    /// was the publisher.
+    /// Removes a session that published or stood by. With `keep` its place stays open, for the grace window or for one that
+    /// may follow, until [`give_up_waiting`](Self::give_up_waiting). True if it was the publisher.
     pub(in crate::stream) fn lose(&self, record: &RRSession, keep: bool) -> bool {
         let mut page = self.page();
         page.from_sess_list.retain(|other| other.id != record.id);
@@ -345,14 +351,22 @@ impl Book {
         Ok(())
     }
 
+    /// Whether this session still has the publisher's place.
+    pub(in crate::stream) fn is_publisher(&self, record: &RRSession) -> bool {
+        self.page().publishes(record)
+    }
+
     /// Takes the note of the publisher that the host wants live.
     pub(in crate::stream) fn take_switch(&self) -> Option<Id> {
         Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
     }
 
     /// Keeps the host's request until accumulate has the publishers concerned, or the host requests another one.
+    ///
+    /// While the host publishes, no such request holds.
     pub(in crate::stream) fn keep_switch(&self, id: Id) {
-        if self.page().from_sess_list.iter().any(|record| record.id == id) {
+        let page = self.page();
+        if page.publisher != Some(Publisher::Host) && page.from_sess_list.iter().any(|record| record.id == id) {
             let _ = self.switch_to.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed);
         }
     }

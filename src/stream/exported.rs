@@ -14,11 +14,14 @@ use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::cbor::{self, Form};
-use crate::proto::message::{MessageHead, kind};
+use crate::proto::message::MessageHead;
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::proto::message::kind;
 use crate::session::{Event as Said, ServerSession, SessionConfig};
 #[cfg(test)]
 use crate::stream::ingest::Incoming;
 use crate::stream::ingest::kept::{KeptHeaders, KeptState, MAX_KEPT_BYTES};
+use crate::stream::log::buffer::may_stand_in_log;
 use crate::stream::log::lineage::LogPlace;
 use crate::stream::name::StreamName;
 use crate::stream::record::{Caller, Export, Names, RRSession};
@@ -161,7 +164,9 @@ impl Named {
 
     fn check(&self) -> Result<()> {
         let Self { app, key, key_asked, query } = self;
-        StreamName::checked(app, key).and_then(|_| StreamName::checked(key_asked, query)).map(drop)
+        // What was asked for, and the arguments, name nothing here: they may have parts that no name may have.
+        StreamName::fits(key_asked).and_then(|()| StreamName::fits(query))?;
+        StreamName::checked(app, key).map(drop)
     }
 
     /// The stream's name.
@@ -432,7 +437,7 @@ impl<'a> DoingState<'a> {
 impl OwedState<'_> {
     fn checked(&self) -> Result<(MessageHead, Vec<u8>)> {
         let len = u32::try_from(self.body.len()).ok().filter(|&len| len <= MAX_MESSAGE_BYTES);
-        let Some(len) = len.filter(|_| matches!(self.type_id, kind::AUDIO | kind::VIDEO | 10..)) else {
+        let Some(len) = len.filter(|_| may_stand_in_log(self.type_id)) else {
             return Err(Failure::ours(RRError::Arg, "a message that waits for its log is none"));
         };
         let head =

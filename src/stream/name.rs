@@ -24,14 +24,23 @@ impl StreamName {
     /// # Errors
     /// [`RRError::Arg`] if it is too long, contains NUL, or has a part of only dots.
     pub(crate) fn checked(app: &[u8], key: &[u8]) -> Result<Self> {
-        if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
-            return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
-        }
+        Self::fits(app).and_then(|()| Self::fits(key))?;
         let name = Self { app: app.to_vec(), key: key.to_vec() };
         if name.has_dot_part() {
             return Err(Failure::ours(RRError::Arg, DOT_PART));
         }
         Ok(name)
+    }
+
+    /// Checks the length of an application, a key or arguments, and that there is no NUL.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`].
+    pub(crate) fn fits(name: &[u8]) -> Result<()> {
+        if name.len() <= MAX_NAME_BYTES && !name.contains(&0) {
+            return Ok(());
+        }
+        Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"))
     }
 
     /// The name that a peer means by its application and key. Slashes around an application and `DEFAULT_INSTANCE` are

@@ -11,7 +11,7 @@ use crate::proto::chunk_write::{encode, wire_len};
 use crate::proto::message::{MessageHead, kind};
 use crate::stream::ingest::clock::ClockState;
 use crate::stream::ingest::kept::{HeaderState, MAX_KEPT_BYTES};
-use crate::stream::log::buffer::{STREAM_ID, chunk_stream_of};
+use crate::stream::log::buffer::{STREAM_ID, chunk_stream_of, may_stand_in_log};
 use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS, Moved};
 use crate::stream::name::StreamName;
 
@@ -216,7 +216,7 @@ impl ExportedStream {
             let as_in_log = head.stream_id == STREAM_ID
                 && head.chunk_stream == chunk_stream_of(head.type_id)
                 && at - begin == wire_len(&head, CHUNK_SIZE)
-                && !matches!(head.type_id, 0..=kind::PEER_BANDWIDTH | kind::COMMAND | kind::COMMAND_AMF3);
+                && may_stand_in_log(head.type_id);
             let Some(flags) = flags.next().filter(|&flags| as_in_log && flags & !MOVED_FLAGS == 0) else {
                 return Err(no_log());
             };

@@ -116,6 +116,7 @@ impl Accumulate {
     /// A publisher comes in; the stream's claim for it was made before.
     fn adopt(&mut self, mut publisher: NewPublisher, io: &mut Io<'_>) {
         let NewPublisher { peer, claim, moved, source, .. } = &mut publisher;
+        let record = Arc::clone(&peer.record);
         let standby = *claim == Claim::Standby;
         let place = moved.as_ref().and_then(|moved| moved.place.as_ref());
         let goes_on = place.is_some_and(|place| self.stream.ingest().ends_at(place));
@@ -145,6 +146,9 @@ impl Accumulate {
             if self.live.is_none() && self.next.is_none() {
                 self.appoint(slot);
             }
+        } else if !self.stream.book().is_publisher(&record) {
+            // Another publisher has taken the place over while this one was on its way.
+            return self.replace(slot, io);
         } else {
             if let Some(old) = self.live.take() {
                 self.replace(old, io);
@@ -224,7 +228,7 @@ impl Accumulate {
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
         let (mut failed, mut took) = (None, false);
-        let Feed { peer, kept, opens, source, gone, owed, .. } = &mut **feed;
+        let Feed { peer, kept, opens: feed_opens, source, gone, owed, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
         let owes = !owed.is_empty();
         let record = &peer.record;
@@ -245,9 +249,11 @@ impl Accumulate {
             counters.message_in(head.type_id, body.len() as u64, message.picture, now_us);
             counters.time(head.timestamp_ms, message.facts.is_key_frame(head.type_id));
             let ingest = stream.ingest();
-            let mut opens = is_live && std::mem::take(opens);
+            let mut opens = is_live && std::mem::take(feed_opens);
             if may_step_in && !is_live && kept.look(&message) {
                 stream.begin_feed();
+                // The headers go before this message, and so before none that follows.
+                let _ = std::mem::take(feed_opens);
                 (is_live, opens) = (true, true);
             }
             let mut opened = Ok(());
@@ -310,6 +316,9 @@ impl Accumulate {
     fn step_in(&mut self, slot: usize) {
         let before = self.live.replace(slot);
         if let Some(old) = before {
+            if let Some(feed) = self.feeds.get_mut(old) {
+                feed.stands_by();
+            }
             self.rename(old, Role::Standby, State::Waiting);
         }
         self.next = None;
@@ -408,6 +417,9 @@ impl Accumulate {
             (Some((slot, feed)), Some((_, holder))) => {
                 if book.exchange(&holder.peer.record, &feed.peer.record) {
                     self.next = Some(slot).filter(|_| self.live != Some(slot));
+                } else {
+                    // The book's publisher is still on its way to this thread.
+                    book.keep_switch(id);
                 }
             }
             (Some((slot, _)), None) if !book.has_publisher() => self.appoint(slot),
@@ -449,8 +461,10 @@ impl Accumulate {
     fn gone(&mut self, slot: usize, record: &RRSession, hold_ms: u64) {
         let was_next = self.next.take_if(|next| *next == slot).is_some();
         let was_live = self.live.take_if(|live| *live == slot).is_some();
-        let keep = hold_ms > 0 && was_live;
-        let was_publisher = self.stream.book().lose(record, keep);
+        // Also a standby that was to follow may be the last one that the stream has waited for.
+        let keep = hold_ms > 0 && (was_live || (was_next && self.live.is_none()));
+        // Nobody takes the place while it is open who is to follow.
+        let was_publisher = self.stream.book().lose(record, true);
         if was_next && self.live.is_some() {
             // The publisher to switch to is gone, so the live one keeps its place.
             let live = self.live.and_then(|live| self.feeds.get(live)).map(|feed| Arc::clone(&feed.peer.record));
@@ -473,6 +487,7 @@ impl Accumulate {
             self.grace_until_ms = Some(clock::now_ms() + hold_ms);
             self.stream.life().recovers();
         } else {
+            self.stream.book().give_up_waiting();
             self.stream.end_feed();
         }
     }

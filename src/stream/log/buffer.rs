@@ -148,6 +148,11 @@ impl RRBuffer {
     }
 }
 
+/// Whether messages of this type may stand in a log: no control messages and no commands, which are a connection's own.
+pub(crate) fn may_stand_in_log(type_id: u8) -> bool {
+    !matches!(type_id, 0..=kind::PEER_BANDWIDTH | kind::COMMAND | kind::COMMAND_AMF3)
+}
+
 /// The chunk stream of a message type in the log: each kind has its own, all in the one-byte form.
 pub(crate) fn chunk_stream_of(type_id: u8) -> u32 {
     match type_id {

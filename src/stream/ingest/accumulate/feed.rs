@@ -6,9 +6,11 @@ use crate::config::OVER_RATE_MS;
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Pumped;
 use crate::session::{Role, State};
+use crate::stream::book::Claim;
 use crate::stream::exported::{self, Doing, MovedFeed, Named, Publishing};
 use crate::stream::front::RRStream;
 use crate::stream::handover::NewPublisher;
+use crate::stream::ingest::Incoming;
 use crate::stream::ingest::accumulate::owed::Owed;
 use crate::stream::ingest::kept::KeptHeaders;
 use crate::stream::log::lineage::LogPlace;
@@ -50,9 +52,15 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(publisher: NewPublisher, memory: Charge, now_ms: u64) -> Self {
-        let NewPublisher { peer, stream_id, moved, source, .. } = publisher;
+        let NewPublisher { peer, stream_id, claim, moved, source } = publisher;
         let opens = moved.is_some();
-        let MovedFeed { kept, owed, .. } = *moved.unwrap_or_default();
+        let MovedFeed { mut kept, mut owed, .. } = *moved.unwrap_or_default();
+        if claim == Claim::Standby {
+            // Of what it sent before it was to stand by here, only the headers matter.
+            for (head, body) in std::mem::take(&mut owed) {
+                kept.look(&Incoming::new(head, &body, now_ms * 1000));
+            }
+        }
         let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
         // A session has one connection, on which it may have published or played before; a source may have had other
         // connections.
@@ -90,6 +98,11 @@ impl Feed {
         self.opens &= !goes_on && self.owed.is_empty();
     }
 
+    /// Another publisher is live instead: the log gets nothing more from it, and what has found no room is dropped.
+    pub(super) fn stands_by(&mut self) {
+        self.owed = Owed::default();
+    }
+
     /// Is not read, because its stream goes to another process.
     pub(super) fn is_held(&mut self, now_ms: u64) {
         self.short_by_ms = Some(now_ms + ROOM_MS);
@@ -105,7 +118,7 @@ impl Feed {
             self.is_held(now_ms);
             return Ok(false);
         }
-        let half_read = self.peer.conn.heap_bytes();
+        let half_read = self.peer.conn.heap_bytes() + self.owed.bytes();
         let found = self.owed.pay(stream.ingest(), self.peer.conn.body()).and_then(|()| self.memory.follow(half_read));
         let refused = match found {
             Err(failure) if failure.kind == RRError::Limit => failure,
@@ -203,7 +216,7 @@ impl Feed {
         }
         self.count_sent(now_ms);
         let record = &self.peer.record;
-        let feed = MovedFeed { kept: self.kept.clone(), place, owed: self.owed.messages(self.peer.conn.body()) };
+        let feed = MovedFeed { kept: self.kept.clone(), place, owed: self.owed.messages(self.peer.conn.body())? };
         let doing = Doing::Publishes(Publishing { stream_id: self.stream_id, named: Named::of(record), feed });
         exported::state_of(&mut self.peer.conn, record, &doing, now_ms)
     }
@@ -218,6 +231,11 @@ impl Feed {
         self.count_sent(now_ms);
         self.counters().tcp.refresh(&self.peer.conn, now_ms);
         self.check_source(stream, now_ms)?;
+        if stream.ingest().is_held(now_ms * 1000)
+            && let Some(session) = self.peer.conn.inbound()
+        {
+            session.unheard(now_ms);
+        }
         // No question is open while the session publishes, so there is no event to act on.
         self.peer.conn.handle_timeout(now_ms)?;
         self.check_rate(now_ms, max_kbps)

@@ -11,8 +11,8 @@ use crate::stream::ingest::{Incoming, Ingest};
 /// The messages, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    /// Headers that were kept for this moment, of which there are no more than a publisher may have, and what came along from
-    /// another process.
+    /// Headers that were kept for this moment, of which there are no more than a publisher may have, and the messages that
+    /// came along from another process. The publisher is charged for them.
     first: VecDeque<(MessageHead, Vec<u8>, u64)>,
     /// The message that was read last. Its body is still the connection's, which is charged for it.
     last: Option<(MessageHead, u64)>,
@@ -34,9 +34,18 @@ impl Owed {
     }
 
     /// The messages, for another process; `body` is that of the message that was read last.
-    pub(super) fn messages(&self, body: &[u8]) -> Vec<(MessageHead, Vec<u8>)> {
-        let first = self.first.iter().map(|(head, body, _)| (*head, body.clone()));
-        first.chain(self.last.map(|(head, _)| (head, body.to_vec()))).collect()
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(super) fn messages(&self, body: &[u8]) -> Result<Vec<(MessageHead, Vec<u8>)>> {
+        let first = self.first.iter().map(|(head, body, _)| (*head, &body[..]));
+        let all = first.chain(self.last.map(|(head, _)| (head, body)));
+        all.map(|(head, body)| Ok((head, copied(body)?))).collect()
+    }
+
+    /// The bytes that are kept here. The message that was read last is the connection's.
+    pub(super) fn bytes(&self) -> usize {
+        self.first.iter().map(|(_, body, _)| body.len()).sum()
     }
 
     /// Whether there are none.
