@@ -546,7 +546,8 @@ impl Subscription {
     pub(in crate::stream) fn reaches(&mut self, home: Head) -> bool {
         let head = self.head(home);
         let Place::At(cursor) = &self.place else { return false };
-        let reaches = cursor.position() >= head.position && self.tail.is_none() && self.pending_filters.is_empty();
+        let is_at_head = cursor.position() >= head.position;
+        let reaches = is_at_head && self.tail.is_none() && self.due.is_none() && self.pending_filters.is_empty();
         if reaches {
             self.lag_watch.at_head();
         }
