@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::path;
 use super::problem::Problem;
+use super::settings;
 use crate::error::{Failure, RRError};
 use crate::server::RRServer;
 use crate::server::slots::{kind, kind_of};
@@ -88,8 +89,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A JSON object as body; without a body it is `{}`. An array is refused, although serde would read its items as a
-/// struct's fields.
+/// A JSON object as body; without a body it is `{}`.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -103,9 +103,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let refused = |why: &dyn std::fmt::Display| {
             Failure::ours(RRError::Arg, format!("this route does not accept the body: {why}")).into()
         };
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(refused(&"it is not a JSON object"));
-        }
-        serde_json::from_slice(bytes).map(Self).map_err(|error| refused(&error))
+        settings::object(bytes).map(Self).map_err(|error| refused(&error))
     }
 }

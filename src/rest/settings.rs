@@ -58,6 +58,17 @@ pub(crate) fn decision(decision: &mut Decision, name: &str, given: Json) -> Resu
     each(&Map::from_iter([(name.to_owned(), given)]), |name, value| decision.set(name, value))
 }
 
+/// Reads a JSON object. An array is refused, although serde would read its items as a struct's fields.
+///
+/// # Errors
+/// Of JSON that is not this object.
+pub(crate) fn object<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(serde::de::Error::custom("an object is expected, not an array"));
+    }
+    serde_json::from_slice(bytes)
+}
+
 /// Describes what is wrong with an answer in JSON, without its values, which may be urls with keys.
 pub(crate) fn wrong(error: &serde_json::Error) -> String {
     let text = error.to_string();

@@ -219,7 +219,7 @@ struct Reply {
 /// [`RRError::Arg`] for an answer that cannot be carried out completely.
 fn answer(body: &[u8], question: &Question, cache_ms: u32) -> Result<Answer> {
     let wrong = |text: String| Failure::peers(RRError::Arg, text);
-    let reply: Reply = serde_json::from_slice(body).map_err(|error| wrong(settings::wrong(&error)))?;
+    let reply: Reply = settings::object(body).map_err(|error| wrong(settings::wrong(&error)))?;
     let usual_ms = if reply.action == "wait" { WAIT_MS } else { u64::from(cache_ms) };
     let ttl_ms = reply.ttl_ms.unwrap_or(usual_ms);
     if ttl_ms > MAX_TTL_MS {
@@ -331,7 +331,7 @@ mod tests {
         for (body, words) in [
             ("", "EOF"),
             ("yes", "expected"),
-            ("[]", "expected"),
+            (r#"["relay", ["rtmp://a/live"], null, {}, ""]"#, "not an array"),
             (r#"{"urls": []}"#, "action"),
             (r#"{"action": "explode"}"#, "explode"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live", "http://b/live"]}"#, "rtmp"),

@@ -231,7 +231,7 @@ fn answer(reply: &Reply) -> Result<Answer> {
         let why = settings::wrong(&error);
         Failure::peers(RRError::Protocol, format!("its answer is not a valid answer of a hook: {why}"))
     };
-    let given: Json = serde_json::from_slice(&reply.body).map_err(no_answer)?;
+    let given: Json = settings::object(&reply.body).map_err(no_answer)?;
     let text = |name: &str| given.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     if text("action") == "deny" {
         // The rest of the answer does not matter: a denial with an unknown member must not let a peer in.
