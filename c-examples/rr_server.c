@@ -157,7 +157,7 @@ static int argument_count;
 static struct options *reload(rr_server *s, struct options *o) {
     char why[WHY_BYTES], names[512];
     struct options *now = options_new(argument_count, arguments, why);
-    int others;
+    int others, failed = 0;
     if (!now) {
         why[strcspn(why, "\n")] = '\0';
         print_note(RR_LOG_ERROR, "SIGHUP, all options stay as they were", why);
@@ -176,14 +176,20 @@ static struct options *reload(rr_server *s, struct options *o) {
     } else if (now->publish_key) {
         print_note(RR_LOG_INFO, "SIGHUP", "new publishers need a key that --publish-key holds now");
     }
-    if (set_hooks(s, &now->hooks) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the hooks stay as they were", rr_last_error());
-    if (set_controller(s, now) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the controllers stay as they were", rr_last_error());
+    others = now->secret || now->hooks.ca_file || now->controller_token || now->controller_secret || now->controller.ca_file;
+    if (set_hooks(s, &now->hooks) < 0) {
+        print_note(RR_LOG_ERROR, "SIGHUP, the hooks stay as they were", rr_last_error());
+        failed = 1;
+    }
+    if (set_controller(s, now) < 0) {
+        print_note(RR_LOG_ERROR, "SIGHUP, the controllers stay as they were", rr_last_error());
+        failed = 1;
+    }
     push_reload(s, o, now);
     options_unchanged(o, now, names, sizeof names);
     if (*names) print_note(RR_LOG_WARN, "SIGHUP, these need a restart", names);
-    others = now->secret || now->hooks.ca_file || now->controller_token || now->controller_secret || now->controller.ca_file;
     if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options were read from", now->config);
-    if (others) print_note(RR_LOG_INFO, "SIGHUP", "the files of secrets, tokens and roots were read again");
+    if (others && !failed) print_note(RR_LOG_INFO, "SIGHUP", "the files of secrets, tokens and roots were read again");
     if (!now->config && !now->cert && !now->publish_key && !others)
         print_note(RR_LOG_INFO, "SIGHUP", "no option names a file to read again");
     options_free(o);
