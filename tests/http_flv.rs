@@ -237,9 +237,11 @@ fn a_stream_from_which_nothing_comes_in_time_is_404() {
 fn a_stream_whose_next_key_frame_is_far_away_is_there() {
     let stream = StreamConfig { gop_bytes: 0, key_wait_ms: 0, ..StreamConfig::default() };
     let show = Show::with(stream, ServerConfig { handshake_ms: 3_000, ..ServerConfig::default() });
-    // No key frame: the relay may come to it only after the player, who would begin with it.
-    show.write(VIDEO, 0, &picture(false, 1, 100));
-    let mut player = show.player(Way::Chunks, TARGET, 1);
+    // A player that has this key frame shows that the relay is past it: the next player does not get it.
+    let mut first = show.player(Way::Chunks, TARGET, 1);
+    show.write(VIDEO, 0, &picture(true, 1, 100));
+    assert_eq!(number_of(&first.frame()), Some(1));
+    let mut player = show.player(Way::Chunks, TARGET, 2);
     // Longer than the answer waits for a stream from which nothing comes.
     let begun = Instant::now();
     for number in 2.. {
@@ -250,8 +252,7 @@ fn a_stream_whose_next_key_frame_is_far_away_is_there() {
         }
     }
     show.write(VIDEO, 90_000, &picture(true, 99, 100));
-    // A player that is there before the relay has begun may have had the pictures before.
-    while number_of(&player.frame()) != Some(99) {}
+    assert_eq!(number_of(&player.frame()), Some(99));
     assert!(player.head.starts_with("HTTP/1.1 200 "), "{}", player.head);
 }
 
