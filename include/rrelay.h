@@ -645,7 +645,8 @@ typedef struct rr_target_config {
     uint32_t connect_ms;
     /* A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms). */
     uint32_t send_ms;
-    /* A target without media for this long, ms, is closed, and connects again when media comes. Default: 0 (never). */
+    /* A target without media for this long, ms, is closed in order, and connects again when media comes. Default: 0
+       (never). */
     uint32_t idle_ms;
     /* Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608. */
     uint32_t queue_bytes;
@@ -1012,38 +1013,41 @@ RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, co
    nor plays, or its address is not known; RR_ERR_LIMIT: there are too many bans. On failure it is not closed. */
 RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint32_t ban_ms);
 
-/* Gives a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK), publishes or plays away, for another
-   process or another server of this one to go on with: *fd becomes its open connection, which is the host's, and
-   blob gets its state, of *len bytes, both for rr_session_import. *len is the room at blob before; one that asks has
-   a few hundred bytes, others some more and the message that is half read or half sent, and blob may be NULL where
-   it is 0. Here the session ends: in its last event the state is RR_STATE_STOPPED and the error RR_OK, as at no
-   other end. Its peer notices nothing, unless all descriptors of the connection are closed before it is imported, as
-   when a process ends that has them: then the connection is closed. To its stream here a publisher that went is
-   lost: the place is kept for grace_ms, and players get what has come before they are told; unless the stream goes
-   too, by rr_stream_export before. The state may hold credentials (?args). Plain RTMP alone can go. On failure *fd
-   is -1, and the session is here as before.
+/* Exports a session that waits for an answer (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK), publishes or plays, to be
+   continued by another process or by another server of this process: *fd becomes its open connection, which the host
+   then owns, and blob gets its state, of *len bytes, both for rr_session_import. Before the call *len is the room at
+   blob: a few hundred bytes for a session that waits, for others somewhat more and the message that is half read or
+   half sent; blob may be NULL if it is 0. The session ends here: its last event has the state RR_STATE_STOPPED and
+   the error RR_OK, which no other end has. Its peer notices nothing, unless all descriptors of the connection are
+   closed before it is imported, for example because the process that holds them ends: then the connection is closed.
+   For its stream here an exported publisher is lost: its place is kept for grace_ms, and players get the rest of the
+   log before they are told, unless the stream moves too (rr_stream_export, called before). The state may contain
+   credentials (?args). Only plain RTMP sessions can be exported. On failure *fd is -1, and the session stays here as
+   before.
    Waits: Briefly, for the thread that owns the session.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither asks, publishes nor plays when this call
-   comes to it, is about to do something else, or its server ends; RR_ERR_LIMIT: there is too little room at blob,
-   and *len is how much is enough now; RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays several streams, or hooks
-   gave the stream it asks for targets; RR_ERR_AGAIN: eight calls about it wait for its thread. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays
+   when this call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too
+   little room at blob, and *len becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays
+   several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait for
+   its thread. */
 RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, size_t *len);
 
-/* Goes on with a session that rr_session_export gave: fd is its connection, which is the library's from here on,
-   also on failure, and blob its state of len bytes. It asks here what it asked there: hooks of this server, then the
-   host as ask says, with the whole of ask_ms; what hooks decided there holds (name, start, kinds of media). One that
-   publishes or plays is asked about no more. A publisher publishes the stream of its name here, or stands by, as
-   that stream's publisher policy says, its headers come before its next message, and what it sends goes on where it
-   was. A player goes on where it was in a stream that came before it by rr_stream_import; otherwise it gets the rest
-   of its last message, and begins as a newcomer does. In all else it is as a session that was accepted here: its
-   first event has this server's id, max_sessions, max_sessions_ip, bans and rr_server_set_access hold for it, and
-   the peer's address is the one it had. User pointers do not travel. The state is checked like anything that comes
-   from outside; its form has a version, so that processes of different versions of the library may exchange it.
-   Returns: RR_OK; RR_ERR_ARG: fd is no connected stream socket, or blob no session's state; RR_ERR_VERSION: the
-   state is of a newer form than this library reads; RR_ERR_LIMIT: max_sessions, max_sessions_ip or max_streams, a
-   state larger than max_message allows, or connections come faster than they are taken; RR_ERR_STATE: the server
-   stops. For one that publishes or plays also RR_ERR_EXISTS: another publishes that stream, and its policy is to
-   reject; RR_ERR_REJECTED, RR_ERR_AUTH: a ban, or rr_server_set_access, keeps it out. */
+/* Continues a session that rr_session_export gave: fd is its connection, which the library owns from now on, also on
+   failure, and blob its state of len bytes. An open question is asked here again: of this server's hooks, then of
+   the host according to ask, with the whole of ask_ms; earlier decisions of hooks stay in force (name, start, kinds
+   of media). About a session that publishes or plays no question is asked. A publisher publishes the stream of its
+   name here, or stands by, according to that stream's publisher policy; its headers come before its next message,
+   and its media continues without a gap. A player continues at the same message if its stream was imported before by
+   rr_stream_import; otherwise it gets the rest of its last message, and begins as a new player does. In everything
+   else it is like a session that was accepted here: it has an id of this server, and max_sessions, max_sessions_ip,
+   bans and rr_server_set_access apply to it; its peer's address stays the same. User pointers are not transferred.
+   The state is checked like any foreign input; its format has a version, so that processes with different versions
+   of the library can exchange it.
+   Returns: RR_OK; RR_ERR_ARG: fd is not a connected stream socket, or blob is not a session's state; RR_ERR_VERSION:
+   the state has a newer format than this library reads; RR_ERR_LIMIT: max_sessions, max_sessions_ip or max_streams,
+   a state larger than max_message allows, or connections come faster than the server takes them; RR_ERR_STATE: the
+   server is stopping. For a session that publishes or plays also RR_ERR_EXISTS: the stream has a publisher, and its
+   policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it. */
 RR_API int rr_session_import(rr_server *s, int fd, const void *blob, size_t len);
 
 /* ---- 4. streams ------------------------------------------------------------------------------------------------- */
@@ -1066,46 +1070,46 @@ RR_API int rr_stream_find(rr_server *s, const char *app, const char *key, rr_str
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 
-/* Gives the state of a stream, for another process or another server of this one to go on with: its name and
-   settings, what joiners there begin with (headers, cached group), and what those who play it have not got yet. blob
-   gets it, of *len bytes; *len is the room before, and blob may be NULL where it is 0. No more than queue_bytes and
-   gop_bytes together go along, and some KiB. For hold_ms the stream stands still then: its publisher is not read and
-   waits in its socket, and what has come goes to players. In that time give its sessions away by rr_session_export,
-   the publisher and those who play, and stop the stream when they have gone. Who is still here after that time goes
-   on here; a publisher that has gone is lost then. Targets, sources and user pointers do not travel. On failure the
-   stream does not stand still.
+/* Exports a stream, to be continued by another process or by another server of this process: blob gets its state, of
+   *len bytes: its name and settings, what new players begin with (headers, cached group), and the messages that its
+   players have not got yet. Before the call *len is the room at blob, which may be NULL if it is 0. The state has at
+   most queue_bytes and gop_bytes together, and some KiB. For hold_ms the stream is on hold: its publisher is not
+   read and waits, and messages that came before go to the players. In that time export its sessions by
+   rr_session_export, the publisher and the players, and then stop the stream. Sessions that are still here after
+   that time continue here, and a publisher that has moved is then lost. Targets, sources and user pointers are not
+   transferred. On failure the stream is not on hold.
    Waits: For the stream's thread, which answers between two turns of its peers: for a moment.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at blob, and *len is how
-   much is enough now, or the process has no thread or descriptor left; RR_ERR_ARG: hold_ms is 0 or above a minute;
-   RR_ERR_STATE: the stream stops; RR_ERR_NOMEM: the process has no memory left. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at blob, and *len becomes
+   the size that is needed, or the process has no thread or descriptor left; RR_ERR_ARG: hold_ms is 0 or above a
+   minute; RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left. */
 RR_API int rr_stream_export(rr_server *s, rr_stream id, unsigned int hold_ms, void *blob, size_t *len);
 
-/* Goes on with a stream that rr_stream_export gave, len bytes at blob: it is there at once, with the settings it
-   had, and out, which may be NULL, gets its id. Import its sessions after it, by rr_session_import: its publisher
-   goes on where its log ends, and its players where they were, so that nobody misses anything or gets it twice. It
-   waits ten seconds for them (or grace_ms, where that is more); a player that comes later, or was further behind
-   than the state says, begins as a newcomer does.
-   Returns: RR_OK; RR_ERR_ARG: blob is no stream's state, or its settings cannot be those of a stream of this server;
-   RR_ERR_VERSION: the state is of a newer form than this library reads; RR_ERR_EXISTS: a stream of that name is
-   there already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
-   descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server stops. */
+/* Continues a stream that rr_stream_export gave, len bytes at blob: it exists at once, with the same settings, and
+   out, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import: its publisher continues
+   where its log ends, and each player at its own message, so no player misses a message or gets one twice. The
+   stream waits ten seconds for them (or grace_ms, if that is longer); a player that comes later, or was further
+   behind than the state reaches, begins as a new player does.
+   Returns: RR_OK; RR_ERR_ARG: blob is not a stream's state, or its settings cannot be those of a stream of this
+   server; RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name
+   exists already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
+   descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping. */
 RR_API int rr_stream_import(rr_server *s, const void *blob, size_t len, rr_stream *out);
 
-/* Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
-   live stands by from there. source is its session, or a source of rr_stream_add_source.
+/* Makes a standby publisher (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the previous one stands
+   by from then on. source is its session, or a source of rr_stream_add_source.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it; RR_ERR_STATE:
    the host publishes it; a standby follows when the host ends. */
 RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 
-/* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
-   RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
-   body, ends publishing.
+/* Publishes a message, with the host as the publisher. Only type (8, 9, 18 or 15), ts_ms (not negative), data, len
+   and RR_FRAME_END in flags are used; the body is copied and passed on unchanged. RR_FRAME_END, with or without a
+   body, ends the publish.
    Threads: Any; messages that several threads write at the same time come in either order.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a
-   ts_ms below 0, larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
-   RR_ERR_LIMIT: mem_limit, or the stream stands still for rr_stream_export (the message may be written again later),
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a
+   negative ts_ms, a body larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
+   RR_ERR_LIMIT: mem_limit, or the stream is on hold for rr_stream_export (the message may be written again later),
    or the process has no thread or descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left;
-   RR_ERR_STATE: the stream stops. */
+   RR_ERR_STATE: the stream is stopping. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */
@@ -1210,7 +1214,7 @@ RR_API int rr_rest_stop(rr_server *s);
 RR_API int rr_rest_handle(
     rr_server *s, const char *method, const char *path, const char *body, size_t len, char **out, size_t *out_len);
 
-/* Frees an answer of rr_rest_handle. p may be NULL; no server is needed. */
+/* Frees an answer of rr_rest_handle; each answer is freed once. p may be NULL; no server is needed. */
 RR_API void rr_free(void *p);
 
 /* Sets the back ends that are asked by HTTP whether peers may connect, publish or play, and are notified of the

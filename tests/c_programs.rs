@@ -35,7 +35,8 @@ fn null_is_an_error_and_never_a_crash() {
     compile_and_run("null_sweep");
 }
 
-/// Errors of the header that `errors.c` does not provoke, and what shows or prevents them.
+/// Errors of the header that `errors.c` does not provoke, with the test that shows them or the reason why they cannot
+/// occur.
 const ELSEWHERE: [(&str, &str, &str); 16] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),

@@ -155,7 +155,8 @@ pub struct rr_target_config {
     pub connect_ms: u32,
     /// A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms).
     pub send_ms: u32,
-    /// A target without media for this long, ms, is closed, and connects again when media comes. Default: 0 (never).
+    /// A target without media for this long, ms, is closed in order, and connects again when media comes. Default: 0
+    /// (never).
     pub idle_ms: u32,
     /// Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608.
     pub queue_bytes: u32,

@@ -139,7 +139,7 @@ pub unsafe extern "C" fn rr_rest_handle(
     unsafe { on_server(s, answer) }
 }
 
-/// Frees an answer of rr_rest_handle. `p` may be NULL; no server is needed.
+/// Frees an answer of rr_rest_handle; each answer is freed once. `p` may be NULL; no server is needed.
 ///
 /// # Safety
 /// `p` came from this library's rr_rest_handle and is freed once, or is NULL.

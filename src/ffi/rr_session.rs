@@ -137,25 +137,27 @@ pub unsafe extern "C" fn rr_session_close(
     unsafe { on_server(s, body) }
 }
 
-/// Gives a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK), publishes or plays away, for another
-/// process or another server of this one to go on with: `*fd` becomes its open connection, which is the host's, and
-/// `blob` gets its state, of `*len` bytes, both for rr_session_import. `*len` is the room at `blob` before; one that
-/// asks has a few hundred bytes, others some more and the message that is half read or half sent, and `blob` may be
-/// NULL where it is 0. Here the session ends: in its last event the state is RR_STATE_STOPPED and the error RR_OK, as
-/// at no other end. Its peer notices nothing, unless all descriptors of the connection are closed before it is
-/// imported, as when a process ends that has them: then the connection is closed. To its stream here a publisher that
-/// went is lost: the place is kept for grace_ms, and players get what has come before they are told; unless the stream
-/// goes too, by rr_stream_export before. The state may hold credentials (`?args`). Plain RTMP alone can go. On failure
-/// `*fd` is -1, and the session is here as before.
+/// Exports a session that waits for an answer (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK), publishes or plays, to be
+/// continued by another process or by another server of this process: `*fd` becomes its open connection, which the host
+/// then owns, and `blob` gets its state, of `*len` bytes, both for rr_session_import. Before the call `*len` is the
+/// room at `blob`: a few hundred bytes for a session that waits, for others somewhat more and the message that is half
+/// read or half sent; `blob` may be NULL if it is 0. The session ends here: its last event has the state
+/// RR_STATE_STOPPED and the error RR_OK, which no other end has. Its peer notices nothing, unless all descriptors of
+/// the connection are closed before it is imported, for example because the process that holds them ends: then the
+/// connection is closed. For its stream here an exported publisher is lost: its place is kept for grace_ms, and players
+/// get the rest of the log before they are told, unless the stream moves too (rr_stream_export, called before). The
+/// state may contain credentials (`?args`). Only plain RTMP sessions can be exported. On failure `*fd` is -1, and the
+/// session stays here as before.
 ///
 /// # Waits
 /// Briefly, for the thread that owns the session.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither asks, publishes nor plays when this call comes to
-/// it, is about to do something else, or its server ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` is how much is
-/// enough now; RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays several streams, or hooks gave the stream it asks for
-/// targets; RR_ERR_AGAIN: eight calls about it wait for its thread.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays when this
+/// call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too little room at
+/// `blob`, and `*len` becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays several
+/// streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait for its
+/// thread.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.
@@ -199,23 +201,24 @@ pub unsafe extern "C" fn rr_session_export(
     })
 }
 
-/// Goes on with a session that rr_session_export gave: `fd` is its connection, which is the library's from here on,
-/// also on failure, and `blob` its state of `len` bytes. It asks here what it asked there: hooks of this server, then
-/// the host as `ask` says, with the whole of ask_ms; what hooks decided there holds (name, start, kinds of media). One
-/// that publishes or plays is asked about no more. A publisher publishes the stream of its name here, or stands by, as
-/// that stream's publisher policy says, its headers come before its next message, and what it sends goes on where it
-/// was. A player goes on where it was in a stream that came before it by rr_stream_import; otherwise it gets the rest
-/// of its last message, and begins as a newcomer does. In all else it is as a session that was accepted here: its
-/// first event has this server's id, max_sessions, max_sessions_ip, bans and rr_server_set_access hold for it, and the
-/// peer's address is the one it had. User pointers do not travel. The state is checked like anything that comes from
-/// outside; its form has a version, so that processes of different versions of the library may exchange it.
+/// Continues a session that rr_session_export gave: `fd` is its connection, which the library owns from now on, also on
+/// failure, and `blob` its state of `len` bytes. An open question is asked here again: of this server's hooks, then of
+/// the host according to `ask`, with the whole of ask_ms; earlier decisions of hooks stay in force (name, start, kinds
+/// of media). About a session that publishes or plays no question is asked. A publisher publishes the stream of its
+/// name here, or stands by, according to that stream's publisher policy; its headers come before its next message, and
+/// its media continues without a gap. A player continues at the same message if its stream was imported before by
+/// rr_stream_import; otherwise it gets the rest of its last message, and begins as a new player does. In everything
+/// else it is like a session that was accepted here: it has an id of this server, and max_sessions, max_sessions_ip,
+/// bans and rr_server_set_access apply to it; its peer's address stays the same. User pointers are not transferred. The
+/// state is checked like any foreign input; its format has a version, so that processes with different versions of the
+/// library can exchange it.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `fd` is no connected stream socket, or `blob` no session's state; RR_ERR_VERSION: the state is
-/// of a newer form than this library reads; RR_ERR_LIMIT: max_sessions, max_sessions_ip or max_streams, a state larger
-/// than max_message allows, or connections come faster than they are taken; RR_ERR_STATE: the server stops. For one
-/// that publishes or plays also RR_ERR_EXISTS: another publishes that stream, and its policy is to reject;
-/// RR_ERR_REJECTED, RR_ERR_AUTH: a ban, or rr_server_set_access, keeps it out.
+/// RR_OK; RR_ERR_ARG: `fd` is not a connected stream socket, or `blob` is not a session's state; RR_ERR_VERSION: the
+/// state has a newer format than this library reads; RR_ERR_LIMIT: max_sessions, max_sessions_ip or max_streams, a
+/// state larger than max_message allows, or connections come faster than the server takes them; RR_ERR_STATE: the
+/// server is stopping. For a session that publishes or plays also RR_ERR_EXISTS: the stream has a publisher, and its
+/// policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.

@@ -93,22 +93,22 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
     unsafe { on_server(s, body) }
 }
 
-/// Gives the state of a stream, for another process or another server of this one to go on with: its name and
-/// settings, what joiners there begin with (headers, cached group), and what those who play it have not got yet.
-/// `blob` gets it, of `*len` bytes; `*len` is the room before, and `blob` may be NULL where it is 0. No more than
-/// queue_bytes and gop_bytes together go along, and some KiB. For `hold_ms` the stream stands still then: its
-/// publisher is not read and waits in its socket, and what has come goes to players. In that time give its sessions
-/// away by rr_session_export, the publisher and those who play, and stop the stream when they have gone. Who is still
-/// here after that time goes on here; a publisher that has gone is lost then. Targets, sources and user pointers do
-/// not travel. On failure the stream does not stand still.
+/// Exports a stream, to be continued by another process or by another server of this process: `blob` gets its state, of
+/// `*len` bytes: its name and settings, what new players begin with (headers, cached group), and the messages that its
+/// players have not got yet. Before the call `*len` is the room at `blob`, which may be NULL if it is 0. The state has
+/// at most queue_bytes and gop_bytes together, and some KiB. For `hold_ms` the stream is on hold: its publisher is not
+/// read and waits, and messages that came before go to the players. In that time export its sessions by
+/// rr_session_export, the publisher and the players, and then stop the stream. Sessions that are still here after that
+/// time continue here, and a publisher that has moved is then lost. Targets, sources and user pointers are not
+/// transferred. On failure the stream is not on hold.
 ///
 /// # Waits
 /// For the stream's thread, which answers between two turns of its peers: for a moment.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` is how much
-/// is enough now, or the process has no thread or descriptor left; RR_ERR_ARG: `hold_ms` is 0 or above a minute;
-/// RR_ERR_STATE: the stream stops; RR_ERR_NOMEM: the process has no memory left.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the
+/// size that is needed, or the process has no thread or descriptor left; RR_ERR_ARG: `hold_ms` is 0 or above a minute;
+/// RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.
@@ -147,17 +147,17 @@ pub unsafe extern "C" fn rr_stream_export(
     unsafe { on_server(s, body) }
 }
 
-/// Goes on with a stream that rr_stream_export gave, `len` bytes at `blob`: it is there at once, with the settings it
-/// had, and `out`, which may be NULL, gets its id. Import its sessions after it, by rr_session_import: its publisher
-/// goes on where its log ends, and its players where they were, so that nobody misses anything or gets it twice. It
-/// waits ten seconds for them (or grace_ms, where that is more); a player that comes later, or was further behind than
-/// the state says, begins as a newcomer does.
+/// Continues a stream that rr_stream_export gave, `len` bytes at `blob`: it exists at once, with the same settings, and
+/// `out`, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import: its publisher continues
+/// where its log ends, and each player at its own message, so no player misses a message or gets one twice. The stream
+/// waits ten seconds for them (or grace_ms, if that is longer); a player that comes later, or was further behind than
+/// the state reaches, begins as a new player does.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `blob` is no stream's state, or its settings cannot be those of a stream of this server;
-/// RR_ERR_VERSION: the state is of a newer form than this library reads; RR_ERR_EXISTS: a stream of that name is there
+/// RR_OK; RR_ERR_ARG: `blob` is not a stream's state, or its settings cannot be those of a stream of this server;
+/// RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name exists
 /// already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
-/// descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server stops.
+/// descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`.
@@ -182,8 +182,8 @@ pub unsafe extern "C" fn rr_stream_import(
     unsafe { on_server(s, body) }
 }
 
-/// Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
-/// live stands by from there. `source` is its session, or a source of rr_stream_add_source.
+/// Makes a standby publisher (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the previous one stands
+/// by from then on. `source` is its session, or a source of rr_stream_add_source.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it; RR_ERR_STATE: the host
@@ -201,19 +201,19 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
     unsafe { on_server(s, body) }
 }
 
-/// Publishes a message: the host is the publisher. Only `type` (8, 9, 18 or 15), `ts_ms` (not below 0), `data`, `len`
-/// and RR_FRAME_END of `flags` are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or
-/// without a body, ends publishing.
+/// Publishes a message, with the host as the publisher. Only `type` (8, 9, 18 or 15), `ts_ms` (not negative), `data`,
+/// `len` and RR_FRAME_END in `flags` are used; the body is copied and passed on unchanged. RR_FRAME_END, with or
+/// without a body, ends the publish.
 ///
 /// # Threads
 /// Any; messages that several threads write at the same time come in either order.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0,
-/// larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library; RR_ERR_LIMIT:
-/// mem_limit, or the stream stands still for rr_stream_export (the message may be written again later), or the process
-/// has no thread or descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the
-/// stream stops.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a negative
+/// ts_ms, a body larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library;
+/// RR_ERR_LIMIT: mem_limit, or the stream is on hold for rr_stream_export (the message may be written again later), or
+/// the process has no thread or descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left;
+/// RR_ERR_STATE: the stream is stopping.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

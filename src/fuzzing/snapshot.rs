@@ -1,4 +1,4 @@
-//! Fuzz bodies of what comes from other processes: sessions' snapshots, exported sessions with one inside, and exported
+//! Fuzz bodies for input from other processes: sessions' snapshots, exported sessions with one inside, and exported
 //! streams.
 
 use crate::error::{Failure, RRError};
@@ -55,7 +55,7 @@ pub fn exported_session(data: &[u8]) {
 /// Fuzz body: any bytes are refused, or make an exported stream, which gives the same bytes again and whose log goes on.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn exported_stream(data: &[u8]) {
     match ExportedStream::read(data) {
         Ok(exported) => {
@@ -235,7 +235,7 @@ pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
     all
 }
 
-/// A stream with all that one may have, and one without a tail.
+/// A stream with everything that a stream may have, and one without a tail.
 #[cfg(test)]
 pub(super) fn exported_streams() -> Vec<Vec<u8>> {
     let whole = ExportedStream::example();

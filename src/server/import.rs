@@ -1,5 +1,5 @@
-//! How a session of another process takes its place in a server: one that asks waits for its answer with the listener, one
-//! that publishes or plays goes to its stream. And how a stream does.
+//! How sessions and streams of another process enter a server: a session with an open question waits with the listener
+//! for the answer, one that publishes or plays goes to its stream.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::stream::record::RRSession;
 use crate::stream::{RRStream, Subscription};
 use crate::sync::locked;
 
-/// A stream whose publisher has not come from the other process for so long is without, and so long its tail is kept for
-/// players that are on their way.
+/// Time in which the publisher and the players of an imported stream have to come; for this long its place and its tail
+/// are kept.
 const WITHIN_MS: u64 = 10_000;
 
-/// Gives a session its place, on its connection.
+/// Enters a session on its connection.
 ///
 /// # Errors
-/// [`RRError::Limit`] and [`RRError::NoMem`] where there is no room for it, [`RRError::State`] where the server has stopped. Of one that publishes or plays also
-/// those that a newcomer would be refused with.
+/// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for it, [`RRError::State`] if the server has stopped.
+/// For a session that publishes or plays, also the refusals of a new one.
 pub(super) fn enter(core: &Core, exported: ExportedSession, socket: Socket) -> Result<()> {
     heap::room()?;
     let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
@@ -68,7 +68,7 @@ pub(super) fn enter(core: &Core, exported: ExportedSession, socket: Socket) -> R
     entered
 }
 
-/// Makes a session the publisher of the stream of its name, or one that stands by, as if it had just asked.
+/// Makes a session the publisher of the stream of its name, or a standby, as if its request had just come.
 fn publish(core: &Core, mut peer: Peer, Publishing { stream_id, named, feed }: Publishing) -> Result<()> {
     let (name, record) = (named.stream(), Arc::clone(&peer.record));
     named.note(&record);
@@ -84,7 +84,7 @@ fn publish(core: &Core, mut peer: Peer, Publishing { stream_id, named, feed }: P
     })
 }
 
-/// Has a session go on playing the stream of its name, as if it had just asked.
+/// Lets a session continue to play the stream of its name, as if its request had just come.
 fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     let Playing { stream_id, named, start, allowed, share, unsent } = playing;
     let (name, record) = (named.stream(), Arc::clone(&peer.record));
@@ -106,13 +106,13 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     })
 }
 
-/// Makes a stream that goes on from one of another process.
+/// Makes a stream that continues one of another process.
 ///
 /// # Errors
-/// [`RRError::Exists`] where there is a stream of its name, [`RRError::Limit`] and [`RRError::NoMem`] where there is no room
-/// for another or for its tail, [`RRError::Arg`] where its settings are not for this server, [`RRError::State`].
+/// [`RRError::Exists`] if there is a stream of its name, [`RRError::Limit`] and [`RRError::NoMem`] if there is no room
+/// for another or for its tail, [`RRError::Arg`] if its settings are not for this server, [`RRError::State`].
 pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Id> {
-    // Nobody comes to it before it is whole.
+    // No peer comes to it before it is complete.
     let _opening = locked(&core.opening);
     let (stream, made) = core.find_or_make(exported.name.clone(), &exported.config, exported.reserved)?;
     if !made {

@@ -80,13 +80,13 @@ use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 
-/// A session that cannot go on elsewhere at this moment.
+/// The refusal for a session that cannot be exported at this moment.
 const NOT_NOW: &str = "it is ending, or neither asks, publishes nor plays, and goes on elsewhere only then";
 
-/// A stream is held for so long at most: longer, and encoders take the server for dead.
+/// Longest hold of a stream: after a longer one, encoders take the server for dead.
 const MAX_HOLD_MS: u32 = 60_000;
 
-/// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
+/// One relay server. All methods may be called from any thread; each says if it must not be called in a callback.
 #[derive(Debug)]
 pub struct RRServer {
     core: Arc<Core>,
@@ -456,15 +456,15 @@ impl RRServer {
         self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
     }
 
-    /// Gives a session that asks, publishes or plays away to another process: what is given is its open connection, and the
-    /// state with which [`Self::session_import`] goes on there. The session ends here with that, and its last event says
-    /// so; the stream of one that published has lost its publisher. Waits for the thread that has it, between two of that
-    /// thread's turns.
+    /// Exports a session that waits for an answer, publishes or plays to another process: returns its open connection,
+    /// and the state with which [`Self::session_import`] continues there. The session then ends here, and its last
+    /// event says so; the stream of a publisher has then lost it. The call waits for the thread that owns the session,
+    /// until a turn of that thread ends.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::State`] where it does neither; [`RRError::Unsupported`] for one that cannot go on
-    /// elsewhere: over TLS or HTTP, with several plays, or with targets; [`RRError::Again`]. It
-    /// is where it was then, as with [`Export::Needs`].
+    /// [`RRError::NotFound`], [`RRError::State`] if it does none of these; [`RRError::Unsupported`] for a session that
+    /// cannot move: over TLS or HTTP, with several plays, or with targets; [`RRError::Again`]. Then, and with
+    /// [`Export::Needs`], the session stays as it was.
     pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
         let session = self.session(id)?;
         if !matches!(session.state(), State::Waiting | State::InProgress) {
@@ -479,16 +479,17 @@ impl RRServer {
         })
     }
 
-    /// Goes on with a session of another process, which [`Self::session_export`] gave: it asks here what it asked there,
-    /// after hooks and before the host, or publishes or plays the stream of the same name: the one as that stream's policy has it, the other from where it
-    /// was, if the stream came here before by [`Self::stream_import`], and as a newcomer otherwise. The fd is ours from here on, also on failure.
+    /// Imports a session that [`Self::session_export`] gave in another process. An open question is asked here again,
+    /// of hooks and then of the host. A session that publishes or plays continues with the stream of the same name: a
+    /// publisher according to that stream's policy, a player at the same message if the stream was imported before
+    /// ([`Self::stream_import`]), otherwise as a new player. The server owns the fd from now on, also on failure.
     ///
     /// # Errors
-    /// Where it publishes or plays: [`RRError::Exists`] where the stream has a publisher already, [`RRError::Rejected`] and
-    /// [`RRError::Auth`] where it may not come, [`RRError::Limit`] for one stream too many. Always:
-    /// [`RRError::Arg`] where the fd is no connected stream socket or the state is none, [`RRError::Version`] where it is
-    /// newer than this library, [`RRError::Limit`] where it is larger than the settings allow or there is no room for
-    /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops.
+    /// [`RRError::Arg`] if the fd is not a connected stream socket or the state is invalid, [`RRError::Version`] if it
+    /// is newer than this library, [`RRError::Limit`] if it is larger than the settings allow or there is no room for
+    /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops. For a session that publishes or
+    /// plays also [`RRError::Exists`] if the stream has a publisher already, [`RRError::Rejected`] and
+    /// [`RRError::Auth`] if it is refused, [`RRError::Limit`] if there is no room for another stream.
     pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
         self.core.still_open()?;
         let socket = Socket::adopt_connected(fd)?;
@@ -588,13 +589,13 @@ impl RRServer {
         Ok(self.stream(id)?.config().clone())
     }
 
-    /// Gives the state of a stream with which another process goes on with it. The stream stands still for `hold_ms`: its
-    /// publisher is not read, so that it, and those who play, can be given away by [`Self::session_export`] in the
-    /// meantime. What is still here then goes on here.
+    /// Exports a stream: returns the state with which [`Self::stream_import`] continues in another process. The stream
+    /// is on hold for `hold_ms`: its publisher is not read, so that it and the players can be exported by
+    /// [`Self::session_export`] in the meantime. Sessions that are still here afterwards continue here.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::Arg`] for a time above a minute, [`RRError::State`] where the stream is ending,
-    /// [`RRError::NoMem`]. The stream goes on then, as with [`StreamExport::Needs`].
+    /// [`RRError::NotFound`], [`RRError::Arg`] for 0 or a time above a minute, [`RRError::State`] if the stream is
+    /// ending, [`RRError::NoMem`]. Then, and with [`StreamExport::Needs`], the stream is not on hold.
     pub fn stream_export(&self, id: Id, room: usize, hold_ms: u32) -> Result<StreamExport> {
         if !(1..=MAX_HOLD_MS).contains(&hold_ms) {
             let text =
@@ -618,19 +619,19 @@ impl RRServer {
         exported
     }
 
-    /// Goes on with a stream of another process, which [`Self::stream_export`] gave, before its publisher and its players
-    /// come. Gives its id.
+    /// Imports a stream that [`Self::stream_export`] gave in another process, before its publisher and its players
+    /// come. Returns its id.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where the state is none or its settings are not for this server, [`RRError::Version`] where it is newer than this library,
-    /// [`RRError::Exists`] where there is a stream of its name, [`RRError::Limit`] and [`RRError::NoMem`] where there is no
-    /// room, [`RRError::State`] once the server stops.
+    /// [`RRError::Arg`] if the state is invalid or its settings are not for this server, [`RRError::Version`] if it is
+    /// newer than this library, [`RRError::Exists`] if there is a stream of its name, [`RRError::Limit`] and
+    /// [`RRError::NoMem`] if there is no room, [`RRError::State`] once the server stops.
     pub fn stream_import(&self, state: &[u8]) -> Result<Id> {
         self.core.still_open()?;
         import::enter_stream(&self.core, &ExportedStream::read(state)?)
     }
 
-    /// Ends a stream: its publisher is closed, consumers get what is there within the deadline.
+    /// Stops a stream: its publisher is closed, and consumers get the rest of the log within the deadline.
     ///
     /// # Errors
     /// [`RRError::NotFound`].

@@ -321,13 +321,13 @@ impl Book {
         self.page().recovering
     }
 
-    /// Keeps the publisher's place, on a stream that goes on from another process.
+    /// Keeps the publisher's place, for a stream that continues from another process.
     pub(in crate::stream) fn keep_place(&self) {
         let mut page = self.page();
         page.recovering = page.publisher.is_none();
     }
 
-    /// Gives the publisher's place up; true where the grace window had kept it.
+    /// Gives up the publisher's place; true if the grace window had kept it.
     pub(in crate::stream) fn give_up_waiting(&self) -> bool {
         std::mem::take(&mut self.page().recovering)
     }
@@ -416,12 +416,12 @@ impl Book {
         !page.is_wanted() && !page.closed
     }
 
-    /// Whether the stream exists without peers too.
+    /// Whether the stream exists also without peers.
     pub(in crate::stream) fn is_reserved(&self) -> bool {
         self.page().reserved
     }
 
-    /// From now on the stream exists without peers too.
+    /// Lets the stream exist also without peers from now on.
     pub(crate) fn reserve(&self) {
         self.page().reserved = true;
     }

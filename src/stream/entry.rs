@@ -36,8 +36,8 @@ impl RRStream {
         start_relay(self)?;
         let now_ms = clock::now_ms();
         record.set_read(now_ms);
-        // Where memory is short, or the stream goes to another process, a publisher may be kept from being read, and is
-        // not silent for that.
+        // When memory is short, or the stream moves to another process, a publisher may go unread for a while; that
+        // does not make it silent.
         let is_read = !self.memory().budget().is_short() && !self.ingest().is_held(now_ms * 1000);
         let silent_ms = self.config().silent_ms.filter(|_| is_read);
         let silent_since_ms = silent_ms.map(|ms| now_ms.saturating_sub(ms.into()));
@@ -63,7 +63,7 @@ impl RRStream {
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
-    /// Hands a publisher's connection over that goes on from another process, where this was known of it.
+    /// Hands over the connection of a publisher that continues from another process, with what was known of it there.
     ///
     /// # Errors
     /// As [`hand_publisher`](Self::hand_publisher).
@@ -135,12 +135,12 @@ impl RRStream {
         }
     }
 
-    /// Goes on from a stream of another process, whose publisher is to come within this time; nobody has come to this one
-    /// yet.
+    /// Continues a stream of another process, whose publisher is to come within this time. No peer has come to this
+    /// stream yet.
     ///
     /// # Errors
-    /// [`RRError::Limit`] and [`RRError::NoMem`] where there is no room for the tail, [`RRError::State`] where the stream is
-    /// ending. It is of no use then.
+    /// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for the tail, [`RRError::State`] if the stream is
+    /// ending. The stream is then of no use.
     pub(crate) fn resume(self: &Arc<Self>, exported: &ExportedStream, within_ms: u64) -> Result<()> {
         let now_us = clock::now_us();
         // First: where the relay begins, the tail does.
@@ -160,7 +160,7 @@ impl RRStream {
         Ok(())
     }
 
-    /// Has the relay make the state with which the stream goes on in another process.
+    /// Lets the relay make the state with which the stream continues in another process.
     ///
     /// # Errors
     /// [`RRError::State`] where the stream is ending.
@@ -168,7 +168,7 @@ impl RRStream {
         self.deliver(Delivery::Export { room, caller }).map_err(|(_, failure)| failure)
     }
 
-    /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
+    /// Adds a target. It is dialled as soon as the stream has media, at once if it has media already.
     ///
     /// # Errors
     /// [`RRError::State`] if the stream is ending.
@@ -238,8 +238,8 @@ fn start_accumulate(stream: &Arc<RRStream>, make: impl FnOnce(Arc<RRStream>) -> 
         .start(stream.threading(), |spot, inbox| run(stream, "accmDataThread", spot, make(Arc::clone(stream)), inbox))
 }
 
-/// Starts the relay, before the first byte: its first cursor has to stand where the log begins. The cursor is made here
-/// and not in the thread, which may run for the first time when media has come already.
+/// Starts the relay before the first byte, because its first cursor has to be where the log begins. The cursor is made
+/// here and not in the thread, which may first run when media has already come.
 fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
     stream.relay().start(stream.threading(), |spot, inbox| {
         run(stream, "relayDataThread", spot, Relay::new(Arc::clone(stream), stream.ingest().cursor()), inbox)

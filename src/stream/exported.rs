@@ -1,9 +1,9 @@
-//! The state of a session that goes on in another process: what its driver holds beside the open connection, as bytes. A
-//! session goes while it asks, publishes or plays; its owner then makes the state, between two events. That of a stream is
-//! in `stream`.
+//! The state of a session that continues in another process: everything that its driver holds besides the open
+//! connection, as bytes. A session is exported while it waits for an answer, publishes or plays; its owner makes the
+//! state, between two events. The state of a stream is in `stream`.
 //!
 //! It comes from another process, perhaps of another version: its form is that of all states (`proto::cbor`), and every
-//! value is checked before it is used. Not in it: the user pointer, which means nothing elsewhere, and ids.
+//! value is checked before it is used. It does not contain the user pointer, which means nothing elsewhere, or ids.
 
 pub(crate) mod stream;
 
@@ -30,19 +30,19 @@ use crate::stream::stats::Counters;
 /// Sessions that do not ask are of version 2.
 const FORM: Form = Form { magic: b"RRex", version: 2, name: "an exported session" };
 
-/// Bytes that an owner may have read and the session not seen: no thread reads more at once.
+/// Most bytes that an owner may have read and the session has not seen: no thread reads more at once.
 const UNREAD_BYTES: usize = READ_BUFFER_BYTES;
 
-/// Longest address for people. Those of sockets are far shorter, and what a host gives is not without end.
+/// Longest address for people. Addresses of sockets are far shorter, and a host's text is bounded by this.
 const ADDR_BYTES: usize = 1024;
 
-/// Bound on the bytes beside the snapshot and what was read: headers, key and names, addresses, numbers.
+/// Bound on the bytes besides the snapshot and the unread bytes: headers, key and names, addresses, numbers.
 const REST_BYTES: usize = MAX_KEPT_BYTES + 8 * cbor::bytes::MAX_BYTES;
 
-/// Bytes by which a state may grow while its session waits: its moment is a number that takes more of them later.
+/// Bytes by which a state may grow while its session waits: its time stamps are numbers that need more bytes later.
 pub(in crate::stream) const GROWTH_BYTES: usize = 16;
 
-/// Largest count that is believed: one that grows from here does not overflow.
+/// Largest count that is accepted: a count that grows from here does not overflow.
 const COUNT_MAX: u64 = 1 << 60;
 
 /// What the session does: it waits with a question, publishes or plays.
@@ -254,7 +254,7 @@ struct Given {
     name: Vec<u8>,
 }
 
-/// What hooks have decided about the question: numbers are those of the C API, 0 is its default.
+/// The hooks' decision about the question; numbers are those of the C API, and 0 is the default.
 #[derive(Debug, Encode, Decode)]
 struct Decided {
     #[n(0)]
@@ -288,10 +288,10 @@ struct Counted {
     video_bytes: u64,
     #[n(6)]
     data_bytes: u64,
-    /// Of the connection: those of the opening too.
+    /// Bytes of the connection, including those of the opening.
     #[n(7)]
     conn_bytes_in: u64,
-    /// Wall clock of the beginning.
+    /// When the session began, wall clock.
     #[n(8)]
     started_us: i64,
 }
@@ -312,14 +312,14 @@ struct State<'a> {
     local_addr: &'a str,
     #[n(5)]
     counted: Counted,
-    /// The application that it was connected to instead of the one it asked for.
+    /// The application that the session was connected to, if it is another than the one it asked for.
     #[n(6)]
     app_given: Option<Given>,
     #[n(7)]
     decided: Decided,
 }
 
-/// What stands beside the snapshot.
+/// The parts of the state besides the snapshot.
 struct Beside<'a> {
     unread: &'a [u8],
     doing: &'a Doing,
@@ -482,12 +482,13 @@ pub(crate) fn fitting(state: Result<Vec<u8>>, room: usize, caller: &Caller<Expor
     }
 }
 
-/// What goes along of an address, which may be any text of the host's: as much as is taken elsewhere.
+/// The part of an address that goes along: a host may give any text, and the importing process accepts a limited
+/// length.
 fn shown(addr: &str) -> String {
     addr.chars().filter(|one| !one.is_control()).take(ADDR_BYTES / char::MAX.len_utf8()).collect()
 }
 
-/// A session of another process, checked, before it has its place here.
+/// A checked session of another process, before it enters a server.
 #[derive(Debug)]
 pub(crate) struct ExportedSession {
     /// The session itself.
@@ -506,10 +507,10 @@ pub(crate) struct ExportedSession {
 }
 
 impl ExportedSession {
-    /// The session that this state is of, under the settings and on the clock given here.
+    /// Reads the session of a state, under these settings and on this clock.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for what is no exported session, [`RRError::Version`] for one of a newer form,
+    /// [`RRError::Arg`] for bytes that are not an exported session, [`RRError::Version`] for one of a newer form,
     /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::NoMem`].
     pub(crate) fn read(config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
         let impossible = |what: &'static str| Failure::ours(RRError::Arg, what);
@@ -586,7 +587,7 @@ impl Counted {
         }
     }
 
-    /// Refuses what nobody has counted.
+    /// Refuses counters that no session can have.
     fn check(&self) -> Result<()> {
         let Self {
             bytes_in,
@@ -621,14 +622,14 @@ impl Counted {
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl ExportedSession {
-    /// Its state again.
+    /// Its state, encoded again.
     pub(crate) fn state(&self, now_ms: u64) -> Result<Vec<u8>> {
         let Self { session, unread, doing, addr, local_addr, counted, app_given } = self;
         let app_given = app_given.clone();
         Beside { unread, doing, addr, local_addr, counted: *counted, app_given }.encode(&session.snapshot(now_ms)?)
     }
 
-    /// The session alone, and what it has not seen.
+    /// The session, and the bytes that it has not seen.
     pub(crate) fn into_session(self) -> (ServerSession, Vec<u8>) {
         (*self.session, self.unread)
     }
@@ -636,7 +637,7 @@ impl ExportedSession {
 
 #[cfg(test)]
 impl ExportedSession {
-    /// A session that asks this, with that of its input unread.
+    /// A session with this question and these unread bytes.
     pub(crate) fn asking(session: ServerSession, question: Said, unread: &[u8]) -> Self {
         let decision = Decision { rename: Some(b"name".to_vec()), ..Decision::default() };
         Self::doing(session, Doing::Asks(question, Box::new(decision)), unread)

@@ -374,8 +374,8 @@ impl RRStream {
         LogPlace { log: self.upcalls.step(self.id()).into_bytes(), position: self.ingest.head().position }
     }
 
-    /// Notes through which streams a source's media comes; relays that pull this stream hear of it at the next tick of its
-    /// relay, however often it changes.
+    /// Notes the streams through which a source's media comes. Relays that pull this stream are told at the next tick
+    /// of its relay, however often this changes.
     ///
     /// # Errors
     /// [`RRError::Rejected`] if this stream is one of them.
@@ -387,8 +387,8 @@ impl RRStream {
 
     // ---- another process
 
-    /// Stands still for so long, because it goes to another process: nothing is appended, and its publisher is not read. 0
-    /// ends that.
+    /// Puts the stream on hold for this long, because it moves to another process: nothing is appended, and its
+    /// publisher is not read. 0 ends the hold.
     pub(crate) fn hold(&self, hold_ms: u32) {
         let until_us = clock::now_us() + u64::from(hold_ms) * 1000;
         self.ingest.hold(if hold_ms == 0 { 0 } else { until_us });

@@ -11,17 +11,17 @@ use crate::stream::record::Caller;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 
-/// A connection for the relay, or a wish of the host's.
+/// A connection for the relay, or an order of the host.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// The stream is to go on in another process.
+    /// An order to export the stream to another process.
     Export {
         /// The most bytes that its state may have.
         room: usize,
         /// Who waits for the outcome.
         caller: Caller<StreamExport>,
     },
-    /// A player whose newest subscription is of this stream.
+    /// A player whose newest subscription is to this stream.
     Player(Peer),
     /// A target that has had `Publish.Start`.
     Target {
@@ -39,11 +39,11 @@ pub(crate) enum Delivery {
 pub enum StreamExport {
     /// Its state, with which another process goes on.
     State(Vec<u8>),
-    /// The state has more bytes than there is room for: so much room is enough now.
+    /// There is too little room for the state; this many bytes are enough now.
     Needs(usize),
 }
 
-/// The connection of a source that has had `Play.Start`.
+/// A source that has had `Play.Start`.
 #[derive(Debug)]
 pub(crate) struct Pulled {
     /// The connection.
@@ -58,8 +58,8 @@ pub(in crate::stream) struct NewPublisher {
     pub(in crate::stream) peer: Peer,
     pub(in crate::stream) stream_id: u32,
     pub(in crate::stream) claim: Claim,
-    /// What was known of it in another process, where it goes on from there.
+    /// What another process knew of it, if it continues from there.
     pub(in crate::stream) moved: Option<Box<MovedFeed>>,
-    /// The source, where the publisher is one: a connection that we opened, and that has had `Play.Start`.
+    /// The source, if the publisher is one: we opened its connection, and it has had `Play.Start`.
     pub(in crate::stream) source: Option<Arc<Target>>,
 }

@@ -81,7 +81,7 @@ pub(crate) struct Ingest {
     messages: AtomicU64,
     /// Log position at which the last publisher ended, [`NOT_ENDED`] or [`END_TAKEN`].
     ended_at: AtomicU64,
-    /// Until then nothing is appended, because the log goes on in another process; written under the writer's lock.
+    /// Until then nothing is appended, because the log moves to another process; written under the writer's lock.
     held_until_us: AtomicU64,
     /// The log of another process that this one goes on from.
     lineage: OnceLock<Lineage>,
@@ -228,7 +228,7 @@ impl Ingest {
 
     // ---- another process
 
-    /// Appends nothing until then, so that the log stands still while it goes to another process; 0 ends that.
+    /// Appends nothing until then, so that the log does not change while it moves to another process; 0 ends the hold.
     pub(in crate::stream) fn hold(&self, until_us: u64) {
         let _writer = locked(&self.writer);
         self.held_until_us.store(until_us, Ordering::Release);
@@ -308,8 +308,8 @@ impl Ingest {
     }
 }
 
-/// Appends a message as consumers are to get it: data messages bare, everything verbatim. Where it `mends`, metadata
-/// that does not end as it should is marked. `flags` are added to those that the message shows.
+/// Appends a message: data messages without `@setDataFrame`, everything else unchanged. With `mends`, metadata that
+/// does not end as it should is marked for repair. `flags` are added to those that the message itself shows.
 fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool, flags: u8) -> Result<()> {
     let Incoming { head, facts, body, now_us, .. } = message;
     // What is known to have had it has it no more.

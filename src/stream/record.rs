@@ -55,8 +55,8 @@ pub(crate) enum Order {
     },
 }
 
-/// Who waits for the outcome of an export, as the owner of the session or stream knows it. Either the owner takes the order, or
-/// the caller gives up: so no session leaves for nobody.
+/// The owner's end of an export of a session or stream, whose caller waits for the outcome. Either the owner takes the
+/// order or the caller stops waiting, so nothing is exported without a caller.
 #[derive(Debug)]
 pub(crate) struct Caller<T> {
     outcome: Sender<Result<T>>,

@@ -22,7 +22,8 @@ pub(crate) trait Upcalls: EventSink {
     fn session_over(&self, record: &Arc<RRSession>, cause: &Failure);
     /// Another process goes on with the session.
     fn session_exported(&self, record: &RRSession);
-    /// The stream has media: connect this target. Or it may want this source.
+    /// Asks the dialler to connect this target, because the stream has media, or this source, because the stream may
+    /// need it.
     fn dial(&self, target: &Arc<Target>);
     /// Reports that a connected target was lost after `ran_ms` of media.
     fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);

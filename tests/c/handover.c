@@ -139,7 +139,7 @@ static int descriptors(void) {
     return count;
 }
 
-/* A session goes to another process, and its last event says so. */
+/* Moves a session to another process; its last event says so. */
 static void pass_session_on(rr_server *server, rr_session id, int to) {
     static unsigned char state[STATE_BYTES];
     size_t len = sizeof state;
@@ -152,10 +152,10 @@ static void pass_session_on(rr_server *server, rr_session id, int to) {
     give(to, fd, state, len);
 }
 
-/* The session that asks goes to another process. */
+/* Moves the session that waits for an answer to another process. */
 static void pass_on(rr_server *server, uint32_t type, int to) { pass_session_on(server, next_ask(server, type), to); }
 
-/* A stream goes to another process, and then all who are on it. */
+/* Moves a stream to another process, and then its publisher and its players. */
 static void pass_stream_on(rr_server *server, const char *key, int to) {
     static unsigned char state[STATE_BYTES];
     size_t len = sizeof state;
@@ -171,7 +171,7 @@ static void pass_stream_on(rr_server *server, const char *key, int to) {
     CHECK(rr_stream_stop(server, stream, 0) == RR_OK);
 }
 
-/* Reads on until these words have come. */
+/* Reads until these bytes have come. */
 static void hears(int fd, const char *words) {
     size_t len = strlen(words), got = 0;
     while (got < len) {
@@ -184,7 +184,7 @@ static void hears(int fd, const char *words) {
 int main(void) {
     int pair[2], other[2], port, before, publisher, player, third, film, news, status, gone;
     rr_session id;
-    /* Before there is a server: its threads would not come along. */
+    /* The fork comes before the server, because a server's threads would not exist in the child. */
     pid_t worker = spawn(work, pair, -1), idle = spawn(sleeper, other, pair[0]);
     rr_server *server = asking();
     char byte;

@@ -10,7 +10,8 @@ use crate::stream::peer::{Leave, Stays};
 use crate::stream::record::{Caller, Export};
 
 impl Listener {
-    /// Gives a pending peer away that asks the host; with any other, whoever waits for the outcome learns that it has none.
+    /// Exports a pending peer whose question to the host is open. For any other peer the caller that waits for the
+    /// outcome gets an error.
     pub(super) fn export(&mut self, slot: usize, room: usize, caller: &Caller<Export>, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         let PendingState::Asks(wish, decision) = &pending.state else { return Ok(()) };

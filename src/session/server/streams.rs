@@ -186,7 +186,7 @@ impl Streams {
         self.plays(id) && self.list.iter().filter(|stream| stream.mode == Mode::Play).count() == 1
     }
 
-    /// The stream that is published.
+    /// The id of the stream that is published.
     pub(super) fn publishing(&self) -> Option<u32> {
         self.list.iter().find(|stream| matches!(stream.mode, Mode::Publish { .. })).map(|stream| stream.id)
     }

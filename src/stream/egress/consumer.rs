@@ -133,15 +133,15 @@ impl Consumer {
 
     // ---- another process
 
-    /// Sends this before all else: what another process had for it.
+    /// Sends these bytes first: what another process had still to send to it.
     pub(in crate::stream) fn resume(&mut self, unsent: Vec<u8>) {
         self.private.fill(unsent);
     }
 
-    /// The state with which another process goes on with a player; `log` names the log of its stream.
+    /// The state with which another process continues a player; `log` is the name of its stream's log.
     ///
     /// # Errors
-    /// [`RRError::Unsupported`] where it cannot go on elsewhere, [`RRError::State`] where it is about to end,
+    /// [`RRError::Unsupported`] if it cannot continue elsewhere, [`RRError::State`] if it is about to end,
     /// [`RRError::NoMem`].
     pub(in crate::stream) fn state(&mut self, log: &[u8], now_ms: u64) -> Result<Vec<u8>> {
         self.count_sent();
@@ -160,7 +160,7 @@ impl Consumer {
         exported::state_of(&mut self.conn, record, &doing, now_ms)
     }
 
-    // ---- its subscriptions
+    // ---- subscriptions
 
     /// The subscriptions of the relay's own stream.
     pub(in crate::stream) fn own(&mut self) -> impl Iterator<Item = &mut Subscription> {

@@ -150,9 +150,9 @@ impl Subscription {
         self
     }
 
-    /// The subscription of a player that is on the books of `stream` already, on this message stream. `allowed` are the
-    /// kinds that the player may have, bits of [`media`]; `flv` is the form in which it gets them where that is not messages
-    /// in chunks.
+    /// The subscription of a player that is on the book of `stream` already, on this message stream. `allowed` are the
+    /// kinds that the player may get, bits of [`media`]; `flv` is set if it gets an FLV stream instead of RTMP
+    /// messages.
     pub(crate) fn of_player(
         stream: Arc<dyn Subscribed>,
         record: Arc<RRSession>,

@@ -1,4 +1,4 @@
-//! Whatever stands in a state that no session has is refused in words, and all that is in a session's is read again.
+//! A state that no session can have is refused with the reason, and a session's state is read back completely.
 
 use super::*;
 use crate::config::Start;

@@ -113,7 +113,7 @@ impl Task for Accumulate {
 impl Accumulate {
     // ---- new publishers
 
-    /// A publisher comes in; the stream's claim for it was made before.
+    /// Takes in a publisher, for which the claim on the stream was made before.
     fn adopt(&mut self, mut publisher: NewPublisher, io: &mut Io<'_>) {
         let NewPublisher { peer, claim, moved, source, .. } = &mut publisher;
         let record = Arc::clone(&peer.record);
@@ -260,7 +260,8 @@ impl Accumulate {
             if opens {
                 opened = kept.before(&message).try_for_each(|header| owed.push_header(ingest, &header));
             }
-            // It may stand by later, or go on elsewhere, with the headers it has sent meanwhile.
+            // The live publisher may stand by later, or move to another process, with the headers that it has sent
+            // meanwhile.
             kept.look(&message);
             let taken = if is_live { opened.and_then(|()| owed.push(ingest, &message)) } else { Ok(()) };
             match taken {
@@ -381,7 +382,7 @@ impl Accumulate {
                     }
                 }
                 Order::Export { room, caller } => self.export(slot, room, &caller, now_ms, io)?,
-                // Answers to an ask that is over.
+                // These are answers to a question that is over.
                 Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Answer(..) => {}
             }
         }

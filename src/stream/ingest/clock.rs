@@ -85,7 +85,7 @@ pub(in crate::stream) struct ClockState {
     begins: bool,
 }
 
-/// How far `to` is from `from`, over the wrap at 2^32 where that is the shorter way.
+/// The distance from `from` to `to`, over the wrap at 2^32 if that is shorter.
 fn step(from: u32, to: u32) -> i64 {
     i64::from(to.wrapping_sub(from) as i32)
 }
@@ -110,7 +110,7 @@ impl Clock {
         }
     }
 
-    /// Goes on where the clock of another process was.
+    /// Continues from the clock of another process.
     pub(in crate::stream) fn resume(&mut self, state: &ClockState, now_us: u64) {
         let track = |moment: Moment| Track { ts_ms: moment.ts_ms, arrival_us: moment.arrival_us(now_us) };
         *self = Self {
@@ -123,7 +123,7 @@ impl Clock {
         };
     }
 
-    /// Another publisher begins. Where players stayed, its time continues that of the one before.
+    /// Notes that another publisher begins. Its time continues that of the one before.
     pub(crate) fn begin(&mut self) {
         self.begins = true;
         self.tracks = [None; 2];

@@ -1,5 +1,5 @@
-//! The headers of a publisher, metadata and sequence headers, as it last sent them: its messages need them where they
-//! begin in another log, when it has stood by, or goes on in another process.
+//! The newest headers of a publisher, metadata and sequence headers. They go out before its messages when these begin
+//! in another log: after a standby has taken over, or in another process.
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -11,10 +11,10 @@ use crate::stream::ingest::Incoming;
 /// Headers kept: metadata and one sequence header for each track of a rich multitrack encoder.
 const MAX_KEPT: usize = 32;
 
-/// All of them together, in bytes.
+/// Most bytes of all these headers together.
 pub(in crate::stream) const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
-/// A header of a publisher's: who it is for, and what it says.
+/// A header of a publisher: its key and its content.
 #[derive(Clone, Debug, PartialEq)]
 struct Kept {
     head: MessageHead,
@@ -30,7 +30,7 @@ pub(crate) struct KeptHeaders {
     has_video: bool,
 }
 
-/// The same as another process gets it.
+/// The kept headers in the form for another process.
 #[derive(Debug, Encode, Decode)]
 pub(in crate::stream) struct KeptState<'a> {
     #[b(0)]

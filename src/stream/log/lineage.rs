@@ -1,4 +1,4 @@
-//! Where a log that goes on in another process stands there: places of the old log, in the new one.
+//! Translates positions in a log of another process into positions in the log that continues it here.
 
 use minicbor::{Decode, Encode};
 

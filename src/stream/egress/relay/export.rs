@@ -1,4 +1,5 @@
-//! How players, and the tail of a stream's log, go to another process, and how they go on here where they come from one.
+//! How players, and the tail of a stream's log, move to another process, and how those of another process continue
+//! here.
 
 use super::{Relay, begins};
 use crate::config::media;

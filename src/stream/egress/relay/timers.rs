@@ -53,7 +53,7 @@ impl Relay {
                             }
                         }
                         Order::Export { room, caller } => wanted = Some((room, caller)),
-                        // The session's ask has been answered before.
+                        // The session's question has been answered before.
                         Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Answer(..) => {}
                     }
                 }

@@ -1,4 +1,5 @@
-//! How a publisher goes to another process: between two messages its connection leaves open, with the state to go on with.
+//! How a publisher moves to another process: between two messages, its connection leaves without being closed, together
+//! with its state.
 
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use crate::stream::peer::{Leave, Stays};
 use crate::stream::record::{Caller, Export};
 
 impl Accumulate {
-    /// Gives a publisher, or one that stands by, away; where it stays, whoever waits for the outcome learns why. To the stream
-    /// it is lost: its place is kept for the grace window, and while the stream is held.
+    /// Exports the live publisher or a standby; if it stays, the caller that waits for the outcome gets the reason. For
+    /// the stream it is lost: its place is kept for the grace window, and while the stream is on hold.
     pub(super) fn export(
         &mut self,
         slot: usize,

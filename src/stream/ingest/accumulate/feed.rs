@@ -1,4 +1,4 @@
-//! One publisher's connection as accumulate holds it: its pace, its timeouts, and its state for another process.
+//! One publisher's connection as accumulate holds it: its rate, its timeouts, and its state for another process.
 
 use std::sync::Arc;
 
@@ -27,9 +27,9 @@ pub(super) struct Feed {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
     pub(super) kept: KeptHeaders,
-    /// The headers stand in another process's log, and not in this one yet.
+    /// The headers are in another process's log, and not yet in this one.
     pub(super) opens: bool,
-    /// The source this connection belongs to, if we opened it; and why it ends.
+    /// The source of this connection, if we opened it, and the reason of its end.
     pub(super) source: Option<Arc<Target>>,
     pub(super) goes: Goes,
     pub(super) since_ms: u64,
@@ -89,8 +89,8 @@ impl Feed {
         self.short_by_ms.is_some()
     }
 
-    /// It is the publisher from now on; with `goes_on` its headers stand in the log already, and otherwise they go before
-    /// what it sends next, or has sent.
+    /// Makes it the live publisher. With `goes_on` its headers are in the log already; otherwise they go before its
+    /// next message, or the ones that wait.
     pub(super) fn begins(&mut self, goes_on: bool) {
         if !goes_on && self.opens {
             self.owed.lead(&self.kept);
@@ -98,18 +98,20 @@ impl Feed {
         self.opens &= !goes_on && self.owed.is_empty();
     }
 
-    /// Another publisher is live instead: the log gets nothing more from it, and what has found no room is dropped.
+    /// Another publisher is live instead: the log gets nothing more from it, and messages that have found no room are
+    /// dropped.
     pub(super) fn stands_by(&mut self) {
         self.owed = Owed::default();
     }
 
-    /// Is not read, because its stream goes to another process.
+    /// Notes that it is not read, because its stream moves to another process.
     pub(super) fn is_held(&mut self, now_ms: u64) {
         self.short_by_ms = Some(now_ms + ROOM_MS);
     }
 
-    /// Finds room for what it has sent: appends the messages it is owed, and charges the half-read ones. True where there
-    /// is room for all; otherwise other streams are giving memory back, and this is to be called again soon.
+    /// Looks for room for what the publisher has sent: appends the messages that wait, and charges the half-read ones.
+    /// True if there is room for all; otherwise other streams are giving back memory, and the caller has to call this
+    /// again soon.
     ///
     /// # Errors
     /// [`RRError::Limit`] if there has been no room for [`ROOM_MS`], and other failures that close the publisher.
@@ -205,10 +207,10 @@ impl Feed {
         Ok(())
     }
 
-    /// The state with which another process goes on with it; `place` is the end of the log that it fills.
+    /// The state with which another process continues it; `place` is the end of the log that it fills.
     ///
     /// # Errors
-    /// [`RRError::Unsupported`] for one that cannot go on elsewhere, [`RRError::State`] where the connection has failed,
+    /// [`RRError::Unsupported`] if it cannot continue elsewhere, [`RRError::State`] if the connection has failed,
     /// [`RRError::NoMem`].
     pub(super) fn state(&mut self, place: Option<LogPlace>, now_ms: u64) -> Result<Vec<u8>> {
         if let Some(failure) = &self.gone {
@@ -226,7 +228,7 @@ impl Feed {
         self.counters().sent(sent, now_ms * 1000);
     }
 
-    /// Acts on the session's timers, on the host's wishes for a source, and on the rate limit.
+    /// Acts on the session's timers, on the host's changes of a source, and on the rate limit.
     pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, max_kbps: u32) -> Result<()> {
         self.count_sent(now_ms);
         self.counters().tcp.refresh(&self.peer.conn, now_ms);

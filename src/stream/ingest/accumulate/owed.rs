@@ -11,15 +11,15 @@ use crate::stream::ingest::{Incoming, Ingest};
 /// The messages, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    /// Headers that were kept for this moment, of which there are no more than a publisher may have, and the messages that
-    /// came along from another process. The publisher is charged for them.
+    /// Headers that were kept for this moment, no more than a publisher may have, and messages that came from another
+    /// process. The publisher is charged for them.
     first: VecDeque<(MessageHead, Vec<u8>, u64)>,
     /// The message that was read last. Its body is still the connection's, which is charged for it.
     last: Option<(MessageHead, u64)>,
 }
 
 impl Owed {
-    /// Messages of another process, which come now.
+    /// The messages that came with a publisher from another process, and arrive now.
     pub(super) fn of(messages: Vec<(MessageHead, Vec<u8>)>, now_us: u64) -> Self {
         let first = messages.into_iter().map(|(head, body)| (head, body, now_us)).collect();
         Self { first, last: None }
@@ -48,7 +48,7 @@ impl Owed {
         self.first.iter().map(|(_, body, _)| body.len()).sum()
     }
 
-    /// Whether there are none.
+    /// Whether no message waits.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty() && self.last.is_none()
     }
