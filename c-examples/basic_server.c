@@ -1,10 +1,10 @@
 /*
-  * basic_server: a server for one publisher at a time with librtmp's interface and its own main loop. It answers a
+ * basic_server: a server for one publisher at a time with librtmp's interface and its own main loop. It answers a
  * publisher (ffmpeg, OBS), counts messages and, on request, saves them as FLV, and shows the two bridges to the relay.
  *
  * main() reads argv, starts the control thread and the streaming, and sleeps until that has stopped. startStreaming()
  * makes the socket and gives it to serverThread(), which accepts; doServe() talks to one client: RTMP_Init(),
-  * RTMP_Serve(), and ServePacket() for every packet that RTMP_ReadPacket() reads.
+ * RTMP_Serve(), and ServePacket() for every packet that RTMP_ReadPacket() reads.
  *
  *   --relay PORT   ServePacket() writes messages into a stream by rr_stream_write, and players get it from PORT
  *   --hand-over    the accepted descriptor goes to rr_server_accept_fd without being read here, and the relay serves
@@ -192,7 +192,7 @@ static const char help[] =
     "usage: basic_server [--port PORT] [--save FILE.flv] [--relay PORT | --hand-over]\n"
     "\n"
     "  --port PORT      take publishers on this port, one at a time (default: 1935; 0: any free one)\n"
-        "  --save FILE.flv  save published streams\n"
+    "  --save FILE.flv  save published streams\n"
     "  --relay PORT     also feed them into a relay, and serve players on this other port (0: any free one)\n"
     "  --hand-over      give accepted connections to the relay, which serves publishers and players; nothing is saved\n"
     "  --help           print this\n";

@@ -1,5 +1,5 @@
 /*
-  * publish_file: publishes an FLV file with only librtmp's interface: RTMP_SetupURL with its options, RTMP_Write in
+ * publish_file: publishes an FLV file with only librtmp's interface: RTMP_SetupURL with its options, RTMP_Write in
  * slices of any size, RTMP_ReadPacket for the server's messages, RTMP_Close.
  *
  * In the source tree `make examples` builds it; with a library that was installed with LIBRTMP=1:
@@ -26,14 +26,14 @@ static const char help[] =
     "\n"
     "usage: publish_file [options] FILE|- URL [key=value ...]\n"
     "\n"
-        "  --pace X       send X times as fast as the file plays (default: 1, real time; 0: as fast as the server takes it)\n"
+    "  --pace X       send X times as fast as the file plays (default: 1, real time; 0: as fast as the server takes it)\n"
     "  --slice BYTES  read and pass this many bytes at a time (default: 4096)\n"
     "  --quiet        no progress line\n"
     "  --verbose      log the conversation with the server\n"
     "\n"
     "key=value are librtmp's options, e.g. timeout=5 pubUser=me pubPasswd=secret flashver=FMLE/3.0 tlsInsecure=1\n"
     "\n"
-        "Ctrl-C ends it in order. The exit code is 0 when all was published, 1 when the server could not be reached or\n"
+    "Ctrl-C ends it in order. The exit code is 0 when all was published, 1 when the server could not be reached or\n"
     "refused (a message says which), 2 for wrong options, 3 when the file cannot be read or is not FLV, 4 when the\n"
     "connection was lost, 130 after Ctrl-C.\n";
 

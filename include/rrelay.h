@@ -368,7 +368,9 @@ typedef struct rr_stats {
     uint64_t queue_bytes;
     uint64_t queue_msgs;               /* Player or target: messages of the stream not sent yet. */
     int64_t started_us;                /* Wall clock at the start, us since 1970. */
-    int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
+    /* Wall clock at the last media message, us since 1970. Computed from its age at each call: it may differ by some
+       us from call to call, and follows a clock that is set. */
+    int64_t last_media_us;
     /* The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; at
        most a quarter of a second old. */
     int64_t last_ts_ms;
@@ -1085,10 +1087,11 @@ RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 RR_API int rr_stream_export(rr_server *s, rr_stream id, unsigned int hold_ms, void *blob, size_t *len);
 
 /* Continues a stream that rr_stream_export gave, len bytes at blob: it exists at once, with the same settings, and
-   out, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import: its publisher continues
-   where its log ends, and each player at its own message, so no player misses a message or gets one twice. The
-   stream waits ten seconds for them (or grace_ms, if that is longer); a player that comes later, or was further
-   behind than the state reaches, begins as a new player does.
+   out, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import, its publisher before
+   those that stand by (rr_info has the role): the publisher continues where the log ends, and each player at its own
+   message, so no player misses a message or gets one twice. The stream waits ten seconds for them (or grace_ms, if
+   that is longer); a player that comes later, or was further behind than the state reaches, begins as a new player
+   does.
    Returns: RR_OK; RR_ERR_ARG: blob is not a stream's state, or its settings cannot be those of a stream of this
    server; RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name
    exists already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or

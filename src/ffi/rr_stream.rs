@@ -148,9 +148,9 @@ pub unsafe extern "C" fn rr_stream_export(
 }
 
 /// Continues a stream that rr_stream_export gave, `len` bytes at `blob`: it exists at once, with the same settings, and
-/// `out`, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import: its publisher continues
-/// where its log ends, and each player at its own message, so no player misses a message or gets one twice. The stream
-/// waits ten seconds for them (or grace_ms, if that is longer); a player that comes later, or was further behind than
+/// `out`, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import, its publisher before
+/// those that stand by (rr_info has the role): the publisher continues where the log ends, and each player at its own
+/// message, so no player misses a message or gets one twice. The stream waits ten seconds for them (or grace_ms, if that is longer); a player that comes later, or was further behind than
 /// the state reaches, begins as a new player does.
 ///
 /// # Returns

@@ -433,7 +433,8 @@ pub struct rr_stats {
     pub queue_msgs: u64,
     /// Wall clock at the start, us since 1970.
     pub started_us: i64,
-    /// Wall clock at the last media message, us since 1970.
+    /// Wall clock at the last media message, us since 1970. Computed from its age at each call: it may differ by some us
+    /// from call to call, and follows a clock that is set.
     pub last_media_us: i64,
     /// The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; at most
     /// a quarter of a second old.
