@@ -30,6 +30,9 @@ mod play;
 mod publish;
 #[path = "interop/screens.rs"]
 mod screens;
+#[cfg(feature = "rest")]
+#[path = "interop/stat.rs"]
+mod stat;
 #[path = "interop/targets.rs"]
 mod targets;
 #[path = "interop/tls.rs"]

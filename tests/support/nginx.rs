@@ -58,6 +58,26 @@ impl Nginx {
         Self::run(room, "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;", server)
     }
 
+    /// Takes publishers and players at `/live`, and shows them at `/stat` on the other port.
+    pub(crate) fn shows(room: &Room) -> (Self, Reserved) {
+        let stat = Reserved::new();
+        let here = room.file("nginx");
+        let here = here.display();
+        let server = |port| {
+            format!(
+                "rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
+                http {{
+                    access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
+                    uwsgi_temp_path {here}; scgi_temp_path {here};
+                    server {{ listen 127.0.0.1:{}; location /stat {{ rtmp_stat all; }} }}
+                }}",
+                stat.port
+            )
+        };
+        let nginx = Self::run(room, "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;", server);
+        (nginx, stat)
+    }
+
     /// nginx with `cert.pem` and `key.pem` of the room, which passes requests on to a server of HTTP on a port.
     pub(crate) fn secures(room: &Room, behind: u16) -> Self {
         let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));
