@@ -213,6 +213,16 @@ fn noalbs_finds_streams_their_rates_and_codecs_in_its_own_structs() {
 }
 
 #[test]
+fn a_server_without_streams_is_no_error_for_noalbs() {
+    let live = Live::new(ServerConfig::default());
+    let rest = Rest::new(Arc::clone(&live.server));
+    let xml = stat(rest.listen(":0", TOKEN, RestOptions::default()).unwrap());
+    let Rtmp { server } = quick_xml::de::from_str(&xml).unwrap_or_else(|error| panic!("{error}: {xml}"));
+    let named = server.application.iter().any(|application| !application.name.is_empty());
+    assert!(!named && noalbs(&xml, "live", "show").is_none(), "{xml}");
+}
+
+#[test]
 fn readers_by_path_and_by_place_find_what_they_look_for() {
     let mut shown = Shown::new();
     let played = |xml: &str| {

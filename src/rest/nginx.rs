@@ -102,6 +102,11 @@ pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
         xml.number("naccepted", all.sessions);
         xml.traffic(&all);
         xml.within("server", |xml| {
+            // nginx-rtmp lists the applications of its configuration. Here any application will do; without streams,
+            // one without a name stands for all, because some readers report a server without any as an error.
+            if applications.is_empty() {
+                xml.within("application", |xml| application(xml, b"", &[], &clients, now_us));
+            }
             for (app, streams) in &applications {
                 xml.within("application", |xml| application(xml, app, streams, &clients, now_us));
             }
