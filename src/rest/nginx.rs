@@ -153,7 +153,8 @@ fn client(xml: &mut Xml, info: &Info, stats: &Stats, now_us: i64) {
     xml.number("time", age_ms(stats, now_us));
     xml.text("flashver", &info.agent);
     xml.number("dropped", stats.dropped_msgs);
-    xml.number("avsync", 0);
+    // Not measured. nginx-rtmp, too, leaves it empty with `interleave on`.
+    xml.text("avsync", b"");
     xml.number("timestamp", stats.last_ts_ms);
     xml.empty("publishing", info.role == Role::Publisher);
     xml.empty("active", info.state == State::InProgress);
