@@ -6,10 +6,18 @@
 #[path = "support/threading.rs"]
 mod threading;
 
+#[cfg(feature = "rest")]
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+#[path = "support/backend.rs"]
+mod backend;
+
+#[path = "plays/asked.rs"]
+mod asked;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,38 +27,47 @@ use rrelay::proto::chunk_write;
 use rrelay::proto::command::build;
 use rrelay::proto::message::{MessageHead, kind};
 use rrelay::proto::url::RtmpUrl;
-use rrelay::server::{EventKind, LevelFilter, ListenOptions, RRServer, kind as objects};
+use rrelay::server::{EventKind, Id, LevelFilter, ListenOptions, RRServer, kind as objects};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
 use threading::threaded;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A server whose host feeds streams with numbered key frames and denies every play of "denied".
+/// A server whose host feeds streams with numbered key frames, denies every play of "denied" and leaves the answer about
+/// "held" to the test.
 struct Rig {
     server: Arc<RRServer>,
     port: u16,
     end: Arc<AtomicBool>,
+    /// The sessions that have asked for "held", once for each question.
+    held: Arc<Mutex<Vec<Id>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Rig {
     fn new() -> Self {
-        let config = threaded(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() });
-        let server = Arc::new(RRServer::new(config, LevelFilter::Off, None).unwrap());
+        Self::with(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() })
+    }
+
+    fn with(config: ServerConfig) -> Self {
+        let server = Arc::new(RRServer::new(threaded(config), LevelFilter::Off, None).unwrap());
         let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
         let end = Arc::new(AtomicBool::new(false));
-        let (host, ended) = (Arc::clone(&server), Arc::clone(&end));
+        let held = Arc::<Mutex<Vec<Id>>>::default();
+        let (host, ended, holds) = (Arc::clone(&server), Arc::clone(&end), Arc::clone(&held));
         let events = std::thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
                 let Ok(Some(event)) = host.next_event(20) else { continue };
                 if event.kind == EventKind::PlayAsk && event.key == b"denied" {
                     host.session_deny(event.session, "", "not this one").unwrap();
+                } else if event.kind == EventKind::PlayAsk && event.key == b"held" {
+                    holds.lock().unwrap().push(event.session);
                 } else if event.kind == EventKind::PlayAsk {
                     host.session_allow(event.session, Default::default()).unwrap();
                 }
             }
         });
-        Self { server, port, end, threads: vec![events] }
+        Self { server, port, end, held, threads: vec![events] }
     }
 
     /// Feeds a stream with frames that are numbered from `first` on, so that streams can be told apart.
@@ -95,6 +112,8 @@ struct Player {
     session: ClientSession,
     /// Message stream and number of each frame.
     frames: Vec<(u32, u32)>,
+    /// The refusals of plays, in words.
+    refusals: Vec<String>,
 }
 
 impl Player {
@@ -104,7 +123,7 @@ impl Player {
         socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
         let mut session = ClientSession::play(&SessionConfig::default(), &url, 0).unwrap();
         socket.write_all(&session.take_output()).unwrap();
-        Self { socket, session, frames: Vec::new() }
+        Self { socket, session, frames: Vec::new(), refusals: Vec::new() }
     }
 
     fn call(&mut self, stream_id: u32, write: impl FnOnce(&mut Vec<u8>)) {
@@ -146,7 +165,9 @@ impl Player {
                     self.frames.push((head.stream_id, number));
                 }
                 // The refusal of one play does not end the connection.
-                Ok(Some(_)) | Err(_) => {}
+                Err(failure) => self.refusals.push(failure.text.into_owned()),
+                Ok(Some(Said::Ended { code, text })) => self.refusals.push(format!("{code} {text}")),
+                Ok(Some(_)) => {}
             }
         }
         self.socket.write_all(&self.session.take_output()).unwrap();

@@ -24,7 +24,8 @@ pub(super) enum ToListener {
     Listener(mio::net::TcpListener, ListenOptions),
     /// A connection and its peer's address, which a PROXY header may replace.
     Connection(Socket, String, ListenOptions),
-    /// A session whose publish or play is over, with its memory; the listener handles the event first.
+    /// A session whose publish or play is over, with its memory; the listener handles the event first. Or a player
+    /// whose open question has an answer or is late.
     Back(Peer, Charge, Option<Said>),
     /// A session of another process with its memory, its open question, and the decision that was made about
     /// it there.

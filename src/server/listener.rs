@@ -5,11 +5,13 @@
 //! both), so a slow or silent peer costs one slot and nothing else. While the host does not take its events, no peer
 //! gets further, so that peers cannot make the queue grow.
 //!
-//! `listener/accept.rs` takes in connections, `listener/tls_handshakes.rs` schedules TLS handshakes, and
-//! `listener/export.rs` gives a session to another process.
+//! `listener/accept.rs` takes in connections, `listener/tls_handshakes.rs` schedules TLS handshakes,
+//! `listener/lend.rs` lets players have their media while a question is open, and `listener/export.rs` gives a session
+//! to another process.
 
 mod accept;
 mod export;
+mod lend;
 mod newcomers;
 mod tls_handshakes;
 
@@ -32,7 +34,7 @@ use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
 use crate::server::place::Patience;
-use crate::session::{Event as Said, SessionConfig, State, Timing};
+use crate::session::{Event as Said, Role, SessionConfig, State, Timing};
 use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::Charge;
@@ -217,23 +219,24 @@ impl Task for Listener {
 impl Listener {
     // ---- new connections
 
-    fn seat(&mut self, mut peer: Peer, memory: Charge, command: Option<(Said, Box<Decision>)>, io: &mut Io<'_>) {
+    fn seat(&mut self, peer: Peer, memory: Charge, command: Option<(Said, Box<Decision>)>, io: &mut Io<'_>) {
+        let state = PendingState::Talks;
+        let pending = PendingPeer { peer, state, command, unheard: false, handshakes: false, memory };
+        if let Some(slot) = self.place(pending, io) {
+            self.serve(slot, io);
+        }
+    }
+
+    fn place(&mut self, mut pending: PendingPeer, io: &mut Io<'_>) -> Option<usize> {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
-        if let Err(failure) = io.add(&mut peer.conn.socket, slot) {
-            self.core.end_session(&peer.record, &failure);
-            return;
+        if let Err(failure) = io.add(&mut pending.peer.conn.socket, slot) {
+            self.core.end_session(&pending.peer.record, &failure);
+            return None;
         }
-        entry.insert(Slot::Peer(Box::new(PendingPeer {
-            peer,
-            state: PendingState::Talks,
-            command,
-            unheard: false,
-            handshakes: false,
-            memory,
-        })));
+        entry.insert(Slot::Peer(Box::new(pending)));
         self.pending += 1;
-        self.serve(slot, io);
+        Some(slot)
     }
 
     // ---- pending peers
@@ -493,6 +496,7 @@ impl Listener {
         if !pending.peer.subscriptions.is_empty() {
             // The peer continues with its other plays.
             if let Some(pending) = self.take(slot, io) {
+                pending.peer.record.set_wish(Role::None);
                 self.core.pass_on(pending.peer);
             }
             return Err(Leave::Handed);
@@ -507,7 +511,8 @@ impl Listener {
             self.take_order(slot, order, io)?;
         }
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        if stop_by_ms.is_some() && !matches!(pending.state, PendingState::Leaves { .. }) {
+        let plays = !pending.peer.subscriptions.is_empty();
+        if stop_by_ms.is_some() && !plays && !matches!(pending.state, PendingState::Leaves { .. }) {
             // A peer without a stream loses no media if it is ended at once.
             let url = self.core.reconnect_url();
             if let (Some(url), Some(pending)) = (url, self.pending_peer(slot)) {
@@ -554,12 +559,15 @@ impl Listener {
     // ---- leaving
 
     fn apply(&mut self, slot: usize, stays: Stays, io: &mut Io<'_>) {
-        if let Err(Leave::Over(failure)) = stays
-            && let Some(mut pending) = self.take(slot, io)
-        {
-            let _ = pending.peer.conn.flush();
-            half_close(&mut pending.peer.conn.socket);
-            self.core.end_session(&pending.peer.record, &failure);
+        match stays {
+            Ok(()) => self.lend(slot, io),
+            Err(Leave::Handed) => {}
+            Err(Leave::Over(failure)) => {
+                let Some(mut pending) = self.take(slot, io) else { return };
+                let _ = pending.peer.conn.flush();
+                half_close(&mut pending.peer.conn.socket);
+                self.core.end_session(&pending.peer.record, &failure);
+            }
         }
     }
 

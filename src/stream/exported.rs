@@ -132,6 +132,11 @@ struct OwedState<'a> {
     body: &'a [u8],
 }
 
+/// The refusal to export a session that waits for an answer while it plays.
+pub(crate) fn asks_beside_plays() -> Failure {
+    Failure::ours(RRError::Unsupported, "it plays other streams, so it stays in this process")
+}
+
 /// The names of a session that has a stream, of which its `connect` does not tell.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub(crate) struct Named {

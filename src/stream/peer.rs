@@ -1,5 +1,6 @@
 //! A session as its owner holds it: the connection, its record, and its plays. One thread owns it at a time.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::Failure;
@@ -36,12 +37,23 @@ pub(crate) struct Peer {
     pub subscriptions: Vec<Subscription>,
     /// What a player that goes on from another process is to get before the next message of the log.
     pub unsent: Vec<u8>,
+    /// The question that is open about the player's next request, while a relay sends it its other plays.
+    pub question: Option<OpenQuestion>,
+}
+
+/// An open question about a player, as its relay sees it. The listener asks, and takes the player back for the answer.
+#[derive(Debug)]
+pub(crate) struct OpenQuestion {
+    /// The listener takes the player back at this time without an answer, monotonic ms.
+    pub by_ms: u64,
+    /// What the listener knows of the question.
+    pub known: Box<dyn Any + Send>,
 }
 
 impl Peer {
     /// A session that plays nothing yet.
     pub(crate) fn new(conn: Conn, record: Arc<RRSession>) -> Self {
-        Self { conn, record, subscriptions: Vec::new(), unsent: Vec::new() }
+        Self { conn, record, subscriptions: Vec::new(), unsent: Vec::new(), question: None }
     }
 }
 

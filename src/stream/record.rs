@@ -55,6 +55,13 @@ pub(crate) enum Order {
     },
 }
 
+impl Order {
+    /// Whether it answers a question.
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Allow(_) | Self::Deny(..) | Self::Redirect(_) | Self::Answer(..))
+    }
+}
+
 /// The owner's end of an export of a session or stream, whose caller waits for the outcome. Either the owner takes the
 /// order or the caller stops waiting, so nothing is exported without a caller.
 #[derive(Debug)]
@@ -249,11 +256,16 @@ impl RRSession {
         self.wish.store(role.number(), Ordering::Relaxed);
     }
 
+    /// The role that the peer has asked for and has not been granted yet, or `None`.
+    pub(crate) fn wish(&self) -> Role {
+        role_of(self.wish.load(Ordering::Relaxed))
+    }
+
     /// What the session does, for people: "publishing live/key***".
     pub(crate) fn doing(&self) -> String {
         let names = self.names();
         let app = escape(&names.app);
-        let verb = match (self.role(), role_of(self.wish.load(Ordering::Relaxed))) {
+        let verb = match (self.role(), self.wish()) {
             (Role::None, Role::Publisher) => "wants to publish",
             (Role::None, Role::Player) => "wants to play",
             (Role::Publisher, _) => "publishing",
@@ -393,13 +405,27 @@ impl RRSession {
         self.mail.store(0, Ordering::Release);
     }
 
+    /// Whether orders wait; owner only.
+    pub(in crate::stream) fn has_orders(&self) -> bool {
+        self.mail.load(Ordering::Acquire) != 0
+    }
+
     /// The oldest order; owner only. It costs one load if there is none.
     pub(crate) fn next_order(&self) -> Option<Order> {
+        self.next_order_that(|_| true)
+    }
+
+    /// The oldest order that answers no question; owner only. Answers wait for the next owner.
+    pub(in crate::stream) fn next_order_beside_answers(&self) -> Option<Order> {
+        self.next_order_that(|order| !order.is_answer())
+    }
+
+    fn next_order_that(&self, fits: impl FnMut(&Order) -> bool) -> Option<Order> {
         if self.mail.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut post = locked(&self.post);
-        let order = post.orders.pop_front();
+        let order = post.orders.iter().position(fits).and_then(|at| post.orders.remove(at));
         if post.orders.is_empty() {
             self.mail.store(0, Ordering::Release);
         }

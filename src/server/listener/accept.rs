@@ -45,6 +45,7 @@ impl Listener {
                 let local = socket.local_name();
                 self.welcome(socket, name, local, &[], options, io);
             }
+            ToListener::Back(peer, memory, _) if peer.question.is_some() => self.take_back(peer, memory, io),
             ToListener::Back(peer, memory, event) => {
                 // The session rests, unless the peer has already sent its next command.
                 let state = if event.is_some() { State::Handshake } else { State::Idle };

@@ -28,7 +28,7 @@ impl Listener {
         let state = if peer.subscriptions.is_empty() {
             exported::state_of(&mut peer.conn, &peer.record, &doing, clock::now_ms())
         } else {
-            Err(Failure::ours(RRError::Unsupported, "it plays other streams, so it stays in this process"))
+            Err(exported::asks_beside_plays())
         };
         let Some(state) = exported::fitting(state, room, caller) else { return Ok(()) };
         let Some(pending) = self.take(slot, io) else { return Ok(()) };

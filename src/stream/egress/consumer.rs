@@ -21,6 +21,7 @@ use crate::stream::exported::{self, Doing, Named, Playing};
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Lag;
 use crate::stream::memory::budget::Budget;
+use crate::stream::peer::OpenQuestion;
 use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 use crate::stream::stats::{Counters, Sent, Tally};
@@ -95,6 +96,10 @@ pub(in crate::stream) struct Consumer {
     pub(in crate::stream) push: Option<Box<Push>>,
     /// A command of the peer that waits until the consumer is between two messages.
     pub(in crate::stream) said: Option<session::Event>,
+    /// The question that is open about the peer's last command; until the answer nothing more is read.
+    pub(in crate::stream) question: Option<OpenQuestion>,
+    /// The listener is to take the consumer back, for the answer or because none came in time.
+    pub(in crate::stream) is_due: bool,
     private: Private,
     tally: Tally,
     /// Messages and bytes of the relay's own stream that were sent and not yet counted there.
@@ -124,6 +129,8 @@ impl Consumer {
             told_via,
             push: None,
             said: None,
+            question: None,
+            is_due: false,
             private: Private::new(budget),
             tally: Tally::default(),
             sent: Sent::default(),
@@ -149,6 +156,9 @@ impl Consumer {
         let (Who::Player(record), [subscription]) = (&self.who, &*self.subscriptions) else {
             return Err(Failure::ours(RRError::Unsupported, "it plays several streams, which stay in this process"));
         };
+        if self.question.is_some() {
+            return Err(exported::asks_beside_plays());
+        }
         if subscription.is_foreign() || self.said.is_some() || self.close_by_ms.is_some() {
             return Err(Failure::ours(RRError::State, "it is about to play something else, or to end"));
         }
@@ -206,10 +216,15 @@ impl Consumer {
         self.subscriptions.iter().any(Subscription::has_ended) && self.is_between()
     }
 
-    /// Whether the relay has to act on the consumer: a subscription has ended or the peer sent a command, and nothing
-    /// is half sent.
+    /// Whether the relay has to act on the consumer: a subscription has ended, the peer sent a command or the listener is
+    /// to take the consumer back, and nothing is half sent.
     pub(in crate::stream) fn is_done(&self) -> bool {
-        self.has_ended() || (self.said.is_some() && self.is_between())
+        self.has_ended() || (self.stops() && self.is_between())
+    }
+
+    /// Whether no further message begins, because the relay has to act on the consumer.
+    fn stops(&self) -> bool {
+        self.said.is_some() || self.is_due
     }
 
     /// Sends the session's last output, and ends our side of the connection as soon as all of it has gone.
@@ -230,7 +245,7 @@ impl Consumer {
     /// # Errors
     /// Errors of the socket, of memory and of its limit; each ends the consumer.
     pub(in crate::stream) fn plan(&mut self, now_us: u64) -> Result<Plan> {
-        let begins = self.said.is_none();
+        let begins = !self.stops();
         loop {
             let Some(current) = self.subscriptions.get_mut(self.current) else { return Ok(Plan::Nothing) };
             if !self.private.is_empty() {

@@ -217,7 +217,7 @@ impl Relay {
 
     /// Makes a connection a player, with the subscription that it came for and its others that go on.
     fn new_player(&self, peer: Peer, now_us: u64) -> Consumer {
-        let Peer { conn, record, mut subscriptions, unsent } = peer;
+        let Peer { conn, record, mut subscriptions, unsent, question } = peer;
         record.set_role(Role::Player);
         let (mut is_new, mut goes_on) = (false, false);
         for subscription in &mut subscriptions {
@@ -229,12 +229,13 @@ impl Relay {
             let prev = record.set_state(State::Waiting);
             self.stream.upcalls().event(record.event(EventKind::Session).moved(prev, State::Waiting));
         } else if goes_on {
-            // The player came back because a further play was refused: its old plays go on.
+            // The player has come back with its old plays: a further play was refused, or is asked about.
             flows(&self.stream, &who);
         }
         let subscriptions = subscriptions.into_iter().collect();
         let mut consumer = Consumer::new(conn, who, subscriptions, self.stream.memory().private(), now_us / 1000);
         consumer.resume(unsent);
+        consumer.question = question;
         consumer
     }
 
@@ -369,9 +370,10 @@ fn begins(stream: &RRStream, who: &Who, conn: &mut Conn, now_us: u64) {
     flows(stream, who);
 }
 
-/// Notes that media flows to a consumer now.
+/// Notes that media flows to a consumer now. The state of a player that has asked for more says how that stands.
 fn flows(stream: &RRStream, who: &Who) {
     match who {
+        Who::Player(record) if record.wish() != Role::None => {}
         Who::Player(record) => {
             let prev = record.set_state(State::InProgress);
             if prev != State::InProgress {

@@ -27,7 +27,7 @@ impl Relay {
     pub(super) fn read(&mut self, slot: usize, to_end: bool, io: &mut Io<'_>) -> Stays {
         let now_us = io.now_us;
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
-        if consumer.said.is_some() {
+        if consumer.said.is_some() || consumer.question.is_some() {
             return Ok(());
         }
         let mut changes = Vec::new();

@@ -72,7 +72,7 @@ impl Relay {
             }
             None => None,
         };
-        if next.is_none() && consumer.has_own() {
+        if next.is_none() && !consumer.is_due && consumer.has_own() {
             // The peer's next commands may have been read from the socket already.
             io.again(slot);
             return;
@@ -87,19 +87,20 @@ impl Relay {
         consumer.finish();
     }
 
-    /// Hands a player's connection on: to the listener, which handles `next`, or to the relay of the newest stream that
-    /// it still plays.
+    /// Hands a player's connection on: to the listener, which handles `next` or the answer to the open question, or to
+    /// the relay of the newest stream that it still plays.
     fn hand_on(&mut self, slot: usize, next: Option<session::Event>, io: &mut Io<'_>) {
         let Some(mut consumer) = self.take(slot) else { return };
         io.remove(&mut consumer.conn.socket);
+        let (question, is_due) = (consumer.question.take(), consumer.is_due);
         let (conn, Who::Player(record), mut subscriptions) = consumer.into_parts() else { return };
         for subscription in &mut subscriptions {
             if let Some(registration) = subscription.leave_home(&self.join_index, self.live) {
                 self.registrations.add(registration);
             }
         }
-        let peer = Peer { subscriptions, ..Peer::new(conn, record) };
-        if next.is_some() || peer.subscriptions.is_empty() {
+        let peer = Peer { subscriptions, question, ..Peer::new(conn, record) };
+        if next.is_some() || is_due || peer.subscriptions.is_empty() {
             self.stream.upcalls().reclaim(peer, next);
         } else {
             self.stream.upcalls().pass_on(peer);

@@ -44,7 +44,9 @@ impl Relay {
         let mut wanted = None;
         match &consumer.who {
             Who::Player(record) => {
-                while let Some(order) = record.next_order() {
+                let asks = consumer.question.is_some();
+                let next = || if asks { record.next_order_beside_answers() } else { record.next_order() };
+                while let Some(order) = next() {
                     match order {
                         Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text)),
                         Order::Reconnect(url, text) => {
@@ -64,7 +66,10 @@ impl Relay {
             self.export(slot, room, &caller, io);
         }
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
-        if !consumer.blocked && consumer.has_ended() {
+        if let (Some(question), Who::Player(record)) = (&consumer.question, &consumer.who) {
+            consumer.is_due |= now_ms >= question.by_ms || record.has_orders();
+        }
+        if !consumer.blocked && consumer.is_done() {
             self.between(slot, io);
             return Ok(());
         }
@@ -86,7 +91,10 @@ impl Relay {
                     session.begin_media(now_ms);
                 }
             }
-            consumer.conn.handle_timeout(now_ms)?;
+            // While a question is open, no other time of the session runs, and that one is the listener's.
+            if consumer.question.is_none() {
+                consumer.conn.handle_timeout(now_ms)?;
+            }
         }
         self.bound_lag(slot, head, now_us)
     }
