@@ -56,10 +56,6 @@ const MARGIN_MS: u64 = 1_000;
 /// The time to the next question if there was no answer.
 const AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
-/// If another relay of the stream was lost within this time, the question about a loss is asked only after it, so that
-/// a controller whose relays are lost at once is not asked in an endless loop.
-const LOSS_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1_000 });
-
 /// Most losses of targets that wait to be handled.
 const MAX_LOSSES: usize = 4_096;
 
@@ -227,10 +223,9 @@ impl Desk {
         let Some(info) = server.info(target).ok().filter(|_| config.of_controller) else { return };
         let name = StreamName { app: info.app, key: info.key };
         let setup = self.setup();
-        let before = setup.memory().note_tried(&name, named_as(&config, &url));
-        let from = before.map_or_else(Instant::now, |before| before + LOSS_PAUSE);
+        let pause = setup.memory().note_tried(&name, named_as(&config, &url));
         let matter = Matter::Lost(target);
-        if self.matters.begin(matter.clone(), setup, from) {
+        if self.matters.begin(matter.clone(), setup, Instant::now() + pause) {
             self.see_to(matter, name);
         }
     }

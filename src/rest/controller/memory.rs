@@ -19,6 +19,30 @@ const TRIED: Duration = Duration::from_secs(60);
 /// Most urls of one stream that count as tried.
 const MAX_TRIED: usize = 16;
 
+/// The time that a stream's losses are apart, at least, before the controller is asked about the later one, so that a
+/// controller whose relays are lost at once is not asked in an endless loop.
+pub(super) const LOSS_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1_000 });
+
+/// The pause after the first repeated failure of a url doubles with each further one, up to this, as the waits of
+/// targets do.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A url that has failed.
+#[derive(Debug)]
+struct Tried {
+    url: String,
+    /// When it failed last.
+    at: Instant,
+    /// How often it has failed in a row: each time within [`TRIED`] of the time before.
+    times: u32,
+}
+
+impl Tried {
+    fn counts(&self, now: Instant) -> bool {
+        now < self.at + TRIED
+    }
+}
+
 /// Answers by path.
 type Kept = HashMap<Vec<u8>, (Answer, Instant)>;
 
@@ -29,7 +53,7 @@ pub(super) struct Memory {
     /// Answers about streams that are played here. They are kept apart, so that players who ask for many names do not
     /// push out the answers that publishers need.
     played: Kept,
-    tried: HashMap<Vec<u8>, VecDeque<(String, Instant)>>,
+    tried: HashMap<Vec<u8>, VecDeque<Tried>>,
 }
 
 impl Memory {
@@ -75,31 +99,36 @@ impl Memory {
         (*until > Instant::now()).then(|| answer.clone())
     }
 
-    /// Notes a url that has failed. Returns the time of the failure before it.
-    pub(super) fn note_tried(&mut self, name: &StreamName, url: String) -> Option<Instant> {
+    /// Notes a url that has failed. Returns how long the question about the loss is put off.
+    pub(super) fn note_tried(&mut self, name: &StreamName, url: String) -> Duration {
         let now = Instant::now();
         if self.tried.len() >= MAX_STREAMS {
-            self.tried.retain(|_, urls| urls.back().is_some_and(|(_, at)| now < *at + TRIED));
+            self.tried.retain(|_, urls| urls.back().is_some_and(|tried| tried.counts(now)));
         }
         let path = name.path();
         if self.tried.len() >= MAX_STREAMS && !self.tried.contains_key(&path) {
-            return None;
+            return LOSS_PAUSE;
         }
         let urls = self.tried.entry(path).or_default();
-        let before = urls.back().map(|(_, at)| *at);
-        urls.retain(|(other, at)| *other != url && now < *at + TRIED);
-        urls.push_back((url, now));
+        let since_last = urls.back().map_or(LOSS_PAUSE, |last| now.duration_since(last.at));
+        urls.retain(|tried| tried.counts(now));
+        let known = urls.iter().position(|tried| tried.url == url).and_then(|at| urls.remove(at));
+        let times = known.map_or(0, |tried| tried.times).saturating_add(1);
+        urls.push_back(Tried { url, at: now, times });
         if urls.len() > MAX_TRIED {
             urls.pop_front();
         }
-        before
+        match times {
+            1 => LOSS_PAUSE.saturating_sub(since_last),
+            _ => LONGEST_PAUSE.min(LOSS_PAUSE.saturating_mul(1 << (times - 2).min(16))),
+        }
     }
 
     /// The urls that have failed recently, the newest last.
     pub(super) fn tried(&self, name: &StreamName) -> Vec<String> {
         let now = Instant::now();
         let urls = self.tried.get(&name.path()).into_iter().flatten();
-        urls.filter(|(_, at)| now < *at + TRIED).map(|(url, _)| url.clone()).collect()
+        urls.filter(|tried| tried.counts(now)).map(|tried| tried.url.clone()).collect()
     }
 }
 
@@ -182,6 +211,27 @@ mod tests {
         assert!(memory.answer(&question(Why::Play, "show")).is_some());
         memory.keep(&question(Why::Play, "later"), &Answer { deed: Deed::Wait, ttl: lasting });
         assert_eq!(memory.answer(&question(Why::Play, "later")), None, "a wait says nothing of what is to be done");
+    }
+
+    #[test]
+    fn the_pause_before_a_question_grows_with_the_failures_of_one_url_and_is_short_again_after_a_run() {
+        let mut memory = Memory::default();
+        let name = question(Why::Publish, "show").name;
+        let mut note = |url: &str| memory.note_tried(&name, url.to_owned());
+        assert_eq!(note("rtmp://a/l"), Duration::ZERO);
+        assert_eq!([(); 3].map(|()| note("rtmp://a/l")), [1, 2, 4].map(|times| times * LOSS_PAUSE));
+        let other = note("rtmp://b/l");
+        assert!(other <= LOSS_PAUSE, "that of another url is the first: {other:?}");
+        assert_eq!(note("rtmp://b/l"), LOSS_PAUSE);
+        assert_eq!(note("rtmp://a/l"), 8 * LOSS_PAUSE);
+        let longest = [(); 64].map(|()| note("rtmp://a/l"));
+        assert!(longest.last() == Some(&LONGEST_PAUSE) && longest.is_sorted(), "{longest:?}");
+        // A run of the time for which a failure counts.
+        for tried in memory.tried.values_mut().flatten() {
+            tried.at -= TRIED;
+        }
+        assert_eq!(memory.note_tried(&name, "rtmp://a/l".to_owned()), Duration::ZERO);
+        assert_eq!(memory.note_tried(&name, "rtmp://a/l".to_owned()), LOSS_PAUSE);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::config::{ServerConfig, TargetConfig};
 use crate::log::LevelFilter;
 use crate::proto::message;
 use crate::rest::controller::matters::{Open, Step};
+use crate::rest::controller::memory::LOSS_PAUSE;
 use crate::rest::controller::question::Pending;
 
 /// The longest any step may take on a machine that has much else to do.
@@ -178,6 +179,23 @@ fn relays_that_are_lost_at_once_are_asked_about_with_pauses() {
     rig.running.ask(&rig.server, stream, "moved").unwrap();
     until("many were lost", || rig.asked() >= 10);
     assert!(began.elapsed() >= 2 * LOSS_PAUSE);
+}
+
+#[test]
+fn a_relay_that_is_named_again_however_often_it_fails_is_tried_with_growing_pauses() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    // Nobody listens there, and each failure is one for good.
+    let fails = TargetConfig { retry_count: Some(0), ..target("rtmp://127.0.0.1:9/a") };
+    for _ in 0..6 {
+        rig.answers(Deed::Relay(vec![fails.clone()]));
+    }
+    let began = std::time::Instant::now();
+    rig.running.ask(&rig.server, stream, "moved").unwrap();
+    // The host's question, that about the first failure, and four with pauses of 1, 2, 4 and 8 times the shortest.
+    until("it has failed often", || rig.asked() >= 6);
+    assert!(began.elapsed() >= 15 * LOSS_PAUSE, "{:?}", began.elapsed());
 }
 
 #[test]
