@@ -324,7 +324,7 @@ pub(super) fn enter(
     let _opening = locked(&core.opening);
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
-        let opening = Opening::of(core, &stream, &decision.targets, &decision.sources)?;
+        let opening = Opening::of(core, &stream, &decision.targets, &decision.sources, None)?;
         let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
         let claim = match entered {
             Ok(claim) => claim,

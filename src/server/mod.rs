@@ -714,7 +714,7 @@ impl RRServer {
         let stream = self.stream(id)?;
         may_open(targets, sources, &stream.name().key)?;
         let opening = locked(&self.core.opening);
-        Opening::of(&self.core, &stream, targets, sources)?.carry_out(&self.core, &stream)?;
+        Opening::of(&self.core, &stream, targets, sources, instead_of)?.carry_out(&self.core, &stream)?;
         drop(opening);
         let Some(before) = instead_of else { return Ok(()) };
         let Ok(config) = self.target_config(before) else { return Ok(()) };

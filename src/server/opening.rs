@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::server::core::Core;
 use crate::session::State;
 use crate::stream::RRStream;
+use crate::stream::event::Id;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 
@@ -23,10 +24,14 @@ pub(super) struct Opening {
     made: Vec<Arc<Target>>,
     /// Those that have failed, with other settings where the answer may change theirs.
     failed: Vec<(Arc<Target>, Option<Endpoint>)>,
+    /// The target whose place the new ones take.
+    instead_of: Option<Id>,
+    /// How many of the new ones are named before that target, if it is named too.
+    before_it: Option<usize>,
 }
 
 impl Opening {
-    /// What these targets and sources add to the stream.
+    /// What these targets and sources add to the stream, in the place of another one or at the end.
     ///
     /// # Errors
     /// Those of [`Endpoint::new`] and [`Core::new_target`]; nothing is left behind then.
@@ -35,9 +40,10 @@ impl Opening {
         stream: &RRStream,
         targets: &[TargetConfig],
         sources: &[TargetConfig],
+        instead_of: Option<Id>,
     ) -> Result<Self> {
         let (has_targets, has_sources) = (stream.book().targets(), stream.sources().list());
-        let mut opening = Self::default();
+        let mut opening = Self { instead_of, ..Self::default() };
         let all = targets.iter().map(|config| (config, false));
         for (config, pulls) in all.chain(sources.iter().map(|config| (config, true))) {
             let had = if pulls { &has_sources } else { &has_targets };
@@ -61,7 +67,11 @@ impl Opening {
             target.is_source() == pulls && !target.is_stopped() && target.endpoint().config.same_place(config)
         };
         let endpoint = |config| Endpoint::new(config, &stream.name().key);
-        match had.iter().chain(&self.made).find(same) {
+        let found = had.iter().chain(&self.made).find(same);
+        if found.is_some_and(|target| Some(target.id) == self.instead_of) {
+            self.before_it.get_or_insert(self.made.len());
+        }
+        match found {
             Some(target) if target.state() == State::Failed => {
                 let before = &target.endpoint().config;
                 // What the host has set up stays the host's.
@@ -87,6 +97,10 @@ impl Opening {
                 made.for_each(|target| core.forget_target(target));
                 return Err(failure);
             }
+        }
+        if let Some(other) = self.instead_of {
+            let made: Vec<Id> = self.made.iter().map(|target| target.id).collect();
+            stream.book().put_in_place(other, &made, self.before_it.unwrap_or(made.len()));
         }
         for (target, other) in self.failed {
             if let Some(endpoint) = other {

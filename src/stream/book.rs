@@ -76,6 +76,11 @@ struct Page {
 }
 
 impl Page {
+    /// The controller's relays stand first, in its order, whatever else the stream is pushed to.
+    fn sort_targets(&mut self) {
+        self.to_sess_list.sort_by_cached_key(|target| !target.endpoint().config.of_controller);
+    }
+
     fn still_open(&self) -> Result<()> {
         if self.closed { Err(Failure::ours(RRError::State, "the stream is ending")) } else { Ok(()) }
     }
@@ -383,9 +388,21 @@ impl Book {
         // This runs under the lock, so that a stop from now on finds the target on the book.
         target.begin()?;
         page.to_sess_list.push(Arc::clone(target));
-        // The controller's relays stand first, in its order, whatever else the stream is pushed to.
-        page.to_sess_list.sort_by_cached_key(|target| !target.endpoint().config.of_controller);
+        page.sort_targets();
         Ok(())
+    }
+
+    /// Puts new targets in the place of another one: so many `before` it, and the others behind it.
+    pub(crate) fn put_in_place(&self, of: Id, new: &[Id], before: usize) {
+        let mut page = self.page();
+        let all = std::mem::take(&mut page.to_sess_list);
+        let (mut new, mut others): (Vec<_>, Vec<_>) = all.into_iter().partition(|target| new.contains(&target.id));
+        let behind = new.split_off(before.min(new.len()));
+        let at = others.iter().position(|target| target.id == of).unwrap_or(others.len());
+        let after = others.split_off((at + 1).min(others.len()));
+        others.splice(at..at, new);
+        page.to_sess_list = [others, behind, after].concat();
+        page.sort_targets();
     }
 
     /// Takes a target off the book.

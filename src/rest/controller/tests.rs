@@ -229,6 +229,41 @@ fn the_controllers_relays_stand_before_all_others_in_its_order() {
     assert_eq!(urls.collect::<Vec<_>>(), expected);
 }
 
+#[test]
+fn relays_that_are_named_for_a_lost_one_stand_in_its_place() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    let book = rig.server.stream_named(&placing(1).name).unwrap();
+    let urls = || {
+        let targets = book.book().targets();
+        targets.iter().map(|target| target.endpoint().config.url.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let opens = |names: &[&str], instead_of: Option<&str>| {
+        let relays: Vec<_> = names.iter().map(|name| target(&format!("rtmp://{name}"))).collect();
+        let lost = instead_of.map(|name| {
+            let of = |target: &&Arc<crate::stream::remote::target::Target>| target.endpoint().config.url.ends_with(name);
+            book.book().targets().iter().find(of).unwrap().id
+        });
+        rig.server.stream_open(stream, &relays, &[], lost).unwrap();
+    };
+    let own = TargetConfig { of_controller: false, ..target("rtmp://h/own") };
+    rig.server.target_add(stream, own).unwrap();
+    opens(&["h/a", "h/b", "h/c"], None);
+    for (names, lost, becomes) in [
+        (&["h/d"][..], "h/a", "h/d h/b h/c h/own"),
+        (&["h/e", "h/f"], "h/b", "h/d h/e h/f h/c h/own"),
+        (&["h/c", "h/g"], "h/d", "h/g h/e h/f h/c h/own"),
+        // What is named again stays where it was named.
+        (&["h/i", "h/f", "h/j"], "h/f", "h/g h/e h/i h/f h/j h/c h/own"),
+        (&["h/c", "h/k"], "h/c", "h/g h/e h/i h/f h/j h/c h/k h/own"),
+        (&[], "h/g", "h/e h/i h/f h/j h/c h/k h/own"),
+    ] {
+        opens(names, Some(lost));
+        let becomes = becomes.replace("h/", "rtmp://h/");
+        until(&format!("{becomes} and not {}", urls()), || urls() == becomes);
+    }
+}
+
 /// Answers when it is told to.
 #[derive(Default)]
 struct Slow {
