@@ -59,14 +59,26 @@ pub(super) fn carry_out(
             _ => {}
         }
     }
-    // Players that an earlier answer has let in wait on the stream.
-    match deed.filter(|_| matches!(matter, Matter::Play(_)) && is_waited_for(server, &question.name)) {
-        Some(deed) => {
-            let on_stream = carry_out_at_stream(server, matter, question, deed);
-            done.and(on_stream)
+    let on_stream = match (matter, deed) {
+        // Players that an earlier answer has let in wait on the stream.
+        (Matter::Play(_), Some(deed)) if is_waited_for(server, &question.name) => {
+            carry_out_at_stream(server, matter, question, deed)
         }
-        None => done,
-    }
+        // The answer comes after the time of a publisher, who has been let in without it.
+        (Matter::Publish(_), Some(deed @ Deed::Relay(_))) if has_one_begun(server, waiting) => {
+            carry_out_at_stream(server, matter, question, deed)
+        }
+        (Matter::Publish(_), Some(Deed::Reject(_))) if has_one_begun(server, waiting) => {
+            Err(Failure::ours(RRError::State, "the publisher was let in before the answer came"))
+        }
+        _ => Ok(()),
+    };
+    done.and(on_stream)
+}
+
+/// Whether one of these sessions has a stream, so that it waits no more.
+fn has_one_begun(server: &RRServer, waiting: &[Waiting]) -> bool {
+    waiting.iter().any(|waiting| server.info(waiting.session).is_ok_and(|info| info.stream != 0))
 }
 
 fn carry_out_at_stream(server: &RRServer, matter: &Matter, question: &Question, deed: &Deed) -> Result<()> {

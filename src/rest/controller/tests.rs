@@ -9,6 +9,8 @@ use crate::proto::message;
 use crate::rest::controller::matters::{Open, Step};
 use crate::rest::controller::memory::LOSS_PAUSE;
 use crate::rest::controller::question::Pending;
+use crate::server::ListenOptions;
+use crate::session::{ClientSession, SessionConfig};
 
 /// The longest any step may take on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -241,8 +243,8 @@ fn relays_that_are_named_for_a_lost_one_stand_in_its_place() {
     let opens = |names: &[&str], instead_of: Option<&str>| {
         let relays: Vec<_> = names.iter().map(|name| target(&format!("rtmp://{name}"))).collect();
         let lost = instead_of.map(|name| {
-            let of = |target: &&Arc<crate::stream::remote::target::Target>| target.endpoint().config.url.ends_with(name);
-            book.book().targets().iter().find(of).unwrap().id
+            let targets = book.book().targets();
+            targets.iter().find(|target| target.endpoint().config.url.ends_with(name)).unwrap().id
         });
         rig.server.stream_open(stream, &relays, &[], lost).unwrap();
     };
@@ -265,10 +267,16 @@ fn relays_that_are_named_for_a_lost_one_stand_in_its_place() {
 }
 
 /// Answers when it is told to.
-#[derive(Default)]
 struct Slow {
     asked: std::sync::atomic::AtomicBool,
     answers: Notify,
+    deed: Deed,
+}
+
+impl Slow {
+    fn new(deed: Deed) -> Arc<Self> {
+        Arc::new(Self { asked: Default::default(), answers: Notify::new(), deed })
+    }
 }
 
 impl Controller for Slow {
@@ -276,7 +284,7 @@ impl Controller for Slow {
         self.asked.store(true, std::sync::atomic::Ordering::Release);
         Box::pin(async {
             self.answers.notified().await;
-            Ok(Answer { deed: Deed::Relay(Vec::new()), ttl: Duration::from_secs(3_600) })
+            Ok(Answer { deed: self.deed.clone(), ttl: Duration::from_secs(3_600) })
         })
     }
 
@@ -288,7 +296,7 @@ impl Controller for Slow {
 #[test]
 fn an_answer_that_comes_late_is_not_taken_for_that_of_other_controllers() {
     let rig = Rig::new();
-    let slow = Arc::<Slow>::default();
+    let slow = Slow::new(Deed::Relay(Vec::new()));
     rig.desk().change(Setup::new(Arc::<Slow>::clone(&slow), 60_000, None));
     assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
     until("it was asked", || slow.asked.load(std::sync::atomic::Ordering::Acquire));
@@ -298,6 +306,63 @@ fn an_answer_that_comes_late_is_not_taken_for_that_of_other_controllers() {
     let Placing { name, .. } = placing(1);
     let question = Question { why: Why::Publish, name, load: Load::default(), tried: Vec::new() };
     assert_eq!(rig.desk().setup().memory().answer(&question), None);
+}
+
+/// A publisher that keeps the rules, once it is let in.
+fn publish(port: u16) -> std::net::TcpStream {
+    use std::io::{Read, Write};
+    let url = RtmpUrl::parse(&format!("rtmp://127.0.0.1:{port}/live/show"), None).unwrap();
+    let mut session = ClientSession::publish(&SessionConfig::default(), &url, 0).unwrap();
+    let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buffer = vec![0; 4096];
+    while !session.started() {
+        socket.write_all(&session.take_output()).unwrap();
+        let n = socket.read(&mut buffer).unwrap();
+        assert_ne!(n, 0, "it is let in");
+        let mut at = 0;
+        while session.next(&buffer[..n], &mut at, 0).unwrap().is_some() {}
+    }
+    socket
+}
+
+#[test]
+fn an_answer_that_comes_after_the_publisher_was_let_in_still_opens_its_relays() {
+    for deed in [Deed::Relay(vec![target("rtmp://127.0.0.1:9/a")]), Deed::Reject("no".to_owned())] {
+        let rig = Rig::new();
+        let told = Arc::<Told>::default();
+        let subscriber: Arc<dyn Subscriber> = Arc::<Told>::clone(&told);
+        rig.server.subscribe(&subscriber);
+        let port = rig.server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+        let slow = Slow::new(deed.clone());
+        rig.desk().change(Setup::new(Arc::<Slow>::clone(&slow), 0, None));
+        let publisher = publish(port);
+        assert!(slow.asked.load(std::sync::atomic::Ordering::Acquire));
+        slow.answers.notify_one();
+        until("the answer is told", || !locked(&told.0).is_empty());
+        let stream = rig.server.stream_find(b"live", b"show").unwrap();
+        let event = locked(&told.0).remove(0);
+        match deed {
+            Deed::Relay(_) => assert_eq!((event.error, rig.targets(stream).len()), (None, 1)),
+            _ => assert_eq!(
+                String::from_utf8_lossy(&event.text),
+                "publish: the publisher was let in before the answer came"
+            ),
+        }
+        drop(publisher);
+    }
+}
+
+/// Keeps what the host is told of answers.
+#[derive(Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Subscriber for Told {
+    fn tell(&self, event: &Event) {
+        if event.kind == EventKind::Next {
+            locked(&self.0).push(event.clone());
+        }
+    }
 }
 
 #[test]
