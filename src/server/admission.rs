@@ -16,7 +16,7 @@ use crate::server::placement::Placing;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::Peer;
-use crate::stream::record::{Names, Order};
+use crate::stream::record::{Names, Order, RRSession};
 use crate::stream::{Claim, DOT_PART, RRStream, StreamName, Subscription, take_apart};
 use crate::sync::locked;
 
@@ -165,6 +165,16 @@ pub(super) fn note_rename(peer: &Peer, wish: &Wish, decision: &Decision) {
                 names.key_asked = before;
             }
         }
+    });
+}
+
+/// Takes a refused request out of the record of a peer that goes on playing this stream.
+pub(super) fn note_refusal(record: &RRSession, plays: &StreamName) {
+    record.set_wish(Role::None);
+    record.rename(|names| {
+        (names.app, names.key) = (plays.app.clone(), plays.key.clone());
+        names.key_asked.clear();
+        names.query.clone_from(&names.app_query);
     });
 }
 

@@ -34,7 +34,7 @@ use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
 use crate::server::place::Patience;
-use crate::session::{Event as Said, Role, SessionConfig, State, Timing};
+use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::Charge;
@@ -493,10 +493,10 @@ impl Listener {
     /// Lets a refused peer leave: the reason is sent, and the peer has a moment to close by itself.
     fn refuse_and_leave(&mut self, slot: usize, why: Failure, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        if !pending.peer.subscriptions.is_empty() {
+        if let Some(newest) = pending.peer.subscriptions.last() {
             // The peer continues with its other plays.
+            admission::note_refusal(&pending.peer.record, newest.stream().name());
             if let Some(pending) = self.take(slot, io) {
-                pending.peer.record.set_wish(Role::None);
                 self.core.pass_on(pending.peer);
             }
             return Err(Leave::Handed);

@@ -76,6 +76,7 @@ fn what_is_played_goes_on_whatever_the_host_answers_about_more() {
     rig.server.session_deny(session, "", "not this one").unwrap();
     player.is_refused("not this one");
     player.sees(1, 20);
+    assert_eq!(rig.server.info(session).unwrap().key, b"one");
 
     player.also(3, "held");
     assert_eq!(rig.asked(1), session);
