@@ -613,16 +613,18 @@ typedef struct rr_target_config {
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
-    const char *url;                   /* rtmp://host[:port]/app[/key], or rtmps://. Must be given. */
-    /* The stream key, passed on byte for byte; then the whole path of url is the application. Default: NULL: the
-       part of url after the first part of its path, with slashes and query or, if that is empty, the stream's own
-       key. */
+    /* rtmp://host[:port]/app[/key], or rtmps://, 8192 bytes at most. Must be given. */
+    const char *url;
+    /* The stream key, 4096 bytes at most, passed on byte for byte; then the whole path of url is the application.
+       Default: NULL: the part of url after the first part of its path, with slashes and query or, if that is empty,
+       the stream's own key. */
     const char *key;
     /* More urls, tried in turn after url, ended by NULL, 16 at most; key holds for them too. Default: NULL. */
     const char *const *backup_urls;
-    /* Name for Adobe or Limelight authentication. Default: NULL (the name before url's @, if any). */
+    /* Name for Adobe or Limelight authentication, 1024 bytes at most. Default: NULL (the name before url's @, if
+       any). */
     const char *username;
-    /* Password for that authentication. Default: NULL (the password before url's @, if any). */
+    /* Password for that authentication, 1024 bytes at most. Default: NULL (the password before url's @, if any). */
     const char *password;
     /* A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. It is not read if all urls
        are rtmp. Default: NULL (the system's). */

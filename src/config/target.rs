@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::choices::{SlowPolicy, Start, media};
 use super::limits::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
-use super::value::{OFF, Range, Setting, Value};
+use super::value::{Longest, OFF, Range, Setting, Value};
 use crate::error::{Failure, RRError, Result};
 
 /// Most backup urls of one target: more than anybody has, and few enough to stop at in a C list that lacks its NULL.
@@ -141,14 +141,17 @@ impl TargetConfig {
         let default = Self::default();
         let given = Setting { name, value };
         match name {
-            "url" => self.url = given.owned_text()?.ok_or_else(|| given.refuse("must be given"))?,
-            "key" => self.key = given.bytes()?,
-            "ca_file" => self.ca_file = given.owned_text()?,
-            "pin_sha256" => self.pin_sha256 = given.owned_text()?,
+            "url" => {
+                let url = given.within(Longest::URL)?.owned_text()?;
+                self.url = url.ok_or_else(|| given.refuse("must be given"))?;
+            }
+            "key" => self.key = given.within(Longest::KEY)?.bytes()?,
+            "ca_file" => self.ca_file = given.within(Longest::PATH)?.owned_text()?,
+            "pin_sha256" => self.pin_sha256 = given.within(Longest::HASH)?.owned_text()?,
             "insecure" => self.insecure = given.flag(default.insecure)?,
-            "backup_urls" => self.backup_urls = given.texts(MAX_BACKUP_URLS)?,
-            "username" => self.username = given.owned_text()?,
-            "password" => self.password = given.owned_text()?,
+            "backup_urls" => self.backup_urls = given.within(Longest::URL)?.texts(MAX_BACKUP_URLS)?,
+            "username" => self.username = given.within(Longest::LOGIN)?.owned_text()?,
+            "password" => self.password = given.within(Longest::LOGIN)?.owned_text()?,
             "bind_addr" => {
                 let no_address = |text: &str| given.refuse(&format!("is \"{text}\", not an IPv4 or IPv6 address"));
                 let parse = |text: &str| text.parse().map_err(|_| no_address(text));
@@ -283,6 +286,15 @@ impl TargetConfig {
             ("RR_TARGET_ARGS", self.send_args),
         ];
         settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
+    /// Heap that the texts take, in bytes.
+    #[cfg(feature = "rest")]
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let texts = [&self.ca_file, &self.pin_sha256, &self.username, &self.password];
+        let texts = texts.into_iter().flatten().chain([&self.url]).chain(&self.backup_urls);
+        let backups = self.backup_urls.capacity() * size_of::<String>();
+        texts.map(String::capacity).sum::<usize>() + backups + self.key.as_ref().map_or(0, Vec::capacity)
     }
 
     /// Whether both are for the same stream at the same server. Where one is there already, the other is not added.

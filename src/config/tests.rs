@@ -37,6 +37,26 @@ fn streams_that_share_their_threads_cannot_have_what_is_of_a_thread_of_their_own
 }
 
 #[test]
+fn texts_of_targets_have_a_longest_length() {
+    let mut target = TargetConfig::default();
+    for (name, most, why) in [
+        ("url", 8_192, "no server takes"),
+        ("key", 4_096, "no server takes"),
+        ("ca_file", 4_096, "no file has"),
+        ("pin_sha256", 64, "SHA-256 has"),
+        ("username", 1_024, "nobody has"),
+        ("password", 1_024, "nobody has"),
+    ] {
+        target.set(name, Value::Text(&"x".repeat(most))).unwrap();
+        let refusal = format!("{name} has {} bytes, at most {most} are allowed: {why}", most + 1);
+        refused(target.set(name, Value::Text(&"x".repeat(most + 1))), &refusal);
+    }
+    refused(target.set("key", Value::Bytes(&[b'x'; 4_097])), "key has 4097 bytes");
+    target.set("backup_urls", Value::Texts(&["x".repeat(8_192)])).unwrap();
+    refused(target.set("backup_urls", Value::Texts(&["x".repeat(8_193)])), "backup_urls has 8193 bytes");
+}
+
+#[test]
 fn a_value_of_another_kind_or_a_name_that_no_setting_has_is_refused() {
     let mut target = TargetConfig::default();
     refused(target.set("queue_ms", Value::Text("long")), "queue_ms must be a number");

@@ -1,6 +1,7 @@
 //! A setting as the C API or the REST side gives it, and the checks that turn it into a field's value. Every refusal
 //! names the setting, its range, and the reason.
 
+use super::limits::MAX_NAME_BYTES;
 use crate::error::{Failure, RRError, Result};
 
 /// The value given for a setting.
@@ -75,6 +76,30 @@ impl Range {
     /// At least `from`, without an upper end.
     pub(super) const fn from(from: u64, why: &'static str) -> Self {
         Self { from: from as i128, to: u64::MAX as i128, why }
+    }
+}
+
+/// The longest text of a setting, in bytes, and the reason.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Longest {
+    bytes: usize,
+    why: &'static str,
+}
+
+impl Longest {
+    /// A url.
+    pub(super) const URL: Self = Self::new(8_192, "no server takes a longer url");
+    /// A stream key.
+    pub(super) const KEY: Self = Self::new(MAX_NAME_BYTES, "no server takes a longer stream key");
+    /// A file's name.
+    pub(super) const PATH: Self = Self::new(4_096, "no file has a longer name");
+    /// A name or password.
+    pub(super) const LOGIN: Self = Self::new(1_024, "nobody has a longer name or password");
+    /// SHA-256 in hexadecimal or base64.
+    pub(super) const HASH: Self = Self::new(64, "SHA-256 has 64 hexadecimal digits");
+
+    const fn new(bytes: usize, why: &'static str) -> Self {
+        Self { bytes, why }
     }
 }
 
@@ -160,6 +185,21 @@ impl Setting<'_> {
             Value::Number(number) => Err(self.refuse(&format!("is {number}, allowed are 0 and 1"))),
             _ => Err(self.refuse("must be true or false")),
         }
+    }
+
+    /// The setting, if no text of it is longer than this.
+    pub(super) fn within(&self, longest: Longest) -> Result<&Self> {
+        let bytes = match self.value {
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Texts(texts) => texts.iter().map(String::len).max().unwrap_or(0),
+            _ => 0,
+        };
+        let Longest { bytes: most, why } = longest;
+        if bytes > most {
+            return Err(self.refuse(&format!("has {bytes} bytes, at most {most} are allowed: {why}")));
+        }
+        Ok(self)
     }
 
     /// Text; `None` for [`Value::Default`].

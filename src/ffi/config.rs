@@ -118,16 +118,17 @@ pub struct rr_target_config {
     pub flags: u32,
     /// The host's pointer, given back in events and rr_info; never touched.
     pub user: *mut c_void,
-    /// `rtmp://host[:port]/app[/key]`, or rtmps://. Must be given.
+    /// `rtmp://host[:port]/app[/key]`, or rtmps://, 8192 bytes at most. Must be given.
     pub url: *const c_char,
-    /// The stream key, passed on byte for byte; then the whole path of url is the application. Default: NULL: the part
-    /// of url after the first part of its path, with slashes and query or, if that is empty, the stream's own key.
+    /// The stream key, 4096 bytes at most, passed on byte for byte; then the whole path of url is the application.
+    /// Default: NULL: the part of url after the first part of its path, with slashes and query or, if that is empty,
+    /// the stream's own key.
     pub key: *const c_char,
     /// More urls, tried in turn after url, ended by NULL, 16 at most; `key` holds for them too. Default: NULL.
     pub backup_urls: *const *const c_char,
-    /// Name for Adobe or Limelight authentication. Default: NULL (the name before url's @, if any).
+    /// Name for Adobe or Limelight authentication, 1024 bytes at most. Default: NULL (the name before url's @, if any).
     pub username: *const c_char,
-    /// Password for that authentication. Default: NULL (the password before url's @, if any).
+    /// Password for that authentication, 1024 bytes at most. Default: NULL (the password before url's @, if any).
     pub password: *const c_char,
     /// A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. It is not read if all urls
     /// are rtmp. Default: NULL (the system's).

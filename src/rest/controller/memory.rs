@@ -13,11 +13,18 @@ use crate::stream::StreamName;
 /// Most streams about which something is remembered.
 const MAX_STREAMS: usize = 4_096;
 
+/// Most bytes of the answers about published streams, and as many about played ones: 4 KiB for each of the streams,
+/// and most answers have less.
+const MAX_KEPT_BYTES: usize = MAX_STREAMS * 4_096;
+
 /// A url that has failed counts as tried for this long.
 const TRIED: Duration = Duration::from_secs(60);
 
 /// Most urls of one stream that count as tried.
 const MAX_TRIED: usize = 16;
+
+/// Most bytes of these urls, unless the newest alone is longer.
+const MAX_TRIED_BYTES: usize = 4_096;
 
 /// The time that a stream's losses are apart, at least, before the controller is asked about the later one, so that a
 /// controller whose relays are lost at once is not asked in an endless loop.
@@ -43,8 +50,43 @@ impl Tried {
     }
 }
 
-/// Answers by path.
-type Kept = HashMap<Vec<u8>, (Answer, Instant)>;
+/// Answers by path, each with the end of its time.
+#[derive(Debug, Default)]
+struct Kept {
+    answers: HashMap<Vec<u8>, (Answer, Instant)>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn get(&self, path: &[u8]) -> Option<&(Answer, Instant)> {
+        self.answers.get(path)
+    }
+
+    /// Keeps an answer in place of the one before. Without room there is none then.
+    fn keep(&mut self, path: Vec<u8>, answer: Answer, until: Instant) {
+        if let Some((before, _)) = self.answers.remove(&path) {
+            self.bytes -= bytes_of(&path, &before);
+        }
+        let bytes = bytes_of(&path, &answer);
+        if !self.has_room(bytes) {
+            let now = Instant::now();
+            self.answers.retain(|_, (_, until)| *until > now);
+            self.bytes = self.answers.iter().map(|(path, (answer, _))| bytes_of(path, answer)).sum();
+        }
+        if self.has_room(bytes) {
+            self.bytes += bytes;
+            self.answers.insert(path, (answer, until));
+        }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.answers.len() < MAX_STREAMS && self.bytes + bytes <= MAX_KEPT_BYTES
+    }
+}
+
+fn bytes_of(path: &[u8], answer: &Answer) -> usize {
+    path.len() + answer.deed.bytes()
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -65,26 +107,18 @@ impl Memory {
             (Deed::Pull(_), _) | (Deed::Reject(_), Why::Play) => &mut self.played,
             (Deed::Reject(_) | Deed::Wait, _) => return,
         };
-        let now = Instant::now();
-        if answers.len() >= MAX_STREAMS {
-            answers.retain(|_, (_, until)| *until > now);
-        }
-        let path = question.name.path();
-        if answers.len() < MAX_STREAMS || answers.contains_key(&path) {
-            let kept = match (answers.get(&path), &answer.deed, &question.why) {
-                (
-                    Some((Answer { deed: Deed::Relay(others), .. }, until)),
-                    Deed::Relay(relays),
-                    Why::Lost { named, .. },
-                ) if *until > now => {
-                    let relays = if answer.ttl.is_zero() { &[] } else { &relays[..] };
-                    let deed = Deed::Relay(in_its_place(named, others, relays));
-                    (Answer { deed, ttl: answer.ttl }, (*until).max(now + answer.ttl))
-                }
-                _ => (answer.clone(), now + answer.ttl),
-            };
-            answers.insert(path, kept);
-        }
+        let (now, path) = (Instant::now(), question.name.path());
+        let (kept, until) = match (answers.get(&path), &answer.deed, &question.why) {
+            (Some((Answer { deed: Deed::Relay(others), .. }, until)), Deed::Relay(relays), Why::Lost { named, .. })
+                if *until > now =>
+            {
+                let relays = if answer.ttl.is_zero() { &[] } else { &relays[..] };
+                let deed = Deed::Relay(in_its_place(named, others, relays));
+                (Answer { deed, ttl: answer.ttl }, (*until).max(now + answer.ttl))
+            }
+            _ => (answer.clone(), now + answer.ttl),
+        };
+        answers.keep(path, kept, until);
     }
 
     /// The answer that is valid. There is none for the question about a loss, because the last answer named what is now
@@ -115,7 +149,11 @@ impl Memory {
         let known = urls.iter().position(|tried| tried.url == url).and_then(|at| urls.remove(at));
         let times = known.map_or(0, |tried| tried.times).saturating_add(1);
         urls.push_back(Tried { url, at: now, times });
-        if urls.len() > MAX_TRIED {
+        let is_full = |urls: &VecDeque<Tried>| {
+            let bytes = urls.iter().map(|tried| tried.url.len()).sum::<usize>();
+            urls.len() > MAX_TRIED || urls.len() > 1 && bytes > MAX_TRIED_BYTES
+        };
+        while is_full(urls) {
             urls.pop_front();
         }
         match times {
@@ -251,7 +289,7 @@ mod tests {
             memory.note_tried(&question.name, "rtmp://a/b".to_owned());
         }
         assert_eq!(
-            (memory.played.len(), memory.published.len(), memory.tried.len()),
+            (memory.played.answers.len(), memory.published.answers.len(), memory.tried.len()),
             (MAX_STREAMS, MAX_STREAMS, MAX_STREAMS)
         );
         let name = question(Why::Publish, "0").name;
@@ -261,5 +299,35 @@ mod tests {
         }
         let tried = memory.tried(&name);
         assert_eq!((tried.len(), tried.last().map(String::as_str)), (MAX_TRIED, Some("rtmp://a/again")));
+        for n in 0..4 {
+            memory.note_tried(&name, format!("rtmp://a/{n}{}", "x".repeat(MAX_TRIED_BYTES / 2 - 20)));
+        }
+        assert_eq!(memory.tried(&name).len(), 2);
+        memory.note_tried(&name, "x".repeat(2 * MAX_TRIED_BYTES));
+        assert_eq!(memory.tried(&name).len(), 1);
+    }
+
+    #[test]
+    fn the_bytes_of_answers_are_bounded_and_what_is_past_makes_room() {
+        let mut memory = Memory::default();
+        let relays = |bytes: usize| Deed::Relay(vec![relay_to(&"x".repeat(bytes)); MAX_DECISION_TARGETS]);
+        let [large, larger] = [8_000, 16_000].map(relays);
+        let (room, ttl) = (MAX_KEPT_BYTES / (large.bytes() + 8), Duration::from_secs(3_600));
+        let answer = |deed: &Deed| Answer { deed: deed.clone(), ttl };
+        let publish = |n: usize| question(Why::Publish, &n.to_string());
+        for n in 0..2 * room {
+            memory.keep(&publish(n), &answer(&large));
+        }
+        let kept = |memory: &Memory| (0..2 * room).filter(|n| memory.answer(&publish(*n)).is_some()).count();
+        assert!((room - 1..=room + 1).contains(&kept(&memory)) && memory.published.bytes <= MAX_KEPT_BYTES);
+        // What does not fit is not kept, nor what it replaces.
+        let before = kept(&memory);
+        memory.keep(&publish(0), &answer(&larger));
+        assert_eq!((memory.answer(&publish(0)), kept(&memory)), (None, before - 1));
+        memory.keep(&publish(0), &answer(&large));
+        assert_eq!(kept(&memory), before);
+        memory.published.answers.values_mut().for_each(|(_, until)| *until = Instant::now());
+        memory.keep(&publish(0), &answer(&larger));
+        assert_eq!((kept(&memory), memory.published.bytes), (1, bytes_of(&publish(0).name.path(), &answer(&larger))));
     }
 }

@@ -104,6 +104,17 @@ impl Deed {
         }
     }
 
+    /// Memory that it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let one = |config: &TargetConfig| size_of::<TargetConfig>() + config.heap_bytes();
+        match self {
+            Self::Relay(targets) => targets.iter().map(one).sum(),
+            Self::Pull(source) => one(source),
+            Self::Reject(text) => text.len(),
+            Self::Wait => 0,
+        }
+    }
+
     /// The first of the urls in it.
     pub(super) fn url(&self) -> Option<&str> {
         match self {
