@@ -13,7 +13,8 @@
 //! target; a session waits for at most one. `matters` has the open questions, `deeds` carries out answers, `memory`
 //! keeps them, `http` sends requests, `worker` has the thread.
 //!
-//! An answer belongs to the settings under which it was asked; with these settings it is forgotten.
+//! An answer belongs to the settings under which it was asked; with these settings it is forgotten. Settings that are
+//! set again without a change keep it.
 
 mod deeds;
 mod heartbeat;
@@ -68,21 +69,27 @@ struct Setup {
     controller: Arc<dyn Controller>,
     /// Longest time of a question.
     longest_ms: u64,
-    heartbeat_ms: Option<u32>,
-    memory: Mutex<Memory>,
+    /// What the registry is made from.
+    config: ControllerConfig,
+    /// Shared by all setups of equal settings, one after another.
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Setup {
-    fn new(controller: Arc<dyn Controller>, longest_ms: u64, heartbeat_ms: Option<u32>) -> Self {
-        Self { controller, longest_ms, heartbeat_ms, memory: Mutex::default() }
+    fn new(controller: Arc<dyn Controller>, config: ControllerConfig) -> Self {
+        let longest_ms = u64::from(config.timeout_ms) * config.urls.len() as u64;
+        Self { controller, longest_ms, config, memory: Arc::default() }
     }
 
     /// # Errors
     /// Those of [`Http::new`].
     fn by_http(config: ControllerConfig) -> Result<Self> {
-        let longest_ms = u64::from(config.timeout_ms) * config.urls.len() as u64;
-        let heartbeat_ms = config.heartbeat_ms;
-        Ok(Self::new(Arc::new(Http::new(config)?), longest_ms, heartbeat_ms))
+        Ok(Self::new(Arc::new(Http::new(config.clone())?), config))
+    }
+
+    /// Whether answers under these settings are those under the others.
+    fn shares_answers(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.memory, &other.memory)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -121,11 +128,19 @@ impl Desk {
         Arc::clone(&locked(&self.setup))
     }
 
-    /// Sets other settings for questions from now on. Matters that wait because the previous controllers said so are
-    /// asked at once.
-    fn change(&self, setup: Setup) {
-        *locked(&self.setup) = Arc::new(setup);
-        self.matters.wake_all();
+    /// Sets settings for questions from now on. If they are other ones, matters that wait because the previous
+    /// controllers said so are asked at once.
+    fn change(&self, mut setup: Setup) {
+        let mut place = locked(&self.setup);
+        let is_other = place.config != setup.config;
+        if !is_other {
+            setup.memory = Arc::clone(&place.memory);
+        }
+        *place = Arc::new(setup);
+        drop(place);
+        if is_other {
+            self.matters.wake_all();
+        }
         self.changed.notify_one();
     }
 
@@ -169,7 +184,7 @@ impl Desk {
     fn sleeps(&self, matter: &Matter, setup: &Arc<Setup>) {
         self.matters.sleeps(matter);
         // The settings are compared after the matter rests, so that a later change finds it resting.
-        if !Arc::ptr_eq(setup, &self.setup()) {
+        if !setup.shares_answers(&self.setup()) {
             self.matters.ask_at_once(matter);
         }
     }
@@ -348,7 +363,7 @@ async fn beat(desk: Arc<Desk>, mut stopping: watch::Receiver<bool>) {
     loop {
         let setup = desk.setup();
         let pause = async {
-            let Some(ms) = setup.heartbeat_ms else { return std::future::pending().await };
+            let Some(ms) = setup.config.heartbeat_ms else { return std::future::pending().await };
             let Some(beat) = desk.server.upgrade().map(|server| Heartbeat::of(&server)) else { return };
             if let Err(failure) = setup.controller.heartbeat(&beat).await {
                 log::warn!("the heartbeat failed: {failure}");

@@ -45,7 +45,7 @@ impl Rig {
         let server = Arc::new(RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap());
         let memory = Arc::<InMemory>::default();
         let controller: Arc<dyn Controller> = Arc::<InMemory>::clone(&memory);
-        let setup = Setup::new(controller, 60_000, None);
+        let setup = Setup::new(controller, settings(60_000));
         let running = NextThread::with(&server, setup).unwrap();
         Self { server, memory, running }
     }
@@ -77,6 +77,12 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(std::time::Instant::now() < by, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Settings of one controller.
+fn settings(timeout_ms: u32) -> ControllerConfig {
+    let urls = vec!["http://127.0.0.1:9".to_owned()];
+    ControllerConfig { urls, timeout_ms, heartbeat_ms: None, ..ControllerConfig::default() }
 }
 
 fn target(url: &str) -> TargetConfig {
@@ -297,10 +303,10 @@ impl Controller for Slow {
 fn an_answer_that_comes_late_is_not_taken_for_that_of_other_controllers() {
     let rig = Rig::new();
     let slow = Slow::new(Deed::Relay(Vec::new()));
-    rig.desk().change(Setup::new(Arc::<Slow>::clone(&slow), 60_000, None));
+    rig.desk().change(Setup::new(Arc::<Slow>::clone(&slow), settings(59_000)));
     assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
     until("it was asked", || slow.asked.load(std::sync::atomic::Ordering::Acquire));
-    rig.desk().change(Setup::new(Arc::<InMemory>::clone(&rig.memory), 60_000, None));
+    rig.desk().change(Setup::new(Arc::<InMemory>::clone(&rig.memory), settings(58_000)));
     slow.answers.notify_one();
     until("the answer is carried out", || rig.matters().is_empty());
     let Placing { name, .. } = placing(1);
@@ -335,7 +341,7 @@ fn an_answer_that_comes_after_the_publisher_was_let_in_still_opens_its_relays() 
         rig.server.subscribe(&subscriber);
         let port = rig.server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
         let slow = Slow::new(deed.clone());
-        rig.desk().change(Setup::new(Arc::<Slow>::clone(&slow), 0, None));
+        rig.desk().change(Setup::new(Arc::<Slow>::clone(&slow), settings(0)));
         let publisher = publish(port);
         assert!(slow.asked.load(std::sync::atomic::Ordering::Acquire));
         slow.answers.notify_one();
@@ -376,10 +382,33 @@ fn other_controllers_are_asked_at_once_about_what_rests_and_hear_nothing_of_the_
     until("the question sleeps", || rig.matters().values().any(|open| open.step == Step::Sleeps));
     let other = Arc::<InMemory>::default();
     locked(&other.answers).push_back(Answer { deed: Deed::Relay(Vec::new()), ttl: Duration::ZERO });
-    rig.desk().change(Setup::new(Arc::<InMemory>::clone(&other), 60_000, None));
+    rig.desk().change(Setup::new(Arc::<InMemory>::clone(&other), settings(59_000)));
     until("it is asked and closed", || rig.matters().is_empty());
     let tried = |memory: &InMemory| locked(&memory.asked).iter().map(|asked| asked.tried.len()).collect::<Vec<_>>();
     assert_eq!((tried(&rig.memory), tried(&other)), (vec![1], vec![0]));
+}
+
+#[test]
+fn settings_that_are_set_again_keep_the_answers_and_let_what_rests_rest() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    let question = |key: &[u8]| {
+        let name = StreamName { app: b"live".to_vec(), key: key.to_vec() };
+        Question { why: Why::Publish, name, load: Load::default(), tried: Vec::new() }
+    };
+    let answer = Answer { deed: Deed::Relay(Vec::new()), ttl: Duration::from_secs(3_600) };
+    rig.desk().setup().memory().keep(&question(b"other"), &answer);
+    locked(&rig.memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
+    until("the question sleeps", || rig.matters().values().any(|open| open.step == Step::Sleeps));
+
+    rig.running.change(settings(60_000)).unwrap();
+    assert_eq!(rig.desk().setup().memory().answer(&question(b"other")), Some(answer));
+    assert!(!rig.desk().matters.is_wanted_at_once(&Matter::Publish(placing(1).name.path())));
+
+    rig.running.change(settings(59_000)).unwrap();
+    assert_eq!(rig.desk().setup().memory().answer(&question(b"other")), None);
 }
 
 #[test]
