@@ -37,7 +37,7 @@ fn null_is_an_error_and_never_a_crash() {
 
 /// Errors of the header that `errors.c` does not provoke, with the test that shows them or the reason why they cannot
 /// occur.
-const ELSEWHERE: [(&str, &str, &str); 16] = [
+const ELSEWHERE: [(&str, &str, &str); 17] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
@@ -47,6 +47,7 @@ const ELSEWHERE: [(&str, &str, &str); 16] = [
     ("rr_session_import", "RR_ERR_AUTH", "as RR_ERR_REJECTED; server::access has a test of keys"),
     ("rr_stream_export", "RR_ERR_NOMEM", "it takes all memory of the process"),
     ("rr_stream_import", "RR_ERR_NOMEM", "it takes all memory of the process"),
+    ("rr_server_takeover", "RR_ERR_NOMEM", "it takes all memory of the process"),
     ("rr_session_close", "RR_ERR_LIMIT", "it takes 4096 bans; server::bans has a test of a full table"),
     ("rr_stream_add_source", "RR_ERR_LIMIT", "it takes 100000 targets; server::slots has a test of a full table"),
     ("rr_server_log_librtmp", "RR_ERR_UNSUPPORTED", "in a build without the feature librtmp alone"),

@@ -20,6 +20,8 @@ mod sources;
 mod streams;
 #[path = "targets.rs"]
 mod targets;
+#[path = "upgrade.rs"]
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -256,6 +256,83 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
     unsafe { on_server(s, body) }
 }
 
+/// Hands the server over to another process, without a peer noticing: the listening sockets, the streams, and the
+/// sessions that publish, play or wait for an answer. `fd` is one end of a connected unix stream socket; at its other
+/// end the other process calls rr_server_takeover. The library owns it from now on, also on failure. `within_ms` (1 to
+/// 60000) is how long this may take. `fd` is readable as soon as the other process is ready, or has ended; a host may
+/// wait for that before it calls this. Then streams stand still until the other process has everything, mostly for
+/// some tens of milliseconds.
+///
+/// With RR_OK the server stops: every session that moved has ended here with RR_OK as its error, and what cannot move (sessions
+/// over TLS, players over HTTP, connections with several plays, targets, and a stream whose publisher cannot move, with
+/// all its players) has `drain_ms` to leave. Peers among them that understand Enhanced RTMP's reconnect request are
+/// asked to connect to the same url again, where the other process is. The state STOPPED comes as an event when all
+/// have left, or at the end of that time. If the other process is of an older version that cannot read the sessions,
+/// it gets the listening sockets, and all sessions stay.
+///
+/// On failure the server goes on, with the same ids and without any event, as if nothing had been; also if the other
+/// process ends or is killed at any moment. If this process is killed, the other one goes on with what it has got.
+///
+/// # Waits
+/// For the other process, `within_ms` at most.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: not a connected unix stream socket, or `within_ms` is out of its range; RR_ERR_STATE: the server is
+/// stopping, or is being handed over; RR_ERR_CLOSED: the other process has ended; RR_ERR_TIMEOUT: it took too long;
+/// RR_ERR_PROTOCOL: it sent something else; RR_ERR_VERSION: it is too old; RR_ERR_THREAD: inside a callback; any other
+/// error with which the other process has refused.
+///
+/// # Safety
+/// The contract of all pointers; nobody else closes `fd`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_handover(
+    s: *mut rr_server,
+    fd: c_int,
+    within_ms: c_uint,
+    drain_ms: c_uint,
+) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let fd = unsafe { take_fd(fd) }?;
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        server.core.hand_over(fd, within_ms, drain_ms)?;
+        Ok(0)
+    })
+}
+
+/// Takes over a server from another process, which calls rr_server_handover at the other end of this unix stream socket.
+/// The library owns `fd` from now on, also on failure. Call it before rr_server_listen, and after rr_server_set_tls if
+/// the other server listens with TLS. The listening sockets keep their flags. The streams keep their settings; the
+/// sessions have new ids here, and their events come as those of new sessions. Bans and rr_server_set_access of this
+/// server apply to them. Targets and sources do not come along: add them here.
+///
+/// Everything that comes is checked completely before the other process lets go of it.
+///
+/// # Waits
+/// For the other process, `within_ms` (1 to 60000) at most.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: not a connected unix stream socket, `within_ms` is out of its range, or what came is malformed;
+/// RR_ERR_VERSION: the other process is newer and sends what this library cannot read; RR_ERR_EXISTS: one of the streams
+/// is here already; RR_ERR_LIMIT, RR_ERR_NOMEM: there is no room for all; RR_ERR_STATE: the server is stopping, or there
+/// is no certificate; RR_ERR_CLOSED, RR_ERR_TIMEOUT, RR_ERR_PROTOCOL: the other process has ended, is too slow or sends
+/// something else; RR_ERR_THREAD: inside a callback. On failure this server has nothing of the other one, which goes on.
+///
+/// # Safety
+/// The contract of all pointers; nobody else closes `fd`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_takeover(s: *mut rr_server, fd: c_int, within_ms: c_uint) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let fd = unsafe { take_fd(fd) }?;
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        server.core.take_over(fd, within_ms)?;
+        Ok(0)
+    })
+}
+
 /// The server's RR_STATE_*.
 ///
 /// # Returns

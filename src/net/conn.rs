@@ -104,6 +104,14 @@ impl Conn {
         self.socket.into_fd()
     }
 
+    /// Another descriptor of the open connection, for another process.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if the process has no descriptor left.
+    pub(crate) fn second_fd(&self) -> Result<OwnedFd> {
+        self.socket.second_fd()
+    }
+
     /// Names the peer for log lines at DEBUG.
     pub fn set_name(&mut self, name: &str) {
         self.name = Some(name.into());

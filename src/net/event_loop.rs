@@ -73,6 +73,12 @@ pub(crate) trait Task: Send + 'static {
         false
     }
 
+    /// Whether the task must do nothing at all for now. What the poller reports, calls and messages wait until the task is
+    /// called when this is over.
+    fn is_paused(&self) -> bool {
+        false
+    }
+
     /// A message came.
     fn on_message(&mut self, message: Self::Message, io: &mut Io<'_>);
 
@@ -220,10 +226,19 @@ impl<T: Task> AnySeat for Seat<T> {
     }
 
     fn tell(&mut self, ready: Ready) {
-        self.ready.push(ready);
+        // A pause may be long, and a connection is reported again whenever more of it comes.
+        let known =
+            if self.task.is_paused() { self.ready.iter_mut().find(|known| known.slot == ready.slot) } else { None };
+        match known {
+            Some(known) => known.merge(ready),
+            None => self.ready.push(ready),
+        }
     }
 
     fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64> {
+        if self.task.is_paused() {
+            return Some(NEVER);
+        }
         if self.task.is_over() {
             return None;
         }
@@ -233,6 +248,9 @@ impl<T: Task> AnySeat for Seat<T> {
         if !self.inbox.is_empty() {
             for message in self.inbox.try_iter().take(MESSAGES) {
                 self.task.on_message(message, io);
+                if self.task.is_paused() {
+                    return Some(NEVER);
+                }
             }
         }
         self.task.begin_round(&self.ready, io);

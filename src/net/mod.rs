@@ -6,6 +6,7 @@ mod calls;
 pub(crate) mod clock;
 pub mod conn;
 pub(crate) mod event_loop;
+pub(crate) mod fd_channel;
 pub(crate) mod heap;
 #[cfg(feature = "librtmp")]
 pub(crate) mod http_client;

@@ -135,6 +135,15 @@ pub(crate) struct Ready {
     pub writable: bool,
 }
 
+impl Ready {
+    /// Adds a later report of the same socket.
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.readable |= later.readable;
+        self.closed |= later.closed;
+        self.writable |= later.writable;
+    }
+}
+
 /// A poller as one task of its thread sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch<'a> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -243,6 +243,14 @@ impl Socket {
         std::net::TcpStream::from(self.stream).into()
     }
 
+    /// Another descriptor of the same open connection.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if the process has no descriptor left.
+    pub(crate) fn second_fd(&self) -> Result<OwnedFd> {
+        second_fd(self.stream.as_fd())
+    }
+
     /// The registration source for a poller.
     pub(crate) fn source(&mut self) -> &mut mio::net::TcpStream {
         &mut self.stream
@@ -250,7 +258,7 @@ impl Socket {
 }
 
 impl AsFd for Socket {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 }
@@ -345,6 +353,15 @@ pub fn listener_from(fd: OwnedFd) -> Result<mio::net::TcpListener> {
         socket.set_cloexec(true).map_err(not_listening)?;
     }
     Ok(mio::net::TcpListener::from_std(std::net::TcpListener::from(fd)))
+}
+
+/// Another descriptor of the same open socket.
+///
+/// # Errors
+/// [`RRError::Limit`] if the process has no descriptor left.
+pub(crate) fn second_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let none_left = |error| Failure::ours(RRError::Limit, format!("no descriptor is left: {error}"));
+    socket.try_clone_to_owned().map_err(none_left)
 }
 
 /// Shuts the write side of a socket, so that written bytes still arrive; the kernel sends the rest. A full close while

@@ -57,6 +57,13 @@ pub(super) struct ToReap {
 }
 
 /// The shared part of a server.
+/// Where peers are sent that understand reconnect requests.
+#[derive(Clone, Debug)]
+pub(super) struct Elsewhere {
+    /// The url; `None`: the same again, at which another process listens.
+    pub(super) url: Option<String>,
+}
+
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: ServerConfig,
@@ -94,8 +101,10 @@ pub(super) struct Core {
     /// The server's listeners.
     pub(super) listening: Listeners,
     stop_by_ms: AtomicU64,
-    /// The url to which peers are sent while the server drains.
-    reconnect: Mutex<Option<String>>,
+    /// Where peers are sent while the server drains.
+    reconnect: Mutex<Option<Elsewhere>>,
+    /// Whether the server is being handed over.
+    pub(super) moves: AtomicBool,
     closing: AtomicBool,
     itself: OnceLock<Weak<Self>>,
 }
@@ -152,6 +161,7 @@ impl Core {
             listening: Listeners::default(),
             stop_by_ms: AtomicU64::new(NEVER),
             reconnect: Mutex::default(),
+            moves: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             itself: OnceLock::new(),
         });
@@ -194,28 +204,28 @@ impl Core {
         self.nudge_control();
     }
 
-    /// Admits no new peers from now on and asks peers that support it to reconnect to `url`. The control thread stops
-    /// the streams when all peers have gone, or in time before the deadline.
-    pub(super) fn drain(&self, url: &str, deadline_ms: u64) {
-        *locked(&self.reconnect) = Some(url.to_owned());
+    /// Admits no new peers from now on and asks peers that support it to reconnect. The control thread stops the streams
+    /// when all peers have gone, or in time before the deadline.
+    pub(super) fn drain(&self, elsewhere: &Elsewhere, deadline_ms: u64) {
+        *locked(&self.reconnect) = Some(elsewhere.clone());
         self.begin_stop(deadline_ms);
         let sessions: Vec<_> = self.registry().sessions.iter().map(|(_, session)| Arc::clone(session)).collect();
         for session in sessions.iter().filter(|session| session.stream() != 0 && session.reconnects()) {
-            let _ = session.order(Order::Reconnect(Some(url.to_owned()), "the server stops".to_owned()));
+            let _ = session.order(Order::Reconnect(elsewhere.url.clone(), "the server stops".to_owned()));
         }
         self.listener_wake.wake();
         self.nudge_control();
     }
 
-    /// The url to which peers are sent while the server drains.
-    pub(super) fn reconnect_url(&self) -> Option<String> {
+    /// Where peers are sent while the server drains.
+    pub(super) fn elsewhere(&self) -> Option<Elsewhere> {
         locked(&self.reconnect).clone()
     }
 
     /// During a drain: stops the streams when no peer is left, or early enough before the deadline that consumers can
     /// take the last messages.
     pub(super) fn end_drain(&self) {
-        let Some(by) = self.stop_by_ms().filter(|_| self.reconnect_url().is_some()) else { return };
+        let Some(by) = self.stop_by_ms().filter(|_| self.elsewhere().is_some()) else { return };
         let left_ms = by.saturating_sub(clock::now_ms());
         if left_ms <= DRAIN_FLUSH_MS || self.registry().sessions.is_empty() {
             *locked(&self.reconnect) = None;

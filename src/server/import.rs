@@ -14,9 +14,9 @@ use crate::server::core::Core;
 use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, State};
 use crate::stream::event::EventKind;
-use crate::stream::event::Id;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::{Doing, ExportedSession, Playing, Publishing};
+use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
 use crate::stream::{RRStream, Subscription};
@@ -26,12 +26,28 @@ use crate::sync::locked;
 /// are kept.
 const WITHIN_MS: u64 = 10_000;
 
+/// A session that has its place in a server and has not begun: nothing was read from its connection or written to it,
+/// and no event has told of it.
+#[derive(Debug)]
+pub(super) struct Seated {
+    peer: Peer,
+    memory: Charge,
+    doing: Doing,
+}
+
 /// Enters a session on its connection.
 ///
 /// # Errors
-/// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for it, [`RRError::State`] if the server has stopped.
-/// For a session that publishes or plays, also the refusals of a new one.
+/// Those of [`seat`] and [`Seated::begin`].
 pub(super) fn enter(core: &Core, exported: ExportedSession, socket: Socket) -> Result<()> {
+    seat(core, exported, socket)?.begin(core)
+}
+
+/// Gives a session its place.
+///
+/// # Errors
+/// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for it.
+pub(super) fn seat(core: &Core, exported: ExportedSession, socket: Socket) -> Result<Seated> {
     heap::room()?;
     let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
     let ExportedSession { session, unread, doing, addr, local_addr, app_given, .. } = exported;
@@ -53,19 +69,41 @@ pub(super) fn enter(core: &Core, exported: ExportedSession, socket: Socket) -> R
             names.app_given = Some(app);
         });
     }
-    log::info!(target: told::SESSION, "{} comes from another process", record.addr);
-    let entered = match doing {
-        Doing::Asks(question, decision) => {
-            record.set_owner(core.listener_wake());
-            core.to_listener(ToListener::Imported(peer, memory, question, decision))
+    Ok(Seated { peer, memory, doing })
+}
+
+impl Seated {
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the server has stopped. For a session that publishes or plays, also the refusals of a new one.
+    pub(super) fn begin(self, core: &Core) -> Result<()> {
+        let Self { peer, memory, doing } = self;
+        let record = Arc::clone(&peer.record);
+        log::info!(target: told::SESSION, "{} comes from another process", record.addr);
+        let begun = match doing {
+            Doing::Asks(question, decision) => {
+                record.set_owner(core.listener_wake());
+                core.to_listener(ToListener::Imported(peer, memory, question, decision))
+            }
+            Doing::Publishes(publishing) => publish(core, peer, publishing),
+            Doing::Plays(playing) => play(core, peer, playing),
+        };
+        if begun.is_err() {
+            core.registry().remove_session(record.id);
         }
-        Doing::Publishes(publishing) => publish(core, peer, publishing),
-        Doing::Plays(playing) => play(core, peer, playing),
-    };
-    if entered.is_err() {
-        core.registry().remove_session(record.id);
+        begun
     }
-    entered
+
+    /// Whether it is a publisher, or stands by.
+    pub(super) fn publishes(&self) -> bool {
+        matches!(self.doing, Doing::Publishes(_))
+    }
+
+    /// Gives the place up; the connection is closed here, and another process may still have it.
+    pub(super) fn give_up(self, core: &Core) {
+        core.registry().remove_session(self.peer.record.id);
+    }
 }
 
 /// Makes a session the publisher of the stream of its name, or a standby, as if its request had just come.
@@ -111,7 +149,7 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
 /// # Errors
 /// [`RRError::Exists`] if there is a stream of its name, [`RRError::Limit`] and [`RRError::NoMem`] if there is no room
 /// for another or for its tail, [`RRError::Arg`] if its settings are not for this server, [`RRError::State`].
-pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Id> {
+pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Arc<RRStream>> {
     // No peer comes to it before it is complete.
     let _opening = locked(&core.opening);
     let (stream, made) = core.find_or_make(exported.name.clone(), &exported.config, exported.reserved)?;
@@ -120,10 +158,13 @@ pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Id>
     }
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
-    stream.resume(exported, within_ms).inspect_err(|_| {
-        stream.stop(0);
-        // The name is free at once, for another try.
-        core.registry().forget_name(&stream);
-    })?;
-    Ok(stream.id())
+    stream.resume(exported, within_ms).inspect_err(|_| give_up_stream(core, &stream))?;
+    Ok(stream)
+}
+
+/// Ends a stream that nobody has come to.
+pub(super) fn give_up_stream(core: &Core, stream: &RRStream) {
+    stream.stop(0);
+    // The name is free at once, for another try.
+    core.registry().forget_name(stream);
 }

@@ -1,6 +1,7 @@
 //! Deliveries to the listener and the dialler from other threads, and the bounds of their inboxes.
 
-use std::sync::Weak;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
@@ -8,7 +9,9 @@ use crate::config::{Decision, ListenOptions};
 use crate::net::socket::Socket;
 use crate::session::Event as Said;
 use crate::stream::memory::budget::Charge;
+use crate::stream::offer::{OfferedSession, Verdict};
 use crate::stream::peer::Peer;
+use crate::stream::record::Caller;
 use crate::stream::remote::target::Target;
 
 /// Connections that may wait for the listener thread.
@@ -30,6 +33,22 @@ pub(super) enum ToListener {
     /// A session of another process with its memory, its open question, and the decision that was made about
     /// it there.
     Imported(Peer, Charge, Said, Box<Decision>),
+    /// An order to offer the listening sockets, and the sessions that can go, to another process.
+    Offer {
+        /// The verdict to wait for.
+        verdict: Arc<Verdict>,
+        /// Who waits for the outcome.
+        caller: Caller<OfferedListener>,
+    },
+}
+
+/// What the listener offers to another process.
+#[derive(Debug, Default)]
+pub(super) struct OfferedListener {
+    /// The listening sockets.
+    pub(super) sockets: Vec<(OwnedFd, ListenOptions)>,
+    /// The sessions whose question to the host is open.
+    pub(super) sessions: Vec<OfferedSession>,
 }
 
 /// The receiving ends, given to the threads.

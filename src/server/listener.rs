@@ -13,6 +13,7 @@ mod accept;
 mod export;
 mod lend;
 mod newcomers;
+mod offer;
 mod tls_handshakes;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::Charge;
+use crate::stream::offer::Offer;
 use crate::stream::peer::{Leave, Peer, Stays};
 use crate::stream::record::Order;
 use newcomers::{ProxyPending, RefusedConnections};
@@ -133,6 +135,8 @@ pub(super) struct Listener {
     accepts_at_once: bool,
     /// Slots of pending peers that can continue their TLS handshake, each once.
     handshaking: VecDeque<usize>,
+    /// What was offered to another process, until the verdict was carried out.
+    offer: Option<Offer>,
 }
 
 impl Listener {
@@ -148,6 +152,7 @@ impl Listener {
             accepting: Vec::new(),
             accepts_at_once: false,
             handshaking: VecDeque::new(),
+            offer: None,
         }
     }
 }
@@ -162,12 +167,20 @@ impl Task for Listener {
         self.pending > 0 || self.proxy_pending > 0 || !self.accepting.is_empty() || self.core.stop_by_ms().is_some()
     }
 
+    fn is_paused(&self) -> bool {
+        self.offer.as_ref().is_some_and(Offer::is_open)
+    }
+
     fn next_timeout(&self) -> Option<u64> {
         (self.accepts_at_once || !self.handshaking.is_empty()).then_some(0)
     }
 
     fn on_message(&mut self, message: ToListener, io: &mut Io<'_>) {
         self.take_in(message, io);
+    }
+
+    fn begin_round(&mut self, _ready: &[Ready], io: &mut Io<'_>) {
+        self.let_go(io);
     }
 
     fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
@@ -202,6 +215,7 @@ impl Task for Listener {
 
     fn on_end(&mut self, inbox: &Receiver<ToListener>, io: &mut Io<'_>) {
         let failure = Failure::ours(RRError::Kicked, STOPPING);
+        self.let_go(io);
         self.close_listeners(io);
         self.close_proxy_pending(true, io);
         let slots: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
@@ -514,9 +528,9 @@ impl Listener {
         let plays = !pending.peer.subscriptions.is_empty();
         if stop_by_ms.is_some() && !plays && !matches!(pending.state, PendingState::Leaves { .. }) {
             // A peer without a stream loses no media if it is ended at once.
-            let url = self.core.reconnect_url();
-            if let (Some(url), Some(pending)) = (url, self.pending_peer(slot)) {
-                pending.peer.ask_to_reconnect(Some(&url), STOPPING);
+            let elsewhere = self.core.elsewhere();
+            if let (Some(elsewhere), Some(pending)) = (elsewhere, self.pending_peer(slot)) {
+                pending.peer.ask_to_reconnect(elsewhere.url.as_deref(), STOPPING);
             }
             return Err(Failure::ours(RRError::Kicked, STOPPING).into());
         }

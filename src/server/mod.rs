@@ -36,6 +36,7 @@ mod secure;
 pub(crate) mod slots;
 mod source;
 mod state;
+mod upgrade;
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
@@ -57,7 +58,7 @@ use crate::net::event_loop::EventLoop;
 use crate::net::socket::{self, Socket};
 use crate::net::thread;
 use crate::server::bans::{Ban, MAX_BAN_MS};
-use crate::server::core::Core;
+use crate::server::core::{Core, Elsewhere};
 use crate::server::dialler::Dialler;
 use crate::server::events::{Events, EventsConfig, refuse_in_callback};
 #[cfg(feature = "rest")]
@@ -225,7 +226,7 @@ impl RRServer {
     /// None at present. A second call shortens the deadline.
     pub fn stop(&self, reconnect_url: Option<&str>, deadline_ms: u32) -> Result<()> {
         match reconnect_url {
-            Some(url) => self.core.drain(url, u64::from(deadline_ms)),
+            Some(url) => self.core.drain(&Elsewhere { url: Some(url.to_owned()) }, u64::from(deadline_ms)),
             None => self.core.stop(u64::from(deadline_ms)),
         }
         Ok(())
@@ -628,7 +629,7 @@ impl RRServer {
     /// [`RRError::NoMem`] if there is no room, [`RRError::State`] once the server stops.
     pub fn stream_import(&self, state: &[u8]) -> Result<Id> {
         self.core.still_open()?;
-        import::enter_stream(&self.core, &ExportedStream::read(state)?)
+        import::enter_stream(&self.core, &ExportedStream::read(state)?).map(|stream| stream.id())
     }
 
     /// Stops a stream: its publisher is closed, and consumers get the rest of the log within the deadline.

@@ -311,6 +311,11 @@ impl Book {
         free
     }
 
+    /// Whether the host is the publisher.
+    pub(in crate::stream) fn host_publishes(&self) -> bool {
+        self.page().publisher == Some(Publisher::Host)
+    }
+
     /// Exchanges the publisher and a standby, as the host asked; false if `from` is not the publisher.
     pub(in crate::stream) fn exchange(&self, from: &RRSession, to: &RRSession) -> bool {
         let mut page = self.page();

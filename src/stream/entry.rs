@@ -16,12 +16,13 @@ use crate::stream::event::EventKind;
 use crate::stream::exported::MovedFeed;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::front::RRStream;
-use crate::stream::handover::{Delivery, NewPublisher, Pulled, StreamExport};
+use crate::stream::handover::{Delivery, ForAccumulate, NewPublisher, Pulled, StreamExport};
 use crate::stream::ingest::Incoming;
 use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
+use crate::stream::offer::{OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
-use crate::stream::record::{Caller, RRSession};
+use crate::stream::record::{Caller, RRSession, Wait};
 use crate::stream::remote::target::Target;
 use crate::stream::threading::{Running, Spot};
 use crate::sync::spawn;
@@ -168,6 +169,35 @@ impl RRStream {
         self.deliver(Delivery::Export { room, caller }).map_err(|(_, failure)| failure)
     }
 
+    /// Lets accumulate offer the publisher and the standbys to another process. It does nothing from then on until the
+    /// verdict. `None` if nobody has ever published, so that there is nothing to wait for.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the stream is ending, or if the host publishes.
+    pub(crate) fn offer_publishers(&self, verdict: &Arc<Verdict>) -> Result<Option<Wait<Vec<OfferedSession>>>> {
+        if self.book().host_publishes() {
+            return Err(Failure::ours(RRError::State, "the host publishes it"));
+        }
+        if !self.accumulate().is_made() {
+            return Ok(None);
+        }
+        let (caller, wait) = Caller::new();
+        let order = ForAccumulate::Offer { verdict: Arc::clone(verdict), caller };
+        self.accumulate().send(order, |_, _| {}).map_err(|_| refused())?;
+        Ok(Some(wait))
+    }
+
+    /// Lets the relay offer the stream and its players to another process, after the publishers. It does nothing from
+    /// then on until the verdict.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the stream is ending.
+    pub(crate) fn offer(self: &Arc<Self>, verdict: &Arc<Verdict>) -> Result<Wait<OfferedStream>> {
+        let (caller, wait) = Caller::new();
+        self.deliver(Delivery::Offer { verdict: Arc::clone(verdict), caller }).map_err(|(_, failure)| failure)?;
+        Ok(wait)
+    }
+
     /// Adds a target. It is dialled as soon as the stream has media, at once if it has media already.
     ///
     /// # Errors
@@ -228,8 +258,15 @@ fn hand_to_accumulate(
     if let Err(failure) = start_accumulate(stream, Accumulate::new) {
         return Err((publisher, failure));
     }
-    let sent = link.send(publisher, |publisher, wake| publisher.peer.record.set_owner(Arc::clone(wake)));
-    sent.map_err(|back| (back, refused()))
+    let sent = link.send(ForAccumulate::Publisher(publisher), |item, wake| {
+        if let ForAccumulate::Publisher(publisher) = item {
+            publisher.peer.record.set_owner(Arc::clone(wake));
+        }
+    });
+    match sent {
+        Err(ForAccumulate::Publisher(publisher)) => Err((publisher, refused())),
+        _ => Ok(()),
+    }
 }
 
 fn start_accumulate(stream: &Arc<RRStream>, make: impl FnOnce(Arc<RRStream>) -> Accumulate) -> Result<()> {

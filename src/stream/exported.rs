@@ -27,8 +27,10 @@ use crate::stream::name::StreamName;
 use crate::stream::record::{Caller, Export, Names, RRSession};
 use crate::stream::stats::Counters;
 
-/// Sessions that do not ask are of version 2.
-const FORM: Form = Form { magic: b"RRex", version: 2, name: "an exported session" };
+/// The version of a session's state. Sessions that do not ask are of version 2.
+pub(crate) const VERSION: u16 = 2;
+
+const FORM: Form = Form { magic: b"RRex", version: VERSION, name: "an exported session" };
 
 /// Most bytes that an owner may have read and the session has not seen: no thread reads more at once.
 const UNREAD_BYTES: usize = READ_BUFFER_BYTES;
@@ -512,6 +514,13 @@ pub(crate) struct ExportedSession {
 }
 
 impl ExportedSession {
+    /// Most bytes of a state under these settings.
+    pub(crate) fn bytes_max(config: &SessionConfig) -> usize {
+        // Beside the half-read messages, one that waits to be sent, and one, of any size, that waits for its log.
+        let messages = (config.max_message as usize).saturating_mul(2);
+        config.snapshot_bytes_max().saturating_add(messages + UNREAD_BYTES + REST_BYTES)
+    }
+
     /// Reads the session of a state, under these settings and on this clock.
     ///
     /// # Errors
@@ -519,9 +528,7 @@ impl ExportedSession {
     /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::NoMem`].
     pub(crate) fn read(config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
         let impossible = |what: &'static str| Failure::ours(RRError::Arg, what);
-        // Beside the half-read messages, one that waits to be sent, and one, of any size, that waits for its log.
-        let messages = (config.max_message as usize).saturating_mul(2);
-        let most = config.snapshot_bytes_max().saturating_add(messages + UNREAD_BYTES + REST_BYTES);
+        let most = Self::bytes_max(config);
         let state: State<'_> = FORM.decode(state, most)?;
         let session = Box::new(ServerSession::restore(config, state.snapshot, now_ms)?);
         let doing = state.doing.checked(&session, state.decided)?;

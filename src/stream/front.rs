@@ -18,7 +18,7 @@ use crate::stream::egress::subscribed::Subscribed;
 use crate::stream::event::{Event, EventKind, Id};
 #[cfg(test)]
 use crate::stream::fault_injection::FaultInjection;
-use crate::stream::handover::{Delivery, NewPublisher};
+use crate::stream::handover::{Delivery, ForAccumulate};
 use crate::stream::identity::Identity;
 use crate::stream::ingest::Ingest;
 use crate::stream::life::Life;
@@ -49,7 +49,7 @@ pub(crate) struct RRStream {
     memory: Memory,
     sources: Sources,
     threading: Threading,
-    accumulate: Link<Box<NewPublisher>>,
+    accumulate: Link<ForAccumulate>,
     relay: Link<Delivery>,
     upcalls: Arc<dyn Upcalls>,
     #[cfg(test)]
@@ -176,7 +176,7 @@ impl RRStream {
     }
 
     /// The link to the accumulate task.
-    pub(in crate::stream) fn accumulate(&self) -> &Link<Box<NewPublisher>> {
+    pub(in crate::stream) fn accumulate(&self) -> &Link<ForAccumulate> {
         &self.accumulate
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::net::conn::Conn;
 use crate::stream::book::Claim;
 use crate::stream::exported::MovedFeed;
+use crate::stream::offer::{OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::record::Caller;
 use crate::stream::remote::endpoint::Endpoint;
@@ -21,6 +22,13 @@ pub(crate) enum Delivery {
         /// Who waits for the outcome.
         caller: Caller<StreamExport>,
     },
+    /// An order to offer the stream and its players to another process.
+    Offer {
+        /// The verdict to wait for.
+        verdict: Arc<Verdict>,
+        /// Who waits for the outcome.
+        caller: Caller<OfferedStream>,
+    },
     /// A player whose newest subscription is to this stream.
     Player(Peer),
     /// A target that has had `Publish.Start`.
@@ -31,6 +39,20 @@ pub(crate) enum Delivery {
         conn: Box<Conn>,
         /// The endpoint, settings and url, that the connection was made for.
         endpoint: Arc<Endpoint>,
+    },
+}
+
+/// A publisher's connection for accumulate, or an order of the host.
+#[derive(Debug)]
+pub(in crate::stream) enum ForAccumulate {
+    /// A publisher.
+    Publisher(Box<NewPublisher>),
+    /// An order to offer the publisher and the standbys to another process.
+    Offer {
+        /// The verdict to wait for.
+        verdict: Arc<Verdict>,
+        /// Who waits for the outcome: the live publisher comes first.
+        caller: Caller<Vec<OfferedSession>>,
     },
 }
 

@@ -47,6 +47,11 @@ pub(in crate::stream) fn refused() -> Failure {
 }
 
 impl<T> Link<T> {
+    /// Whether the task was started.
+    pub(in crate::stream) fn is_made(&self) -> bool {
+        self.wake.get().is_some()
+    }
+
     /// Wakes the thread, if there is one, for something other than media.
     pub(in crate::stream) fn wake(&self) {
         if let Some(wake) = self.wake.get() {

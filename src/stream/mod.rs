@@ -20,6 +20,7 @@ mod link;
 pub(crate) mod log;
 pub(crate) mod memory;
 mod name;
+pub(crate) mod offer;
 pub(crate) mod peer;
 pub(crate) mod record;
 pub(crate) mod remote;

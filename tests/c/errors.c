@@ -108,6 +108,11 @@ static void without_memory(void) {
     rr_server_free(s);
 }
 
+/* A descriptor of the process's own, which the library closes. */
+static int file(void) {
+    return open("/dev/null", O_RDONLY);
+}
+
 static volatile int in_sink;
 static volatile int let_go;
 
@@ -116,6 +121,8 @@ static void slow_sink(void *user, int level, const char *module, const char *lin
     (void)level, (void)module, (void)line;
     if (in_sink) return;
     GIVES(rr_event_next, THREAD, ((rr_server *)user, &ev, 100));
+    GIVES(rr_server_handover, THREAD, ((rr_server *)user, file(), 100, 0));
+    GIVES(rr_server_takeover, THREAD, ((rr_server *)user, file(), 100));
     in_sink = 1;
     while (!let_go) rest();
 }
@@ -149,16 +156,97 @@ static void log_and_events(void) {
     rr_server_free(by_callback);
 }
 
-/* The process's own descriptors, which the library closes. */
-static int file(void) {
-    return open("/dev/null", O_RDONLY);
-}
-
 static int pair(int *kept) {
     int fds[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
     *kept = fds[0];
     return fds[1];
+}
+
+/* The other end of a hand-over: it says this and nothing more. */
+static int saying(int *kept, const char *said, size_t len) {
+    int fd = pair(kept);
+    CHECK(write(*kept, said, len) == (ssize_t)len);
+    return fd;
+}
+
+/* One that has ended. */
+static int ended(void) {
+    int kept, fd = pair(&kept);
+    close(kept);
+    return fd;
+}
+
+struct handing {
+    rr_server *s;
+    int fd, code;
+};
+
+static void *hand_over(void *handing) {
+    struct handing *h = (struct handing *)handing;
+    h->code = rr_server_handover(h->s, h->fd, 30000, 0);
+    return NULL;
+}
+
+static void begin_handing(struct handing *h, pthread_t *thread, int *other) {
+    *other = pair(&h->fd);
+    CHECK(pthread_create(thread, NULL, hand_over, h) == 0);
+}
+
+static void upgrading(void) {
+    /* A head (kind, length) and a body: an END, a greeting that reads nothing, one of a later version. */
+    static const char end[] = "\2\0\0\0\0\0\0\0", bare[] = "\1\0\0\0\0\0\0\7RRup\1\x81\x80";
+    static const char later[] = "\1\0\0\0\0\0\0\7RRup\2\x81\x80";
+    rr_server_config c;
+    rr_server *s = server(NULL), *there;
+    struct handing handing = {s, -1, 0};
+    pthread_t thread;
+    int kept, other;
+    GIVES(rr_server_handover, ARG, (s, file(), 100, 0));
+    GIVES(rr_server_takeover, ARG, (s, file(), 100));
+    GIVES(rr_server_handover, CLOSED, (s, ended(), 30000, 0));
+    GIVES(rr_server_takeover, CLOSED, (s, ended(), 30000));
+    GIVES(rr_server_handover, TIMEOUT, (s, pair(&kept), 20, 0));
+    close(kept);
+    GIVES(rr_server_takeover, TIMEOUT, (s, pair(&kept), 20));
+    close(kept);
+    GIVES(rr_server_handover, PROTOCOL, (s, saying(&kept, end, 8), 30000, 0));
+    close(kept);
+    GIVES(rr_server_takeover, PROTOCOL, (s, saying(&kept, end, 8), 30000));
+    close(kept);
+    GIVES(rr_server_handover, VERSION, (s, saying(&kept, bare, 15), 30000, 0));
+    close(kept);
+    GIVES(rr_server_takeover, VERSION, (s, saying(&kept, later, 15), 30000));
+    close(kept);
+
+    stream(s, "show");
+    stream(s, "other");
+    there = server(NULL);
+    stream(there, "show");
+    begin_handing(&handing, &thread, &other);
+    GIVES(rr_server_takeover, EXISTS, (there, other, 30000));
+    CHECK(pthread_join(thread, NULL) == 0 && handing.code == RR_ERR_EXISTS);
+    rr_server_free(there);
+
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.max_streams = 1;
+    there = server(&c);
+    begin_handing(&handing, &thread, &other);
+    GIVES(rr_server_takeover, LIMIT, (there, other, 30000));
+    CHECK(pthread_join(thread, NULL) == 0 && handing.code == RR_ERR_LIMIT);
+    rr_server_free(there);
+
+    there = server(NULL);
+    begin_handing(&handing, &thread, &other);
+    CHECK(rr_server_takeover(there, other, 30000) == RR_OK);
+    CHECK(pthread_join(thread, NULL) == 0 && handing.code == RR_OK);
+    CHECK(rr_server_list(there, 0, RR_KIND_STREAM, NULL, 0) == 2);
+    GIVES(rr_server_handover, STATE, (s, pair(&kept), 100, 0));
+    close(kept);
+    GIVES(rr_server_takeover, STATE, (s, pair(&kept), 100));
+    close(kept);
+    rr_server_free(s);
+    rr_server_free(there);
 }
 
 static void listening(void) {
@@ -641,6 +729,7 @@ int main(void) {
 #endif
     log_and_events();
     listening();
+    upgrading();
     sessions();
     moving();
     streams();

@@ -21,6 +21,8 @@ static void without_a_server(void) {
     CHECK(rr_server_listen(NULL, "127.0.0.1:0", 0) == RR_ERR_ARG);
     CHECK(rr_server_listen_fd(NULL, -1, 0) == RR_ERR_ARG);
     CHECK(rr_server_accept_fd(NULL, -1, NULL, 0) == RR_ERR_ARG);
+    CHECK(rr_server_handover(NULL, -1, 1, 0) == RR_ERR_ARG);
+    CHECK(rr_server_takeover(NULL, -1, 1) == RR_ERR_ARG);
     CHECK(rr_server_stop(NULL, NULL, 0) == RR_ERR_ARG);
     CHECK(rr_server_state(NULL) == RR_ERR_ARG);
     CHECK(rr_server_stats(NULL, &stats, sizeof stats) == RR_ERR_ARG);

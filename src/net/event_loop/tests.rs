@@ -38,6 +38,8 @@ enum Say {
     Collect(u64),
     /// From now on the task wants ticks, one of them by this time.
     Tick(u64),
+    /// The task is paused until this is false.
+    Pause(Arc<AtomicBool>),
     Panic,
     End,
 }
@@ -51,6 +53,7 @@ struct Probe {
     floods: bool,
     wants_ticks: bool,
     collects_until_us: Option<u64>,
+    paused: Arc<AtomicBool>,
     over: bool,
 }
 
@@ -70,6 +73,10 @@ impl Task for Probe {
 
     fn is_collecting(&self) -> bool {
         self.collects_until_us.is_some()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     fn on_message(&mut self, message: Say, io: &mut Io<'_>) {
@@ -92,6 +99,7 @@ impl Task for Probe {
                 self.wants_ticks = true;
                 io.tick_by(by_us);
             }
+            Say::Pause(paused) => self.paused = paused,
             Say::Panic => panic!("as expected"),
             Say::End => self.over = true,
         }
@@ -191,6 +199,35 @@ fn until(what: &str, is: impl Fn() -> bool) {
         assert!(clock::now_us() - began_us < 60_000_000, "{what}");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_paused_task_does_nothing_and_misses_nothing() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let (task, other) = (Handle::on(&mut event_loop), Handle::on(&mut event_loop));
+    let thread = run(event_loop);
+    let mut socket = task.give_socket();
+    let paused = Arc::new(AtomicBool::new(true));
+    task.say(Say::Number(1));
+    task.say(Say::Pause(Arc::clone(&paused)));
+    task.say(Say::Number(2));
+    until("it is paused", || task.inbox.len() == 1);
+    let turns = task.seen.turns.load(Ordering::Acquire);
+    socket.write_all(b"media").unwrap();
+    task.bring_media();
+    // The loop goes on with others meanwhile, round after round.
+    for number in 0..3 {
+        other.say(Say::Number(number));
+        until("the other one has its turn", || locked(&other.seen.messages).len() > number as usize);
+    }
+    assert_eq!((locked(&task.seen.messages).clone(), task.seen.turns.load(Ordering::Acquire)), (vec![1], turns));
+    paused.store(false, Ordering::Release);
+    task.wake.wake();
+    until("the message is there", || locked(&task.seen.messages).len() == 2);
+    until("the socket has its turn", || task.seen.turns.load(Ordering::Acquire) > turns);
+    until("so has media", || task.seen.media.load(Ordering::Acquire) == 1);
+    [task, other].iter().for_each(|task| task.say(Say::End));
+    thread.join().unwrap();
 }
 
 #[test]

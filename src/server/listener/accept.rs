@@ -54,6 +54,10 @@ impl Listener {
                 self.core.events.push(peer.record.event(EventKind::Session).moved(prev, state));
                 self.seat(peer, memory, event.map(|event| (event, Box::default())), io);
             }
+            ToListener::Offer { verdict, caller } => {
+                self.let_go(io);
+                self.offer(verdict, &caller);
+            }
             ToListener::Imported(peer, memory, question, decision) => {
                 self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
                 self.core.update_state();

@@ -10,6 +10,7 @@ mod input;
 mod leave;
 mod memory_pressure;
 mod missing_key_frame;
+mod offer;
 mod pass;
 mod tail;
 mod targets;
@@ -34,6 +35,7 @@ use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
 use crate::stream::log::cursor::Cursor;
+use crate::stream::offer::Offer;
 use crate::stream::peer::Peer;
 use crate::stream::upcalls::Timeouts;
 
@@ -68,6 +70,8 @@ pub(in crate::stream) struct Relay {
     is_pulled: bool,
     /// The tail that came along from another process, for consumers that are to come from there.
     tail: Option<Tail>,
+    /// What was offered to another process, until the verdict was carried out.
+    offer: Option<Offer>,
     over: bool,
 }
 
@@ -95,6 +99,7 @@ impl Relay {
             via_changes: 0,
             is_pulled: false,
             tail: None,
+            offer: None,
             over: false,
         }
     }
@@ -119,6 +124,10 @@ impl Task for Relay {
         self.pass.until.collected_us.is_some() && !self.pass.until.immediate
     }
 
+    fn is_paused(&self) -> bool {
+        self.offer.as_ref().is_some_and(Offer::is_open)
+    }
+
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
         match delivery {
             Delivery::Player(peer) => self.adopt(self.new_player(peer, io.now_us), io),
@@ -127,12 +136,17 @@ impl Task for Relay {
                 self.adopt(consumer, io);
             }
             Delivery::Export { room, caller } => self.export_stream(room, &caller, io.now_us),
+            Delivery::Offer { verdict, caller } => {
+                self.let_go(io);
+                self.offer(verdict, &caller, io.now_us);
+            }
         }
     }
 
     fn begin_round(&mut self, ready: &[Ready], io: &mut Io<'_>) {
         #[cfg(test)]
         self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
+        self.let_go(io);
         self.read_log(io.now_us);
         for ready in ready {
             self.unblock(*ready);
@@ -166,6 +180,7 @@ impl Task for Relay {
     }
 
     fn on_end(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+        self.let_go(io);
         self.close(inbox, io);
         self.stream.upcalls().stream_over(self.stream.id());
     }

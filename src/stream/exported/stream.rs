@@ -15,13 +15,19 @@ use crate::stream::log::buffer::{STREAM_ID, chunk_stream_of, may_stand_in_log};
 use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS, Moved};
 use crate::stream::name::StreamName;
 
-const FORM: Form = Form { magic: b"RRst", version: 1, name: "an exported stream" };
+/// The version of a stream's state.
+pub(crate) const VERSION: u16 = 1;
+
+const FORM: Form = Form { magic: b"RRst", version: VERSION, name: "an exported stream" };
 
 /// Bound on the bytes beside the tail and the headers: names, settings, numbers.
 const REST_BYTES: usize = 4 * cbor::bytes::MAX_BYTES;
 
 /// Most bytes of a tail: no queue and no cached group may be larger than half of it.
 const TAIL_BYTES: usize = 2 << 30;
+
+/// Most bytes of a state.
+pub(crate) const BYTES_MAX: usize = TAIL_BYTES + MAX_KEPT_BYTES + REST_BYTES;
 
 /// A log has one chunk stream for each kind of media, and the one of control messages goes before them.
 const CHUNK_STREAMS: usize = 8;
@@ -143,7 +149,7 @@ impl ExportedStream {
     /// one that is larger than any may be, [`RRError::NoMem`].
     pub(crate) fn read(state: &[u8]) -> Result<Self> {
         let State { app, key, settings, reserved, clock, from, headers, tail, flags } =
-            FORM.decode(state, TAIL_BYTES + MAX_KEPT_BYTES + REST_BYTES)?;
+            FORM.decode(state, BYTES_MAX)?;
         let name = StreamName::checked(&app, &key)?;
         if !from.is_named() || from.position > u64::MAX / 2 {
             return Err(Failure::ours(RRError::Arg, "no log has such a place"));

@@ -8,6 +8,7 @@
 
 mod export;
 mod feed;
+mod offer;
 mod owed;
 
 use std::ops::ControlFlow;
@@ -28,8 +29,9 @@ use crate::session::{self, Role, State};
 use crate::stream::book::Claim;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
-use crate::stream::handover::NewPublisher;
+use crate::stream::handover::{ForAccumulate, NewPublisher};
 use crate::stream::ingest::Incoming;
+use crate::stream::offer::Offer;
 use crate::stream::peer::{Leave, Stays};
 use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::source::{self, Goes};
@@ -52,13 +54,24 @@ pub(in crate::stream) struct Accumulate {
     /// The end of the grace window of a lost publisher.
     grace_until_ms: Option<u64>,
     timeouts: Timeouts,
+    /// What was offered to another process, until the verdict was carried out.
+    offer: Option<Offer>,
     over: bool,
 }
 
 impl Accumulate {
     pub(in crate::stream) fn new(stream: Arc<RRStream>) -> Self {
         let timeouts = stream.upcalls().timeouts();
-        Self { stream, feeds: Slab::new(), live: None, next: None, grace_until_ms: None, timeouts, over: false }
+        Self {
+            stream,
+            feeds: Slab::new(),
+            live: None,
+            next: None,
+            grace_until_ms: None,
+            timeouts,
+            offer: None,
+            over: false,
+        }
     }
 }
 
@@ -70,7 +83,7 @@ impl Accumulate {
 }
 
 impl Task for Accumulate {
-    type Message = Box<NewPublisher>;
+    type Message = ForAccumulate;
 
     const TICK_MS: u64 = 500;
     const SCRATCH_BYTES: usize = READ_BUFFER_BYTES;
@@ -79,13 +92,24 @@ impl Task for Accumulate {
         !self.feeds.is_empty() || self.grace_until_ms.is_some()
     }
 
-    fn on_message(&mut self, publisher: Box<NewPublisher>, io: &mut Io<'_>) {
-        self.adopt(*publisher, io);
+    fn is_paused(&self) -> bool {
+        self.offer.as_ref().is_some_and(Offer::is_open)
     }
 
-    #[cfg(test)]
-    fn begin_round(&mut self, _ready: &[Ready], _io: &mut Io<'_>) {
+    fn on_message(&mut self, message: ForAccumulate, io: &mut Io<'_>) {
+        match message {
+            ForAccumulate::Publisher(publisher) => self.adopt(*publisher, io),
+            ForAccumulate::Offer { verdict, caller } => {
+                self.let_go(io);
+                self.offer(verdict, &caller, io);
+            }
+        }
+    }
+
+    fn begin_round(&mut self, _ready: &[Ready], io: &mut Io<'_>) {
+        #[cfg(test)]
         self.stream.fault_injection().pass(crate::stream::fault_injection::In::Accumulate);
+        self.let_go(io);
     }
 
     fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
@@ -97,7 +121,7 @@ impl Task for Accumulate {
         self.check_timers(io);
     }
 
-    fn end_round(&mut self, _inbox: &Receiver<Box<NewPublisher>>, _io: &mut Io<'_>) {
+    fn end_round(&mut self, _inbox: &Receiver<ForAccumulate>, _io: &mut Io<'_>) {
         self.over = self.stream.stop_by_ms().is_some();
     }
 
@@ -105,7 +129,8 @@ impl Task for Accumulate {
         self.over
     }
 
-    fn on_end(&mut self, inbox: &Receiver<Box<NewPublisher>>, io: &mut Io<'_>) {
+    fn on_end(&mut self, inbox: &Receiver<ForAccumulate>, io: &mut Io<'_>) {
+        self.let_go(io);
         self.close(inbox, io);
     }
 }
@@ -513,7 +538,7 @@ impl Accumulate {
     }
 
     /// Closes the publishers of a stream that stops, and those still in the inbox.
-    fn close(&mut self, inbox: &Receiver<Box<NewPublisher>>, io: &mut Io<'_>) {
+    fn close(&mut self, inbox: &Receiver<ForAccumulate>, io: &mut Io<'_>) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From now on nothing more arrives, so draining the inbox once is enough.
         self.stream.close_accumulate();
@@ -521,8 +546,11 @@ impl Accumulate {
         let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| feed);
         let nothing = || self.stream.memory().budget().nothing();
         let now_ms = clock::now_ms();
-        let feed = |publisher: Box<NewPublisher>| Box::new(Feed::new(*publisher, nothing(), now_ms));
-        let waiting: Vec<Box<Feed>> = inbox.try_iter().map(feed).collect();
+        let feed = |message| match message {
+            ForAccumulate::Publisher(publisher) => Some(Box::new(Feed::new(*publisher, nothing(), now_ms))),
+            ForAccumulate::Offer { .. } => None,
+        };
+        let waiting: Vec<Box<Feed>> = inbox.try_iter().filter_map(feed).collect();
         for mut feed in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
             let stream_id = feed.stream_id;
             if let Some(session) = feed.peer.conn.inbound() {

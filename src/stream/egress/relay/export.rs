@@ -1,12 +1,15 @@
 //! How players, and the tail of a stream's log, move to another process, and how those of another process continue
 //! here.
 
+use std::os::fd::OwnedFd;
+
 use super::{Relay, begins};
 use crate::config::media;
 use crate::error::{RRError, Result};
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::Who;
 use crate::stream::egress::relay::tail::Tail;
+use crate::stream::egress::subscription::Subscription;
 use crate::stream::exported;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::handover::StreamExport;
@@ -68,13 +71,20 @@ impl Relay {
         let log = self.stream.log_place().log;
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         let Some(state) = exported::fitting(consumer.state(&log, io.now_us / 1000), room, caller) else { return };
-        let Some(mut consumer) = self.take(slot) else { return };
+        if let Some((fd, subscriptions)) = self.part_with(slot, io) {
+            caller.tell(Ok(Export::Gone { fd, state }));
+            // Last: dropping its subscriptions takes the player off the books.
+            drop(subscriptions);
+        }
+    }
+
+    /// Ends a player here that goes on in another process.
+    pub(super) fn part_with(&mut self, slot: usize, io: &mut Io<'_>) -> Option<(OwnedFd, Vec<Subscription>)> {
+        let mut consumer = self.take(slot)?;
         io.remove(&mut consumer.conn.socket);
-        let (conn, Who::Player(record), subscriptions) = consumer.into_parts() else { return };
+        let (conn, Who::Player(record), subscriptions) = consumer.into_parts() else { return None };
         self.stream.upcalls().session_exported(&record);
-        caller.tell(Ok(Export::Gone { fd: conn.into_fd(), state }));
-        // Last: dropping its subscriptions takes the player off the books.
-        drop(subscriptions);
+        Some((conn.into_fd(), subscriptions))
     }
 
     /// Makes the state with which the stream goes on in another process.
@@ -85,7 +95,7 @@ impl Relay {
         }
     }
 
-    fn stream_state(&mut self, room: usize, now_us: u64) -> Result<StreamExport> {
+    pub(super) fn stream_state(&mut self, room: usize, now_us: u64) -> Result<StreamExport> {
         let head = self.join_index.head().position;
         let bound = self.tail_bytes();
         let newest_key = self.join_index.newest_key().cloned();

@@ -179,7 +179,7 @@ impl Relay {
                     self.stream.upcalls().session_over(&record, &failure);
                 }
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
-                Delivery::Export { .. } => {}
+                Delivery::Export { .. } | Delivery::Offer { .. } => {}
             }
         }
         for slot in self.slots() {

@@ -1,0 +1,232 @@
+//! The old process's side of a hand-over.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::wire::{self, Hello, kind};
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::fd_channel::FdChannel;
+use crate::server::core::{Core, Elsewhere};
+use crate::server::inbox::{OfferedListener, ToListener};
+use crate::stream::RRStream;
+use crate::stream::offer::{OfferedSession, Verdict};
+use crate::stream::record::{Caller, Wait};
+
+/// How long players of a stream that has moved, and that could not move with it, may take to get the rest of its log.
+const FLUSH_MS: u64 = 2_000;
+
+/// Hands the server over to the process at the other end, by this time. Afterwards everything that was handed over has
+/// ended here, and the rest drains.
+///
+/// # Errors
+/// Why the other process has not taken over; then this server goes on as if nothing had been.
+pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain_ms: u64) -> Result<()> {
+    let theirs = greeting(channel, by_ms)?;
+    // By this the other process learns, where the socket has ended, whether this one has decided so or was killed.
+    let (stop, end) = FdChannel::pair()?;
+    channel.send(kind::HELLO, &Hello::ours()?, Some(end.as_fd()), by_ms)?;
+    drop(end);
+    let mut offering = Offering::new(core, by_ms);
+    let begun_ms = clock::now_ms();
+    let taken = match offering.send(channel, &theirs).and_then(|()| answer(channel, by_ms)) {
+        Err(failure) if is_cut_off(channel, &stop, &failure) => Err(failure),
+        _ => Ok(()),
+    };
+    match &taken {
+        Ok(()) => {
+            let (streams, sessions) = (offering.streams.len(), offering.sessions);
+            offering.end(drain_ms);
+            let paused_ms = clock::now_ms() - begun_ms;
+            log::info!(
+                "another process has taken over {streams} streams and {sessions} sessions, which paused for {paused_ms} ms"
+            );
+        }
+        Err(failure) => {
+            log::warn!("no other process has taken over, all goes on here: {failure}")
+        }
+    }
+    taken
+}
+
+/// Makes it impossible for the new process to take over. False if it has done so a moment before.
+fn is_cut_off(channel: &FdChannel, stop: &FdChannel, failure: &Failure) -> bool {
+    let soon_ms = clock::now_ms() + 1_000;
+    let reason = wire::refusal(failure).unwrap_or_default();
+    // First the reason: the new process looks for it where it can no longer say READY. This socket has room for it.
+    let _ = stop.send(kind::REFUSED, &reason, None, soon_ms);
+    channel.cut();
+    // Nothing comes any more, so this does not wait.
+    !matches!(channel.receive(small, soon_ms), Ok(Some(message)) if message.kind == kind::READY)
+}
+
+/// Bound on messages of the new process.
+fn small(kind: u8) -> usize {
+    wire::bytes_max(kind, 0)
+}
+
+/// Waits until the new process is ready to take over.
+fn greeting(channel: &FdChannel, by_ms: u64) -> Result<Hello> {
+    let Some(message) = channel.receive(small, by_ms)? else { return Err(ended()) };
+    if message.kind != kind::HELLO {
+        return Err(Failure::peers(RRError::Protocol, "the successor does not begin with a greeting"));
+    }
+    let hello = Hello::read(&message.body)?;
+    if hello.reads(kind::LISTENER) {
+        return Ok(hello);
+    }
+    Err(Failure::peers(RRError::Version, "the successor is of a version that takes no listening sockets"))
+}
+
+fn ended() -> Failure {
+    Failure::peers(RRError::Closed, "the successor has ended before it took over")
+}
+
+/// Waits until the new process has everything.
+fn answer(channel: &FdChannel, by_ms: u64) -> Result<()> {
+    let Some(message) = channel.receive(small, by_ms)? else { return Err(ended()) };
+    match message.kind {
+        kind::READY => Ok(()),
+        kind::REFUSED => Err(wire::refused(&message.body, "the successor")),
+        other => Err(Failure::peers(RRError::Protocol, format!("the successor said {other}, which is no answer"))),
+    }
+}
+
+/// What is offered. As long as it is there, the tasks concerned do nothing; dropped without a verdict, they go on.
+struct Offering<'a> {
+    core: &'a Arc<Core>,
+    by_ms: u64,
+    listener: Arc<Verdict>,
+    streams: Vec<Offered>,
+    sessions: usize,
+}
+
+/// A stream that is offered. Dropped without a verdict, it goes on here.
+struct Offered {
+    stream: Arc<RRStream>,
+    verdict: Arc<Verdict>,
+}
+
+impl Offered {
+    fn settle(&self, taken: bool) {
+        self.verdict.settle(taken);
+        self.stream.hold(0);
+        self.stream.wake_relay();
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        // After a verdict this changes nothing.
+        self.settle(false);
+    }
+}
+
+impl<'a> Offering<'a> {
+    fn new(core: &'a Arc<Core>, by_ms: u64) -> Self {
+        Self { core, by_ms, listener: Arc::default(), streams: Vec::new(), sessions: 0 }
+    }
+
+    /// Offers everything that the new process can read, until END.
+    fn send(&mut self, channel: &FdChannel, theirs: &Hello) -> Result<()> {
+        let OfferedListener { sockets, sessions } = self.offer_listener()?;
+        for (fd, options) in &sockets {
+            channel.send(kind::LISTENER, &wire::listener(*options)?, Some(fd.as_fd()), self.by_ms)?;
+        }
+        if theirs.reads(kind::STREAM) && theirs.reads(kind::SESSION) {
+            self.send_streams(channel)?;
+            self.send_sessions(channel, &sessions)?;
+        } else {
+            self.listener.settle(false);
+            log::warn!("the successor is older and cannot read this version's sessions: they stay here and drain");
+        }
+        channel.send(kind::END, &[], None, self.by_ms)
+    }
+
+    fn offer_listener(&self) -> Result<OfferedListener> {
+        let (caller, wait) = Caller::new();
+        self.core.to_listener(ToListener::Offer { verdict: Arc::clone(&self.listener), caller })?;
+        self.outcome(&wait)
+    }
+
+    /// The outcome of an order to a task, in time.
+    fn outcome<T>(&self, wait: &Wait<T>) -> Result<T> {
+        let is_lost = || clock::now_ms() >= self.by_ms || self.core.is_closing();
+        let late = || Err(Failure::ours(RRError::Timeout, "a thread of this server took too long"));
+        wait.outcome(is_lost).unwrap_or_else(late)
+    }
+
+    /// Offers all streams that can go. Their threads work at the same time; none waits for another.
+    fn send_streams(&mut self, channel: &FdChannel) -> Result<()> {
+        let hold_ms = u32::try_from(self.by_ms.saturating_sub(clock::now_ms())).unwrap_or(u32::MAX).max(1);
+        let streams: Vec<_> = self.core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
+        let mut begun = Vec::new();
+        for stream in streams.into_iter().filter(|stream| !stream.life().is_stopping()) {
+            let offered = Offered { stream, verdict: Arc::default() };
+            offered.stream.hold(hold_ms);
+            let publishers = offered.stream.offer_publishers(&offered.verdict);
+            // From here on a verdict comes, whatever fails.
+            self.streams.push(offered);
+            begun.push(publishers);
+        }
+        let offered = std::mem::take(&mut self.streams);
+        let mut goes = Vec::new();
+        for (offered, publishers) in offered.into_iter().zip(begun) {
+            let publishers = publishers.and_then(|wait| wait.map_or(Ok(Vec::new()), |wait| self.outcome(&wait)));
+            match publishers.and_then(|publishers| Ok((publishers, offered.stream.offer(&offered.verdict)?))) {
+                Ok(parts) => {
+                    self.streams.push(offered);
+                    goes.push(parts);
+                }
+                Err(failure) => stays(&offered, &failure),
+            }
+        }
+        let offered = std::mem::take(&mut self.streams);
+        for (offered, (publishers, relay)) in offered.into_iter().zip(goes) {
+            match self.outcome(&relay) {
+                Ok(stream) => {
+                    self.streams.push(offered);
+                    channel.send(kind::STREAM, &stream.state, None, self.by_ms)?;
+                    self.send_sessions(channel, &publishers)?;
+                    self.send_sessions(channel, &stream.players)?;
+                }
+                Err(failure) => stays(&offered, &failure),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_sessions(&mut self, channel: &FdChannel, sessions: &[OfferedSession]) -> Result<()> {
+        for OfferedSession { state, fd } in sessions {
+            channel.send(kind::SESSION, state, Some(fd.as_fd()), self.by_ms)?;
+            self.sessions += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends here what the new process has, and drains the rest.
+    fn end(self, drain_ms: u64) {
+        // First, so that nobody is accepted here any more, and who is left knows that there is somebody else.
+        self.core.drain(&Elsewhere { url: None }, drain_ms);
+        self.settle(true);
+        self.streams.iter().for_each(|offered| offered.stream.stop(FLUSH_MS));
+    }
+
+    fn settle(&self, taken: bool) {
+        self.streams.iter().for_each(|offered| offered.settle(taken));
+        self.listener.settle(taken);
+        self.core.listener_wake().wake();
+    }
+}
+
+/// Says that a stream stays in this process, and why.
+fn stays(offered: &Offered, failure: &Failure) {
+    log::warn!("{} stays in this process: {failure}", offered.stream.masked_name());
+}
+
+impl Drop for Offering<'_> {
+    fn drop(&mut self) {
+        // After a verdict this changes nothing.
+        self.settle(false);
+    }
+}

@@ -1,0 +1,186 @@
+//! The new process's side of a hand-over. Everything that comes is checked completely and gets its place; nothing is read
+//! from a connection or written to it before the old process has let go.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::wire::{self, Hello, kind};
+use crate::config::ListenOptions;
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::fd_channel::{FdChannel, Message};
+use crate::net::socket::{Socket, listener_from};
+use crate::server::core::Core;
+use crate::server::import::{self, Seated};
+use crate::server::inbox::ToListener;
+use crate::server::listener::session_config;
+use crate::server::listening::Listening;
+use crate::session::SessionConfig;
+use crate::stream::RRStream;
+use crate::stream::exported::ExportedSession;
+use crate::stream::exported::stream::ExportedStream;
+
+/// Most listening sockets of one server.
+const MAX_LISTENERS: usize = 1024;
+
+/// How long the system may take to close what a killed process had.
+const KILL_MS: u64 = 10_000;
+
+/// Takes over a server from the process at the other end, by this time.
+///
+/// # Errors
+/// Why not; then the other process goes on, and this server has nothing of it.
+pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Result<()> {
+    let mut entering = Entering::new(core);
+    let stop = match entering.receive_all(channel, by_ms) {
+        Ok(stop) => stop,
+        Err(failure) => {
+            // Where it does not arrive, the other process sees that the socket has ended.
+            let _ = wire::refusal(&failure).and_then(|text| channel.send(kind::REFUSED, &text, None, by_ms));
+            log::warn!("nothing was taken over: {failure}");
+            return Err(failure);
+        }
+    };
+    // The other process has let go exactly if this arrives. It fails where that has decided otherwise, and says so first,
+    // or has ended: then nobody else has the connections.
+    let said = channel.send(kind::READY, &[], None, by_ms.max(clock::now_ms() + 1_000));
+    if let Err(failure) = said.or_else(|_| was_killed(&stop)) {
+        log::warn!("nothing was taken over: {failure}");
+        return Err(failure);
+    }
+    entering.begin();
+    Ok(())
+}
+
+/// After the socket has ended: whether the old process was killed.
+///
+/// # Errors
+/// Why it has ended the hand-over by itself.
+fn was_killed(stop: &FdChannel) -> Result<()> {
+    // It says the reason before it ends the socket. The system ends both sockets of a killed process, one after the other.
+    match stop.receive(|kind| wire::bytes_max(kind, 0), clock::now_ms() + KILL_MS)? {
+        Some(message) => Err(wire::refused(&message.body, "the running server")),
+        None => Ok(()),
+    }
+}
+
+/// What has come so far. Dropped before it has begun, it leaves nothing.
+struct Entering<'a> {
+    core: &'a Arc<Core>,
+    config: SessionConfig,
+    listeners: Vec<(mio::net::TcpListener, ListenOptions)>,
+    streams: Vec<Arc<RRStream>>,
+    sessions: Vec<Seated>,
+}
+
+impl<'a> Entering<'a> {
+    fn new(core: &'a Arc<Core>) -> Self {
+        let config = session_config(&core.config);
+        Self { core, config, listeners: Vec::new(), streams: Vec::new(), sessions: Vec::new() }
+    }
+
+    /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
+    fn receive_all(&mut self, channel: &FdChannel, by_ms: u64) -> Result<FdChannel> {
+        let session_bytes = ExportedSession::bytes_max(&self.config);
+        let most = |kind| wire::bytes_max(kind, session_bytes);
+        channel.send(kind::HELLO, &Hello::ours()?, None, by_ms)?;
+        let Some(message) = channel.receive(most, by_ms)? else { return Err(ended()) };
+        if message.kind != kind::HELLO {
+            return Err(Failure::peers(RRError::Protocol, "the running server does not begin with a greeting"));
+        }
+        Hello::read(&message.body)?;
+        let stop = FdChannel::adopt(message.fd.ok_or_else(|| missing("a greeting"))?)?;
+        loop {
+            match channel.receive(most, by_ms)? {
+                Some(message) if message.kind == kind::END => return Ok(stop),
+                Some(message) => self.take(message)?,
+                None => {
+                    was_killed(&stop)?;
+                    if self.listeners.is_empty() && self.streams.is_empty() && self.sessions.is_empty() {
+                        return Err(ended());
+                    }
+                    log::warn!("the running server was killed: what it had handed over goes on here");
+                    return Ok(stop);
+                }
+            }
+        }
+    }
+
+    /// Takes a record.
+    fn take(&mut self, message: Message) -> Result<()> {
+        let Message { kind, body, fd } = message;
+        match kind {
+            kind::LISTENER => self.take_listener(&body, fd.ok_or_else(|| missing("a listening socket"))?),
+            kind::STREAM => {
+                let stream = import::enter_stream(self.core, &ExportedStream::read(&body)?)?;
+                self.streams.push(stream);
+                Ok(())
+            }
+            kind::SESSION => {
+                let socket = Socket::adopt_connected(fd.ok_or_else(|| missing("a session"))?)?;
+                let exported = ExportedSession::read(&self.config, &body, clock::now_ms())?;
+                self.sessions.push(import::seat(self.core, exported, socket)?);
+                Ok(())
+            }
+            other => Err(Failure::peers(
+                RRError::Version,
+                format!("a record of kind {other}, which this library does not know"),
+            )),
+        }
+    }
+
+    fn take_listener(&mut self, body: &[u8], fd: OwnedFd) -> Result<()> {
+        let options = wire::listen_options(body)?;
+        if self.listeners.len() >= MAX_LISTENERS {
+            return Err(Failure::peers(RRError::Limit, format!("more than {MAX_LISTENERS} listening sockets")));
+        }
+        if options.tls {
+            self.core.certificate.needed()?;
+        }
+        self.listeners.push((listener_from(fd)?, options));
+        Ok(())
+    }
+
+    /// Lets all of it go on here.
+    fn begin(mut self) {
+        let (streams, mut sessions) = (std::mem::take(&mut self.streams).len(), std::mem::take(&mut self.sessions));
+        let count = sessions.len();
+        // Players that were there before the first message are there before it here too.
+        sessions.sort_by_key(Seated::publishes);
+        for session in sessions {
+            if let Err(failure) = session.begin(self.core) {
+                log::warn!("a session that was taken over could not go on: {failure}");
+            }
+        }
+        for (listener, options) in std::mem::take(&mut self.listeners) {
+            let address = listener.local_addr();
+            let added = self.core.to_listener(ToListener::Listener(listener, options));
+            match (added, address) {
+                (Ok(()), Ok(address)) => self.core.listens(Listening { address, options }),
+                // A unix socket has no such address.
+                (Ok(()), Err(_)) => {}
+                (Err(failure), _) => log::error!("cannot listen: {failure}"),
+            }
+        }
+        log::info!("took over {streams} streams and {count} sessions");
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        for session in std::mem::take(&mut self.sessions) {
+            session.give_up(self.core);
+        }
+        for stream in &self.streams {
+            import::give_up_stream(self.core, stream);
+        }
+    }
+}
+
+fn ended() -> Failure {
+    Failure::peers(RRError::Closed, "the running server has ended before it handed anything over")
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::peers(RRError::Arg, format!("{what} came without its descriptor"))
+}

@@ -1,0 +1,314 @@
+//! A server is replaced by another one while its streams run: publishers and players keep their connections, and no
+//! message is lost or repeated. Where the other one fails, at whatever step, all goes on as if nothing had been.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/live.rs"]
+mod live;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use live::{Client, Live, until};
+use rrelay::config::{ServerConfig, ask};
+use rrelay::error::{Failure, RRError};
+use rrelay::proto::message::kind;
+use rrelay::server::{Event, EventKind, Role, State, flag, kind as ids};
+
+const WITHIN_MS: u32 = 30_000;
+const DRAIN_MS: u32 = 30_000;
+
+/// Numbers of messages (`server/upgrade/wire.rs`).
+const HELLO: u8 = 1;
+const END: u8 = 2;
+const READY: u8 = 3;
+const REFUSED: u8 = 4;
+const LISTENER: u8 = 16;
+
+/// The greeting of a successor that takes everything, in versions to come.
+const NEWER: &[u8] = b"RRup\x01\x81\x83\x82\x10\x19\xff\xff\x82\x11\x19\xff\xff\x82\x12\x19\xff\xff";
+
+/// The greeting of one that takes listening sockets and nothing else.
+const OLDER: &[u8] = b"RRup\x01\x81\x81\x82\x10\x01";
+
+/// A picture of this number; every tenth one is a key frame.
+fn picture(number: u32) -> Vec<u8> {
+    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
+    [kind, &number.to_be_bytes(), &vec![number as u8; 3_000]].concat()
+}
+
+/// What comes behind the last picture.
+const LAST: &[u8] = b"\xaf\x01the last";
+
+/// Hands one server over to another one; what the two calls say.
+fn hand_over(here: &Live, there: &Live) -> (Result<(), Failure>, Result<(), Failure>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| there.server.take_over(theirs.into(), WITHIN_MS));
+        let handed = here.server.hand_over(ours.into(), WITHIN_MS, DRAIN_MS);
+        (handed, taking.join().unwrap())
+    })
+}
+
+/// A publisher that sends a picture every few milliseconds until it is told to stop. The result is the number of pictures.
+fn publishing(mut publisher: Client, stop: &Arc<AtomicBool>) -> JoinHandle<(Client, u32)> {
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut number = 0;
+        while !stop.load(Ordering::Acquire) {
+            publisher.send(kind::VIDEO, number * 5, &picture(number)).unwrap();
+            number += 1;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        publisher.send(kind::AUDIO, number * 5, LAST).unwrap();
+        (publisher, number)
+    })
+}
+
+type Player = JoinHandle<(Client, Vec<u32>)>;
+
+/// A player that reads until the last message. The result is the numbers of the pictures that it has got.
+fn playing(mut player: Client) -> Player {
+    std::thread::spawn(move || {
+        let mut numbers = Vec::new();
+        loop {
+            while let Some((head, body)) = player.messages.pop_front() {
+                match head.type_id {
+                    kind::VIDEO => numbers.push(u32::from_be_bytes(body[5..9].try_into().unwrap())),
+                    kind::AUDIO if body == LAST => return (player, numbers),
+                    _ => {}
+                }
+            }
+            player.turn(Duration::from_millis(50)).unwrap();
+        }
+    })
+}
+
+/// Streams with players on a server, under load.
+struct Load {
+    stop: Arc<AtomicBool>,
+    publishers: Vec<JoinHandle<(Client, u32)>>,
+    players: Vec<(usize, Player)>,
+}
+
+impl Load {
+    fn on(live: &Live, streams: usize, players: usize) -> Self {
+        let stop = Arc::default();
+        let key = |stream| format!("show{stream}");
+        let publishers: Vec<_> = (0..streams).map(|stream| live.publish(&key(stream))).collect();
+        // They are there before the first picture, so they get all of them.
+        let player = |stream| (0..players).map(move |_| (stream, live.play(&key(stream))));
+        let players: Vec<_> = (0..streams).flat_map(player).map(|(stream, player)| (stream, playing(player))).collect();
+        let publishers = publishers.into_iter().map(|publisher| publishing(publisher, &stop)).collect();
+        Self { stop, publishers, players }
+    }
+
+    /// Ends the load: everybody has got everything, once.
+    fn end(self) {
+        self.stop.store(true, Ordering::Release);
+        let publishers: Vec<_> = self.publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect();
+        for (stream, player) in self.players {
+            let (_player, numbers) = player.join().unwrap();
+            let all = publishers[stream].1;
+            assert_eq!(numbers, (0..all).collect::<Vec<_>>(), "a player of stream {stream}");
+        }
+    }
+}
+
+#[test]
+fn streams_go_on_through_five_upgrades_in_a_row_without_a_reconnect_or_a_lost_message() {
+    let (streams, players) = (4, 3);
+    let mut now = Live::new(ServerConfig::default());
+    let port = now.port;
+    let load = Load::on(&now, streams, players);
+    let mut newcomers = Vec::new();
+    for turn in 0..5 {
+        let next = Live::new(ServerConfig::default());
+        assert_eq!(hand_over(&now, &next), (Ok(()), Ok(())));
+        println!("{}", now.line_with(&["paused for"]));
+        let has_stopped = |event: &Event| event.state == State::Stopped;
+        until("the old one has stopped", || now.events_of(EventKind::Server).iter().any(has_stopped));
+        let ends = now.events_of(EventKind::Session).into_iter().filter(|event| event.flags & flag::LAST != 0);
+        let ends: Vec<_> = ends.map(|event| event.error).collect();
+        assert_eq!(ends, vec![None; streams * (1 + players) + turn], "each goes on elsewhere");
+        // The new one is where the old one was, and begins newcomers with a key frame.
+        newcomers.push(playing(Client::new(port, "show0", false)));
+        until("it plays", || next.sessions() as usize == streams * (1 + players) + turn + 1);
+        now = next;
+    }
+    load.end();
+    for newcomer in newcomers {
+        let (_player, numbers) = newcomer.join().unwrap();
+        let first = numbers[0];
+        assert!(first.is_multiple_of(10) && numbers == (first..first + numbers.len() as u32).collect::<Vec<_>>());
+    }
+}
+
+/// The other end of a hand-over, byte by byte.
+struct Fake(UnixStream);
+
+impl Fake {
+    fn send(&mut self, kind: u8, body: &[u8]) {
+        let head = [&[kind, 0, 0, 0][..], &(body.len() as u32).to_be_bytes()].concat();
+        self.0.write_all(&[&head, body].concat()).unwrap();
+    }
+
+    /// The next message; descriptors beside it are dropped. `None` at the end.
+    fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 8];
+        self.0.read_exact(&mut head).ok()?;
+        let mut body = vec![0; u32::from_be_bytes(head[4..].try_into().unwrap()) as usize];
+        self.0.read_exact(&mut body).ok()?;
+        Some((head[0], body))
+    }
+}
+
+/// Hands a server over to a successor that does this; what the server says.
+fn hand_over_to(live: &Live, within_ms: u32, successor: impl FnOnce(Fake) + Send) -> Failure {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| successor(Fake(theirs)));
+        live.server.hand_over(ours.into(), within_ms, DRAIN_MS).unwrap_err()
+    })
+}
+
+#[test]
+fn where_the_successor_fails_at_any_step_all_goes_on_as_if_nothing_had_been() {
+    let live = Live::new(ServerConfig::default());
+    let load = Load::on(&live, 2, 2);
+    until("media flows", || live.server.stats(0).unwrap().msgs_out > 50);
+    let before = live.events.lock().unwrap().len();
+    // A listener, two streams, two publishers, four players, the end; then it could say that it is ready.
+    let mut steps = 0;
+    for last in 0.. {
+        let mut ended = false;
+        let failure = hand_over_to(&live, WITHIN_MS, |mut fake| {
+            fake.send(HELLO, NEWER);
+            assert_eq!(fake.next().unwrap().0, HELLO);
+            for _ in 0..last {
+                ended |= fake.next().unwrap().0 == END;
+            }
+        });
+        assert_eq!(failure.kind, RRError::Closed, "at step {last}: {failure}");
+        steps = last;
+        if ended {
+            break;
+        }
+    }
+    assert_eq!(steps, 1 + 2 + 2 + 4 + 1);
+    let refused = hand_over_to(&live, WITHIN_MS, |mut fake| {
+        fake.send(HELLO, NEWER);
+        while fake.next().unwrap().0 != END {}
+        fake.send(REFUSED, b"RRno\x01\x82\x27\x64full");
+        assert_eq!(fake.next(), None);
+    });
+    assert_eq!((refused.kind, &*refused.text), (RRError::Limit, "the successor refused: full"));
+    let garbage = [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"\x01\0\0\0\0\0\0\x04RRup", b"\x63\0\0\0\0\0\0\0"];
+    for said in garbage {
+        let failure = hand_over_to(&live, WITHIN_MS, |mut fake| {
+            fake.0.write_all(said).unwrap();
+            while fake.next().is_some() {}
+        });
+        assert!(matches!(failure.kind, RRError::Arg | RRError::Protocol), "{failure}");
+    }
+    for answers in [false, true] {
+        let failure = hand_over_to(&live, 200, |mut fake| {
+            if answers {
+                fake.send(HELLO, NEWER);
+            }
+            while fake.next().is_some() {}
+        });
+        assert_eq!(failure.kind, RRError::Timeout, "{failure}");
+    }
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    assert_eq!(live.server.hand_over(ours.into(), 0, DRAIN_MS).unwrap_err().kind, RRError::Arg);
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(live.server.hand_over(file.into(), 1, DRAIN_MS).unwrap_err().kind, RRError::Arg);
+    assert_eq!(live.events.lock().unwrap().len(), before, "the host has seen nothing of it");
+    // It can be handed over still.
+    let there = Live::new(ServerConfig::default());
+    assert_eq!(hand_over(&live, &there), (Ok(()), Ok(())));
+    load.end();
+}
+
+#[test]
+fn an_older_successor_gets_the_listening_sockets_and_the_rest_drains() {
+    let live = Live::new(ServerConfig::default());
+    let (mut publisher, mut player) = (live.publish("show"), live.play("show"));
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut fake = Fake(theirs);
+    std::thread::scope(|scope| {
+        let handed = scope.spawn(|| live.server.hand_over(ours.into(), WITHIN_MS, DRAIN_MS));
+        fake.send(HELLO, OLDER);
+        assert_eq!([(); 3].map(|()| fake.next().unwrap().0), [HELLO, LISTENER, END]);
+        fake.send(READY, b"");
+        assert_eq!(handed.join().unwrap(), Ok(()));
+    });
+    live.line_with(&["successor is older"]);
+    until("it listens no more", || live.server.listeners().is_empty());
+    assert_eq!(live.server.state(), State::Stopping);
+    // Its streams go on until they are gone, or the time is over.
+    publisher.key_frame(0, b"picture").unwrap();
+    assert_eq!(player.message().1[5..], *b"picture");
+    drop((publisher, player));
+    until("all have gone", || live.server.state() == State::Stopped);
+}
+
+#[test]
+fn what_a_successor_cannot_take_stays_whole() {
+    let here = Live::new(ServerConfig::default());
+    let load = Load::on(&here, 2, 2);
+    // There is room for some of the sessions, not for all.
+    let there = Live::new(ServerConfig { max_sessions: 5, ..ServerConfig::default() });
+    let (handed, taken) = hand_over(&here, &there);
+    let (handed, taken) = (handed.unwrap_err(), taken.unwrap_err());
+    assert_eq!((handed.kind, taken.kind), (RRError::Limit, RRError::Limit), "{handed}");
+    assert!(handed.text.contains("max_sessions (5) is reached"), "{handed}");
+    assert_eq!(there.sessions(), 0);
+    // It is free for another server.
+    until("its streams are gone", || there.server.list(0, ids::STREAM).unwrap().is_empty());
+    there.publish("show0");
+    load.end();
+}
+
+#[test]
+fn a_predecessor_that_sends_anything_else_gives_nothing() {
+    let live = Live::new(ServerConfig::default());
+    let take_over = |said: &[u8]| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (&ours).write_all(said).unwrap();
+        ours.shutdown(Shutdown::Write).unwrap();
+        live.server.take_over(theirs.into(), WITHIN_MS).unwrap_err()
+    };
+    assert_eq!(take_over(b"").kind, RRError::Closed);
+    assert_eq!(take_over(b"\x01\0").kind, RRError::Closed);
+    assert_eq!(take_over(b"GET / HTTP/1.1\r\n\r\n").kind, RRError::Arg);
+    assert_eq!(take_over(b"\x02\0\0\0\0\0\0\0").kind, RRError::Protocol);
+    assert_eq!(take_over(b"\x01\0\0\0\xff\xff\xff\xff").kind, RRError::Limit);
+    assert_eq!(take_over(&[b"\x01\0\0\0\0\0\0\x0a", OLDER].concat()).kind, RRError::Arg, "no descriptor");
+    let (_silent, theirs) = UnixStream::pair().unwrap();
+    assert_eq!(live.server.take_over(theirs.into(), 50).unwrap_err().kind, RRError::Timeout);
+    assert_eq!(live.sessions(), 0);
+}
+
+#[test]
+fn a_session_with_an_open_question_asks_it_again_there() {
+    let asking = || Live::new(ServerConfig { ask: ask::ALL, ask_ms: u32::MAX, ..ServerConfig::default() });
+    let (here, there) = (asking(), asking());
+    let mut client = live::raw(here.port);
+    live::handshake(&mut client);
+    client.write_all(&live::connect()).unwrap();
+    until("it asks", || here.events_of(EventKind::ConnectAsk).len() == 1);
+    assert_eq!(hand_over(&here, &there), (Ok(()), Ok(())));
+    until("it asks again", || there.events_of(EventKind::ConnectAsk).len() == 1);
+    let question = &there.events_of(EventKind::ConnectAsk)[0];
+    assert_eq!((question.role, question.addr.clone()), (Role::None, client.local_addr().unwrap().to_string().into()));
+    there.server.session_allow(question.session, rrelay::config::Decision::default()).unwrap();
+    let mut answer = [0; 1];
+    client.read_exact(&mut answer).unwrap();
+}
