@@ -41,6 +41,8 @@ struct Rig {
     end: Arc<AtomicBool>,
     /// The sessions that have asked for "held", once for each question.
     held: Arc<Mutex<Vec<Id>>>,
+    /// The host takes no events.
+    busy: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -54,9 +56,14 @@ impl Rig {
         let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
         let end = Arc::new(AtomicBool::new(false));
         let held = Arc::<Mutex<Vec<Id>>>::default();
-        let (host, ended, holds) = (Arc::clone(&server), Arc::clone(&end), Arc::clone(&held));
+        let busy = Arc::<AtomicBool>::default();
+        let (host, ended, holds, waits) = (Arc::clone(&server), Arc::clone(&end), Arc::clone(&held), Arc::clone(&busy));
         let events = std::thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
+                if waits.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(2));
+                    continue;
+                }
                 let Ok(Some(event)) = host.next_event(20) else { continue };
                 if event.kind == EventKind::PlayAsk && event.key == b"denied" {
                     host.session_deny(event.session, "", "not this one").unwrap();
@@ -67,7 +74,7 @@ impl Rig {
                 }
             }
         });
-        Self { server, port, end, held, threads: vec![events] }
+        Self { server, port, end, held, busy, threads: vec![events] }
     }
 
     /// Feeds a stream with frames that are numbered from `first` on, so that streams can be told apart.

@@ -1,5 +1,6 @@
 //! A player that asks for more gets what it plays already while the question is open, and then what the answer says.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{PATIENCE, Player, Rig, objects};
@@ -129,6 +130,22 @@ fn without_an_answer_in_time_the_default_is_taken_and_the_media_goes_on() {
         player.sees(1, 50);
         player.has_no_gap(1);
     }
+}
+
+#[test]
+fn what_is_played_goes_on_while_the_host_takes_no_events_and_more_waits_for_it() {
+    let (rig, mut player) = begin(ServerConfig { event_limit: 16, ..ServerConfig::default() });
+    rig.busy.store(true, Ordering::Relaxed);
+    for n in 0..40 {
+        rig.server.stream_create(b"live", format!("other-{n}").as_bytes(), None).unwrap();
+    }
+    player.also(2, "two");
+    player.sees(1, 100);
+    assert!(player.numbers(2).is_empty());
+    rig.busy.store(false, Ordering::Relaxed);
+    player.sees(2, 20);
+    player.sees(1, 20);
+    [1, 2].into_iter().for_each(|stream_id| player.has_no_gap(stream_id));
 }
 
 #[test]
