@@ -1115,12 +1115,13 @@ RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 
 /* Exports a stream, to be continued by another process or by another server of this process: blob gets its state, of
    *len bytes: its name and settings, what new players begin with (headers, cached group), and the messages that its
-   players have not got yet. Before the call *len is the room at blob, which may be NULL if it is 0. The state has at
-   most queue_bytes and gop_bytes together, and some KiB. For hold_ms the stream is on hold: its publisher is not
-   read and waits, and messages that came before go to the players. In that time export its sessions by
-   rr_session_export, the publisher and the players, and then stop the stream. Sessions that are still here after
-   that time continue here, and a publisher that has moved is then lost. Targets, sources and user pointers are not
-   transferred. On failure the stream is not on hold.
+   players and targets have not got yet. Before the call *len is the room at blob, which may be NULL if it is 0. The
+   state has at most queue_bytes, the stream's or the largest of its targets, and gop_bytes together, and some KiB.
+   For hold_ms the stream is on hold: its publisher is not read and waits, and messages that came before go to the
+   players. In that time export its targets by rr_target_export, and its sessions by rr_session_export, the publisher
+   and the players, and then stop the stream. Sessions and targets that are still here after that time continue here,
+   and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is not on
+   hold.
    Waits: For the stream's thread, which answers between two turns of its peers: for a moment.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at blob, and *len becomes
    the size that is needed, or the process has no thread or descriptor left; RR_ERR_ARG: hold_ms is 0 or above a
@@ -1128,11 +1129,11 @@ RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 RR_API int rr_stream_export(rr_server *s, rr_stream id, unsigned int hold_ms, void *blob, size_t *len);
 
 /* Continues a stream that rr_stream_export gave, len bytes at blob: it exists at once, with the same settings, and
-   out, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import, its publisher before
-   those that stand by (rr_info has the role): the publisher continues where the log ends, and each player at its own
-   message, so no player misses a message or gets one twice. The stream waits ten seconds for them (or grace_ms, if
-   that is longer); a player that comes later, or was further behind than the state reaches, begins as a new player
-   does.
+   out, which may be NULL, gets its id. Import its targets and sessions afterwards, by rr_target_import and
+   rr_session_import, its publisher before those that stand by (rr_info has the role): the publisher continues where
+   the log ends, and each player and target at its own message, so none of them misses a message or gets one twice.
+   The stream waits ten seconds for them (or grace_ms, if that is longer); one that comes later, or was further
+   behind than the state reaches, begins as a new one does.
    Returns: RR_OK; RR_ERR_ARG: blob is not a stream's state, or its settings cannot be those of a stream of this
    server; RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name
    exists already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
@@ -1203,6 +1204,38 @@ RR_API int rr_target_retry(rr_server *s, rr_target id);
    not affected. Returns at once; STOPPED comes as an event.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
+
+/* Exports a target or source, to be continued by another process or by another server of this process: *fd becomes
+   its open connection, which the host then owns, or -1 where it has none that can move, and blob gets its state, of
+   *len bytes, both for rr_target_import. Before the call *len is the room at blob, which may be NULL if it is 0: one
+   or two kilobytes, and for a connected target also the message that is half sent. The state has its settings with
+   all secrets, its counters, and the history of its tries: a target that waits goes on with what remains of its
+   wait, one that is being connected is connected anew, and one that has failed stays so. A connected target keeps
+   its connection, and its server notices nothing; over TLS it is connected anew, because the keys stay in their
+   process, and misses what comes meanwhile. The target ends here: its last event has the state RR_STATE_STOPPED and
+   no error, which no other end has. Its stream here goes on without it; export a stream first if it moves too
+   (rr_stream_export). On failure *fd is -1, and the target stays here as before.
+   Waits: Briefly, for the threads that own the target.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its
+   stream or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len becomes the size that is
+   needed; RR_ERR_UNSUPPORTED: it is a source that is connected. */
+RR_API int rr_target_export(rr_server *s, rr_target id, int *fd, void *blob, size_t *len);
+
+/* Continues a target or source that rr_target_export gave: fd is its connection, which the library owns from now on,
+   also on failure, or -1 where there was none, and blob its state of len bytes. It goes on with the stream of the
+   same name, which must exist here; out, which may be NULL, gets its id. A connected target continues at the same
+   message if its stream was imported before by rr_stream_import and it comes within the same time as the players;
+   otherwise its server gets the rest of its last message, and then what a newly connected one gets. Its counters go
+   on, and so do its waits. User pointers are not transferred. The state is checked like any foreign input; its
+   format has a version, so that processes with different versions of the library can exchange it.
+   Waits: As rr_stream_add_target.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: its stream is not here; RR_ERR_ARG: fd is neither -1 nor a connected stream
+   socket, blob is not a target's state, or only one of them says that it is connected; RR_ERR_VERSION: the state has
+   a newer format than this library reads; RR_ERR_LIMIT: 100000 targets, a state larger than max_message allows, or
+   targets come faster than the server takes them; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a source
+   with a setting that only a target has; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server or
+   the stream is stopping. */
+RR_API int rr_target_import(rr_server *s, int fd, const void *blob, size_t len, rr_target *out);
 
 /* ---- 6. any id -------------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 //! Settings of a stream.
 
 use super::choices::{Args, ClockMode, Metadata, PublisherPolicy, Start};
-use super::value::{OFF, Range, Setting, Value};
+use super::value::{OFF, Range, Setting, Value, of_choice};
 use crate::error::Result;
 
 /// CPU numbers that a set can hold: those of Linux's cpu_set_t.
@@ -121,23 +121,23 @@ impl StreamConfig {
         let number = |number: u32, off: u32| if number == off { Value::Off } else { Value::Number(number.into()) };
         let optional = |number: Option<u32>| number.map_or(Value::Off, |number| Value::Number(number.into()));
         let cpus = self.cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        give("publisher_policy", choice(self.publisher_policy, &PublisherPolicy::CHOICES));
+        give("publisher_policy", of_choice(self.publisher_policy, &PublisherPolicy::CHOICES));
         give("silent_ms", optional(self.silent_ms));
         give("grace_ms", number(self.grace_ms, 0));
         give("gop_bytes", number(self.gop_bytes, 0));
         give("gop_ms", number(self.gop_ms, 0));
         give("max_kbps", number(self.max_kbps, 0));
-        give("clock", choice(self.clock, &ClockMode::CHOICES));
+        give("clock", of_choice(self.clock, &ClockMode::CHOICES));
         give("unwatched_ms", optional(self.unwatched_ms));
         give("nice", if self.nice == 0 { Value::Off } else { Value::Number(self.nice.into()) });
         give("merge_ms", number(self.merge_ms, 0));
-        give("start", choice(self.start, &Start::CHOICES));
+        give("start", of_choice(self.start, &Start::CHOICES));
         give("queue_bytes", number(self.queue_bytes, OFF));
         give("queue_ms", number(self.queue_ms, OFF));
         give("slow_ms", number(self.slow_ms, OFF));
-        give("args", choice(self.args, &Args::CHOICES));
+        give("args", of_choice(self.args, &Args::CHOICES));
         give("key_wait_ms", number(self.key_wait_ms, 0));
-        give("metadata", choice(self.metadata, &Metadata::CHOICES));
+        give("metadata", of_choice(self.metadata, &Metadata::CHOICES));
         give("cpus", if cpus.is_empty() { Value::Default } else { Value::Text(&cpus) });
     }
 
@@ -149,12 +149,6 @@ impl StreamConfig {
         }
         self
     }
-}
-
-/// A choice by its number.
-fn choice<T: PartialEq>(chosen: T, choices: &[(u32, T)]) -> Value<'static> {
-    let number = choices.iter().find(|(_, choice)| *choice == chosen).map(|(number, _)| *number);
-    number.map_or(Value::Default, |number| Value::Number(number.into()))
 }
 
 /// "0-3,8" as CPU numbers.

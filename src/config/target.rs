@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::choices::{SlowPolicy, Start, media};
 use super::limits::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
-use super::value::{Longest, OFF, Range, Setting, Value};
+use super::value::{Longest, OFF, Range, Setting, Value, of_choice};
 use crate::error::{Failure, RRError, Result};
 
 /// Most backup urls of one target: more than anybody has, and few enough to stop at in a C list that lacks its NULL.
@@ -220,6 +220,55 @@ impl TargetConfig {
         Ok(())
     }
 
+    /// Gives each setting by its name, as [`set`](Self::set) takes it, secrets included; without the host's pointer and
+    /// [`of_controller`](Self::of_controller), which `set` does not know.
+    pub(crate) fn each_setting(&self, mut give: impl FnMut(&'static str, Value<'_>)) {
+        let number = |number: u32| Value::Number(number.into());
+        let optional = |number: Option<u32>| number.map_or(Value::Off, |number| Value::Number(number.into()));
+        // Where `None` is the default, and another number stands for off.
+        let inherited = |number: Option<u32>, off: u32| match number {
+            None => Value::Default,
+            Some(number) if number == off => Value::Off,
+            Some(number) => Value::Number(number.into()),
+        };
+        let text = |text: &Option<String>, give: &mut dyn FnMut(Value<'_>)| {
+            give(text.as_deref().map_or(Value::Default, Value::Text));
+        };
+        give("url", Value::Text(&self.url));
+        give("key", self.key.as_deref().map_or(Value::Default, Value::Bytes));
+        text(&self.ca_file, &mut |value| give("ca_file", value));
+        text(&self.pin_sha256, &mut |value| give("pin_sha256", value));
+        give("insecure", Value::Flag(self.insecure));
+        give("backup_urls", Value::Texts(&self.backup_urls));
+        text(&self.username, &mut |value| give("username", value));
+        text(&self.password, &mut |value| give("password", value));
+        text(&self.bind_addr.map(|addr| addr.to_string()), &mut |value| give("bind_addr", value));
+        give("retry_min_ms", number(self.retry_min_ms));
+        give("retry_max_ms", number(self.retry_max_ms));
+        give("retry_jitter_pct", if self.retry_jitter_pct == 0 { Value::Off } else { number(self.retry_jitter_pct) });
+        give("retry_count", optional(self.retry_count));
+        give("retry_total_ms", optional(self.retry_total_ms));
+        give("retry_reset_ms", number(self.retry_reset_ms));
+        give("lingering_ms", optional(self.lingering_ms));
+        give("connect_ms", number(self.connect_ms));
+        give("send_ms", inherited(self.send_ms, OFF));
+        give("idle_ms", optional(self.idle_ms));
+        give("queue_bytes", number(self.queue_bytes));
+        give("queue_ms", number(self.queue_ms));
+        give("slow_policy", of_choice(self.slow_policy, &SlowPolicy::CHOICES));
+        give("slow_ms", optional(self.slow_ms));
+        give("start", of_choice(self.start, &Start::CHOICES));
+        give("clock", Value::Number(self.from_zero.into()));
+        give("media", number(self.media));
+        give("tracks", Value::Number(self.tracks.into()));
+        give("max_kbps", optional(self.max_kbps));
+        give("chunk_size", number(self.chunk_size));
+        give("retry_fatal", Value::Flag(self.retry_fatal));
+        give("merge_ms", inherited(self.merge_ms, 0));
+        give("on_demand", Value::Flag(self.on_demand));
+        give("send_args", Value::Flag(self.send_args));
+    }
+
     /// The settings, if those that depend on each other agree.
     ///
     /// # Errors
@@ -312,5 +361,58 @@ impl TargetConfig {
             == (&other.url, &other.key, &other.username, &other.password)
             && way(self) == way(other)
             && trust(self) == trust(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_given_as_they_are_taken() {
+        let text = |text: &str| Some(text.to_owned());
+        let others = TargetConfig {
+            user: 0,
+            url: "rtmps://host/app".to_owned(),
+            key: Some(b"key\xff".to_vec()),
+            ca_file: text("/roots.pem"),
+            pin_sha256: text("pin"),
+            insecure: true,
+            backup_urls: vec!["rtmp://backup/app".to_owned(), "rtmp://other/app".to_owned()],
+            username: text("me"),
+            password: text("secret"),
+            bind_addr: Some(IpAddr::from([192, 0, 2, 7])),
+            retry_min_ms: 1,
+            retry_max_ms: 2,
+            retry_jitter_pct: 0,
+            retry_count: Some(3),
+            retry_total_ms: Some(4),
+            retry_reset_ms: 5,
+            lingering_ms: None,
+            connect_ms: 600,
+            send_ms: Some(OFF),
+            idle_ms: Some(7),
+            queue_bytes: 1 << 20,
+            queue_ms: 800,
+            slow_policy: SlowPolicy::Stop,
+            slow_ms: Some(9),
+            start: Start::Key,
+            from_zero: true,
+            media: media::AUDIO,
+            tracks: u64::MAX,
+            max_kbps: Some(10),
+            chunk_size: 4096,
+            retry_fatal: true,
+            merge_ms: Some(0),
+            on_demand: true,
+            send_args: true,
+            of_controller: false,
+        };
+        let plain = TargetConfig { url: "rtmp://host/app".to_owned(), ..TargetConfig::default() };
+        for config in [plain, others.clone()] {
+            let mut again = TargetConfig { send_ms: Some(11), merge_ms: Some(12), ..others.clone() };
+            config.each_setting(|name, value| again.set(name, value).unwrap());
+            assert_eq!(again, config);
+        }
     }
 }

@@ -23,6 +23,12 @@ pub enum Value<'a> {
     Texts(&'a [String]),
 }
 
+/// The value of a choice, by its number.
+pub(super) fn of_choice<T: PartialEq>(chosen: T, choices: &[(u32, T)]) -> Value<'static> {
+    let number = choices.iter().find(|(_, choice)| *choice == chosen).map(|(number, _)| *number);
+    number.map_or(Value::Default, |number| Value::Number(number.into()))
+}
+
 /// A time or limit of 32 bits that is never reached: "off" in fields without an `Option`.
 pub(crate) const OFF: u32 = u32::MAX;
 

@@ -95,12 +95,12 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
 
 /// Exports a stream, to be continued by another process or by another server of this process: `blob` gets its state, of
 /// `*len` bytes: its name and settings, what new players begin with (headers, cached group), and the messages that its
-/// players have not got yet. Before the call `*len` is the room at `blob`, which may be NULL if it is 0. The state has
-/// at most queue_bytes and gop_bytes together, and some KiB. For `hold_ms` the stream is on hold: its publisher is not
-/// read and waits, and messages that came before go to the players. In that time export its sessions by
-/// rr_session_export, the publisher and the players, and then stop the stream. Sessions that are still here after that
-/// time continue here, and a publisher that has moved is then lost. Targets, sources and user pointers are not
-/// transferred. On failure the stream is not on hold.
+/// players and targets have not got yet. Before the call `*len` is the room at `blob`, which may be NULL if it is 0. The
+/// state has at most queue_bytes, the stream's or the largest of its targets, and gop_bytes together, and some KiB. For
+/// `hold_ms` the stream is on hold: its publisher is not read and waits, and messages that came before go to the
+/// players. In that time export its targets by rr_target_export, and its sessions by rr_session_export, the publisher
+/// and the players, and then stop the stream. Sessions and targets that are still here after that time continue here,
+/// and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is not on hold.
 ///
 /// # Waits
 /// For the stream's thread, which answers between two turns of its peers: for a moment.
@@ -148,10 +148,11 @@ pub unsafe extern "C" fn rr_stream_export(
 }
 
 /// Continues a stream that rr_stream_export gave, `len` bytes at `blob`: it exists at once, with the same settings, and
-/// `out`, which may be NULL, gets its id. Import its sessions afterwards, by rr_session_import, its publisher before
-/// those that stand by (rr_info has the role): the publisher continues where the log ends, and each player at its own
-/// message, so no player misses a message or gets one twice. The stream waits ten seconds for them (or grace_ms, if that is longer); a player that comes later, or was further behind than
-/// the state reaches, begins as a new player does.
+/// `out`, which may be NULL, gets its id. Import its targets and sessions afterwards, by rr_target_import and
+/// rr_session_import, its publisher before those that stand by (rr_info has the role): the publisher continues where the
+/// log ends, and each player and target at its own message, so none of them misses a message or gets one twice. The
+/// stream waits ten seconds for them (or grace_ms, if that is longer); one that comes later, or was further behind than
+/// the state reaches, begins as a new one does.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: `blob` is not a stream's state, or its settings cannot be those of a stream of this server;

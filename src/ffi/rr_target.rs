@@ -1,13 +1,15 @@
 //! Group 5 of the C API: targets and sources, the connections that we open to push a stream on or to pull one.
 
-use std::ffi::{c_int, c_uint};
+use std::ffi::{c_int, c_uint, c_void};
+use std::os::fd::IntoRawFd;
 
 use super::config::rr_target_config;
-use super::rr_server::rr_server;
+use super::rr_server::{rr_server, take_fd};
 use super::types::{rr_stream, rr_target};
-use super::{Out, convert, on_server};
+use super::{Out, convert, guard, is_null, on_server, reference, slice};
 use crate::config::TargetConfig;
-use crate::server::RRRestOut;
+use crate::error::{Failure, RRError};
+use crate::server::{RRRestOut, TargetExport};
 
 /// Pushes a stream to another server, whether the stream is live or not: the target connects when the stream has media,
 /// and reconnects by itself when it is lost. Media goes out after the other side has sent NetStream.Publish.Start.
@@ -151,4 +153,110 @@ pub unsafe extern "C" fn rr_target_stop(s: *mut rr_server, id: rr_target, deadli
     };
     // SAFETY: contract.
     unsafe { on_server(s, body) }
+}
+
+/// Exports a target or source, to be continued by another process or by another server of this process: `*fd` becomes
+/// its open connection, which the host then owns, or -1 where it has none that can move, and `blob` gets its state, of
+/// `*len` bytes, both for rr_target_import. Before the call `*len` is the room at `blob`, which may be NULL if it is 0:
+/// one or two kilobytes, and for a connected target also the message that is half sent. The state has its settings with
+/// all secrets, its counters, and the history of its tries: a target that waits goes on with what remains of its wait,
+/// one that is being connected is connected anew, and one that has failed stays so. A connected target keeps its
+/// connection, and its server notices nothing; over TLS it is connected anew, because the keys stay in their process,
+/// and misses what comes meanwhile. The target ends here: its last event has the state RR_STATE_STOPPED and no error,
+/// which no other end has. Its stream here goes on without it; export a stream first if it moves too (rr_stream_export).
+/// On failure `*fd` is -1, and the target stays here as before.
+///
+/// # Waits
+/// Briefly, for the threads that own the target.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its stream or
+/// its server ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the size that is needed;
+/// RR_ERR_UNSUPPORTED: it is a source that is connected.
+///
+/// # Safety
+/// The contract of all pointers; `*len` bytes fit `blob`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_target_export(
+    s: *mut rr_server,
+    id: rr_target,
+    fd: *mut c_int,
+    blob: *mut c_void,
+    len: *mut usize,
+) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        unsafe { Out::new(fd, "fd")?.set(-1) };
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        let _log = server.core.enter_log();
+        // SAFETY: contract.
+        let room = *unsafe { reference(len, "len") }?;
+        let (fd, len) = (Out::new(fd, "fd")?, Out::new(len, "len")?);
+        if blob.is_null() && room > 0 {
+            return Err(is_null("blob"));
+        }
+        match server.core.target_export(id, room)? {
+            TargetExport::Gone { fd: open, state } => {
+                // SAFETY: contract: `room` bytes fit, and no more are given; where it is NULL none are.
+                unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), blob.cast(), state.len()) };
+                // SAFETY: contract.
+                unsafe { len.set(state.len()) };
+                // SAFETY: contract.
+                unsafe { fd.set(open.map_or(-1, IntoRawFd::into_raw_fd)) };
+                Ok(0)
+            }
+            TargetExport::Needs(bytes) => {
+                // SAFETY: contract.
+                unsafe { len.set(bytes) };
+                let text = format!("the target's state does not fit {room} bytes; {bytes} are enough");
+                Err(Failure::ours(RRError::Limit, text))
+            }
+        }
+    })
+}
+
+/// Continues a target or source that rr_target_export gave: `fd` is its connection, which the library owns from now on,
+/// also on failure, or -1 where there was none, and `blob` its state of `len` bytes. It goes on with the stream of the
+/// same name, which must exist here; `out`, which may be NULL, gets its id. A connected target continues at the same
+/// message if its stream was imported before by rr_stream_import and it comes within the same time as the players;
+/// otherwise its server gets the rest of its last message, and then what a newly connected one gets. Its counters go on,
+/// and so do its waits. User pointers are not transferred. The state is checked like any foreign input; its format has a
+/// version, so that processes with different versions of the library can exchange it.
+///
+/// # Waits
+/// As rr_stream_add_target.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: its stream is not here; RR_ERR_ARG: `fd` is neither -1 nor a connected stream socket, `blob`
+/// is not a target's state, or only one of them says that it is connected; RR_ERR_VERSION: the state has a newer format
+/// than this library reads; RR_ERR_LIMIT: 100000 targets, a state larger than max_message allows, or targets come faster
+/// than the server takes them; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a source with a setting that
+/// only a target has; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server or the stream is stopping.
+///
+/// # Safety
+/// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_target_import(
+    s: *mut rr_server,
+    fd: c_int,
+    blob: *const c_void,
+    len: usize,
+    out: *mut rr_target,
+) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let fd = if fd == -1 { None } else { Some(unsafe { take_fd(fd) }?) };
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        let _log = server.core.enter_log();
+        // SAFETY: contract.
+        let state = unsafe { slice(blob.cast(), len, "blob") }?;
+        let id = server.core.target_import(fd, state)?;
+        if let Ok(out) = Out::new(out, "out") {
+            // SAFETY: contract.
+            unsafe { out.set(id) };
+        }
+        Ok(0)
+    })
 }

@@ -12,7 +12,7 @@ mod peers;
 #[cfg_attr(any(loom, not(feature = "librtmp")), allow(dead_code, reason = "such builds do not use all seeds"))]
 pub(crate) mod seeds;
 mod session;
-mod snapshot;
+pub(crate) mod snapshot;
 #[cfg(test)]
 pub(crate) mod tables;
 #[cfg(test)]
@@ -26,7 +26,7 @@ pub use peers::{auth, http, rtmpe, swf, urls};
 #[cfg(test)]
 pub(crate) use session::conversation;
 pub use session::{amf0, client_session, flv, server_session};
-pub use snapshot::{exported_session, exported_stream, session_snapshot};
+pub use snapshot::{exported_session, exported_stream, exported_target, session_snapshot};
 
 use std::time::{Duration, Instant};
 

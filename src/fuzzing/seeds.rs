@@ -18,6 +18,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("client_session", super::client_session, client_conversations),
     ("exported_session", super::exported_session, super::snapshot::exported_seeds),
     ("exported_stream", super::exported_stream, super::snapshot::exported_streams),
+    ("exported_target", super::exported_target, super::snapshot::exported_targets),
     ("flv", super::flv, media),
     ("http", super::http, answers),
     #[cfg(feature = "librtmp")]

@@ -1,5 +1,5 @@
-//! Fuzz bodies for input from other processes: sessions' snapshots, exported sessions with one inside, and exported
-//! streams.
+//! Fuzz bodies for input from other processes: sessions' snapshots, exported sessions and targets with one inside, and
+//! exported streams.
 
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
@@ -10,6 +10,7 @@ use crate::session::Inbound;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 use crate::stream::exported::ExportedSession;
 use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::target::{ExportedTarget, Stage};
 
 /// The moment at which snapshots are made and restored.
 const NOW_MS: u64 = 1_000_000;
@@ -67,8 +68,28 @@ pub fn exported_stream(data: &[u8]) {
     }
 }
 
+/// Fuzz body: any bytes are refused, or give an exported target that yields the same bytes again and whose session
+/// continues.
+///
+/// # Panics
+/// If a check fails.
+pub fn exported_target(data: &[u8]) {
+    let config = SessionConfig::default();
+    match ExportedTarget::read(&config, data, NOW_MS) {
+        Ok(exported) => {
+            let state = exported.state(NOW_MS).expect("its handshake is over");
+            let again = ExportedTarget::read(&config, &state, NOW_MS).expect("what a target says of itself");
+            assert_eq!(again.state(NOW_MS), Ok(state));
+            if let Stage::Pushes(pushing) = exported.stage {
+                client_goes_on(*pushing.session, &config, &[data, &pushing.unread].concat());
+            }
+        }
+        Err(failure) => assert_refused(&failure),
+    }
+}
+
 fn assert_refused(failure: &Failure) {
-    let known = [RRError::Arg, RRError::Version, RRError::Limit, RRError::NoMem];
+    let known = [RRError::Arg, RRError::Version, RRError::Limit, RRError::NoMem, RRError::Unsupported];
     assert!(!failure.by_peer && known.contains(&failure.kind), "{failure}");
 }
 
@@ -235,6 +256,38 @@ pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
     all
 }
 
+/// A session that publishes to a server.
+#[cfg(test)]
+pub(crate) fn publishing_client() -> ClientSession {
+    use super::seeds::client_conversations;
+    use super::session::conversation;
+    use crate::proto::url::RtmpUrl;
+
+    let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
+    let mut sessions = client_conversations().into_iter().map(|data| {
+        let (wire, mut at) = (conversation(&data), 0);
+        let mut session = ClientSession::publish(&SessionConfig::default(), &url, 0).expect("random bytes");
+        while let Ok(Some(_)) = session.next(&wire, &mut at, 0) {
+            if session.started() {
+                break;
+            }
+        }
+        session.take_output();
+        session
+    });
+    sessions.find(ClientSession::publishes).expect("a server that takes a publisher")
+}
+
+/// Targets that do each thing that a target does.
+#[cfg(test)]
+pub(super) fn exported_targets() -> Vec<Vec<u8>> {
+    use crate::stream::exported::target::Pause;
+
+    let pauses = [Pause::Rests, Pause::Waits(77), Pause::Failed].map(ExportedTarget::pausing);
+    let pushes = ExportedTarget::pushing(publishing_client(), b"unread");
+    pauses.into_iter().chain([pushes]).filter_map(|target| target.state(NOW_MS).ok()).collect()
+}
+
 /// A stream with everything that a stream may have, and one without a tail.
 #[cfg(test)]
 pub(super) fn exported_streams() -> Vec<Vec<u8>> {
@@ -274,6 +327,19 @@ mod tests {
             sessions += u64::from(is_session(data));
         });
         assert!(tried > 100 && sessions > tried / 20, "of {tried} inputs only {sessions} are sessions");
+    }
+
+    #[test]
+    fn exported_targets_keep_their_promises_when_they_are_mutated() {
+        let (seeds, config) = (exported_targets(), SessionConfig::default());
+        let is_target = |data: &[u8]| ExportedTarget::read(&config, data, NOW_MS).is_ok();
+        assert!(seeds.len() == 4 && seeds.iter().all(|seed| is_target(seed)));
+        let mut targets = 0;
+        let tried = mutate_corpus(&seeds, 24, 2_000, |data| {
+            exported_target(data);
+            targets += u64::from(is_target(data));
+        });
+        assert!(tried > 100 && targets > tried / 100, "of {tried} inputs only {targets} are targets");
     }
 
     #[test]

@@ -74,8 +74,8 @@ impl Conn {
 
     /// A connection that continues here: the session tells its peer nothing again, and sees first the bytes that were
     /// read already.
-    pub(crate) fn resumed(socket: Socket, session: Box<ServerSession>, unread: Vec<u8>, bytes_in: u64) -> Self {
-        Self { unread, bytes_in, ..Self::new(socket, Side::Server(session)) }
+    pub(crate) fn resumed(socket: Socket, side: Side, unread: Vec<u8>, bytes_in: u64) -> Self {
+        Self { unread, bytes_in, ..Self::new(socket, side) }
     }
 
     /// What another process needs to continue the connection, apart from its fd, which [`into_fd`](Self::into_fd)
@@ -83,7 +83,7 @@ impl Conn {
     ///
     /// # Errors
     /// [`RRError::Unsupported`] if another process could not continue: over TLS, whose keys stay here, over HTTP, and
-    /// on a connection that we opened. Those of [`ServerSession::snapshot`].
+    /// on a connection that we opened, which moves as a target. Those of [`ServerSession::snapshot`].
     pub(crate) fn snapshot(&mut self, now_ms: u64) -> Result<(Vec<u8>, &[u8])> {
         let unsupported = |what: &'static str| Err(Failure::ours(RRError::Unsupported, what));
         if self.socket.is_tls() {
@@ -95,8 +95,25 @@ impl Conn {
                 Ok((session.snapshot(now_ms)?, &self.unread))
             }
             Side::Http(_) => unsupported("a player over HTTP stays in its process"),
-            Side::Client(_) => unsupported("a connection that was opened here stays in its process"),
+            Side::Client(_) => unsupported("a connection that was opened here moves with its target or source"),
         }
+    }
+
+    /// [`snapshot`](Self::snapshot) of a connection that we opened.
+    ///
+    /// # Errors
+    /// [`RRError::Unsupported`] over TLS, and on a connection that a peer opened. Those of
+    /// [`ClientSession::snapshot`].
+    pub(crate) fn client_snapshot(&mut self, now_ms: u64) -> Result<(Vec<u8>, &[u8])> {
+        let Side::Client(session) = &mut self.side else {
+            return Err(Failure::ours(RRError::Unsupported, "a connection that a peer opened is no target's"));
+        };
+        if self.socket.is_tls() {
+            let text = "a connection over TLS stays in its process, which has its keys";
+            return Err(Failure::ours(RRError::Unsupported, text));
+        }
+        session.note_sent(mem::take(&mut self.unnoted));
+        Ok((session.snapshot(now_ms)?, &self.unread))
     }
 
     /// The open connection's descriptor; the session ends here.

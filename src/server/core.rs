@@ -9,7 +9,7 @@ use crossbeam::channel::{Sender, TrySendError};
 use crate::config::{ServerConfig, StreamConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::RRLog;
-use crate::log::told::{SERVER, SESSION};
+use crate::log::told::{SERVER, SESSION, TARGET};
 use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::net::socket::half_close;
@@ -31,9 +31,9 @@ use crate::session::{self, State};
 use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::Peer;
-use crate::stream::record::{Order, RRSession};
+use crate::stream::record::{Caller, Order, RRSession, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
-use crate::stream::remote::target::{News, Target};
+use crate::stream::remote::target::{News, Resumed, Target};
 use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
 use crate::sync::locked;
 
@@ -342,6 +342,31 @@ impl Core {
         Ok(target)
     }
 
+    /// Adds a target that goes on from another process, as `resumed` makes it, to its stream.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if there are too many targets or the dialler is overrun, [`RRError::State`] if the stream is
+    /// ending.
+    pub(super) fn resume_target(
+        &self,
+        stream: &Arc<RRStream>,
+        endpoint: Endpoint,
+        news: Resumed,
+        resumed: impl FnOnce(Target) -> Target,
+    ) -> Result<Arc<Target>> {
+        let target = {
+            let mut registry = self.registry();
+            let make = |id| Arc::new(resumed(Target::new(id, Arc::clone(stream.identity()), endpoint)));
+            let id = registry.targets.insert_with(make)?;
+            registry.targets.find(id).cloned()?
+        };
+        // Before the stream can have it dialled, and before the dialler knows it: so this is the first of its news.
+        target.tell(News::Resume(Box::new(news)));
+        self.attach(stream, &target)?;
+        self.watch_target(&target).inspect_err(|failure| self.end_target(&target, failure))?;
+        Ok(target)
+    }
+
     /// Adds a target or source that was made to its stream.
     pub(super) fn attach(&self, stream: &Arc<RRStream>, target: &Arc<Target>) -> Result<()> {
         let added = if target.is_source() { stream.add_source(target) } else { stream.add_target(target) };
@@ -456,6 +481,21 @@ impl Core {
     /// Removes a target that has ended from the tables and sends its last event, once, even if several threads call
     /// this.
     pub(super) fn end_target(&self, target: &Target, cause: &Failure) {
+        if self.take_target(target) {
+            target.move_to(State::Stopped, |event| event.because(cause).last());
+        }
+    }
+
+    /// Ends a target that continues in another process.
+    pub(super) fn end_exported_target(&self, target: &Target) {
+        if self.take_target(target) {
+            log::info!(target: TARGET, "a target of {} was {EXPORTED}", target.stream().masked_name());
+            target.move_to(State::Stopped, |event| Event { text: EXPORTED.as_bytes().to_vec(), ..event.last() });
+        }
+    }
+
+    /// Removes a target from the tables. False if the tables no longer had it.
+    fn take_target(&self, target: &Target) -> bool {
         let stream = self.stream_of(target);
         if let Some(stream) = &stream {
             stream.book().remove_target(target.id);
@@ -464,10 +504,7 @@ impl Core {
         if let Some(stream) = stream.filter(|_| target.is_source()) {
             stream.remove_source(target.id);
         }
-        if !known {
-            return;
-        }
-        target.move_to(State::Stopped, |event| event.because(cause).last());
+        known
     }
 
     /// Ends the id of a stream whose threads have been joined.
@@ -558,6 +595,15 @@ impl Upcalls for Core {
 
     fn target_renewed(&self, target: &Arc<Target>) {
         self.tell_dialler(target, News::Renewed);
+    }
+
+    fn target_exported(&self, target: &Arc<Target>) {
+        self.end_exported_target(target);
+        self.tell_dialler(target, News::Over);
+    }
+
+    fn target_export(&self, target: &Arc<Target>, room: usize, caller: Caller<TargetExport>) {
+        self.tell_dialler(target, News::Export { room, caller });
     }
 
     fn target_over(&self, target: &Arc<Target>) {

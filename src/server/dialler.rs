@@ -1,6 +1,7 @@
 //! The dialler: connects targets up to `Publish.Start` and hands them to their stream's relay; decides the next step
 //! after a failure. The dialler knows every target from its beginning to its end, whichever thread owns its connection.
 
+mod export;
 mod race;
 mod talk;
 
@@ -12,7 +13,7 @@ use std::sync::{Arc, Weak};
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
-use crate::config::READ_BUFFER_BYTES;
+use crate::config::{READ_BUFFER_BYTES, ServerConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::net::clock;
@@ -108,13 +109,7 @@ pub(super) struct Dialler {
 impl Dialler {
     pub(super) fn new(core: Arc<Core>) -> Self {
         let resolver = Resolver::new(core.dial_wake());
-        let ours = SessionConfig::default();
-        let session = SessionConfig {
-            max_message: core.config.max_message_bytes,
-            caps_ex: ours.caps_ex | CAPS_RECONNECT, // we follow reconnect requests, see `moved`
-            timing: Timing::from(&core.config),
-            ..ours
-        };
+        let session = session_config(&core.config);
         Self { core, jobs: HashMap::new(), slots: Slab::new(), resolver, session, random: clock::now_us() | 1 }
     }
 }
@@ -204,6 +199,8 @@ impl Dialler {
     fn take_one(&mut self, id: Id, news: News, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         match news {
+            News::Resume(resumed) => self.resume(id, *resumed, io),
+            News::Export { room, caller } => self.export(id, room, caller, io),
             News::Dial if matches!(job.state, DialState::Rests) && job.target.state() != State::Failed => {
                 self.dial(id, io)
             }
@@ -412,6 +409,17 @@ impl Dialler {
                 target.move_because(State::Failed, &give_up, 0);
             }
         }
+    }
+}
+
+/// The settings of the sessions of targets and sources, apart from those that each has of its own.
+pub(super) fn session_config(config: &ServerConfig) -> SessionConfig {
+    let ours = SessionConfig::default();
+    SessionConfig {
+        max_message: config.max_message_bytes,
+        caps_ex: ours.caps_ex | CAPS_RECONNECT, // we follow reconnect requests, see `moved`
+        timing: Timing::from(config),
+        ..ours
     }
 }
 

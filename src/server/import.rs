@@ -6,20 +6,23 @@ use std::sync::Arc;
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
-use crate::net::conn::Conn;
+use crate::net::conn::{Conn, Side};
 use crate::net::heap;
 use crate::net::socket::{Socket, ip_of};
 use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, State};
-use crate::stream::event::EventKind;
+use crate::stream::event::{EventKind, Id};
 use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::target::{ExportedTarget, Pause, Pushing, Stage};
 use crate::stream::exported::{Doing, ExportedSession, Playing, Publishing};
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
-use crate::stream::{RRStream, Subscription};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::{News, Resumed, ResumedStage};
+use crate::stream::{Delivery, RRStream, Subscription};
 use crate::sync::locked;
 
 /// Time in which the publisher and the players of an imported stream have to come; for this long its place and its tail
@@ -52,7 +55,7 @@ pub(super) fn seat(core: &Core, exported: ExportedSession, socket: Socket) -> Re
     let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
     let ExportedSession { session, unread, doing, addr, local_addr, app_given, .. } = exported;
     let ip = ip_of(&addr).or_else(|| socket.peer_ip());
-    let mut conn = Conn::resumed(socket, session, unread, bytes_in);
+    let mut conn = Conn::resumed(socket, Side::Server(session), unread, bytes_in);
     if log::log_enabled!(log::Level::Debug) {
         conn.set_name(&addr);
     }
@@ -142,6 +145,58 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
         drop(peer);
         failure
     })
+}
+
+/// Enters a target, with its connection if it has one.
+///
+/// # Errors
+/// [`RRError::NotFound`] if its stream is not here, [`RRError::Arg`] if it has a connection and its state says that it
+/// has none, or the other way round, [`RRError::Cert`] if its roots cannot be read, [`RRError::Limit`] and
+/// [`RRError::NoMem`] if there is no room for it, [`RRError::State`] if the stream is ending.
+pub(super) fn enter_target(core: &Core, exported: ExportedTarget, socket: Option<Socket>) -> Result<Id> {
+    heap::room()?;
+    let ExportedTarget { about, stage } = exported;
+    let found = core.registry().find(&about.name).cloned();
+    let stream = found.ok_or_else(|| {
+        Failure::ours(RRError::NotFound, "the stream of the target is not on this server: import it before")
+    })?;
+    let endpoint = Endpoint::ready(about.config.clone(), &about.name.key)?;
+    let (state, stage, connection) = match (stage, socket) {
+        (Stage::Pauses(Pause::Rests), None) => (State::Idle, ResumedStage::Rests, None),
+        (Stage::Pauses(Pause::Failed), None) => (State::Failed, ResumedStage::Failed, None),
+        (Stage::Pauses(Pause::Waits(ms)), None) => {
+            let state = if about.error.is_some() { State::Recovering } else { State::Idle };
+            (state, ResumedStage::Waits(ms), None)
+        }
+        (Stage::Pushes(pushing), Some(socket)) => {
+            let Pushing { session, url, unread, push } = *pushing;
+            // What came over it before is in the counters.
+            let conn = Conn::resumed(socket, Side::Client(session), unread, 0);
+            (State::Idle, ResumedStage::Away(Box::new(url)), Some((Box::new(conn), Box::new(push))))
+        }
+        (Stage::Pauses(_), Some(_)) => return Err(Failure::ours(RRError::Arg, "the target's state has no connection")),
+        (Stage::Pushes(_), None) => {
+            return Err(Failure::ours(RRError::Arg, "the connection of the target's state is missing"));
+        }
+    };
+    let news = Resumed { history: about.history.clone(), stage };
+    let error = about.error.filter(|_| state != State::Idle);
+    let way = about.way.clone();
+    let target = core.resume_target(&stream, endpoint, news, |target| {
+        let target = if about.pulls { target.pulling() } else { target };
+        target.set_url(way.url);
+        target.set_addr(way.addr, way.local_addr);
+        target.resumed(state, error, (about.connects, about.failures), about.counters())
+    })?;
+    if let Some((mut conn, push)) = connection {
+        // The server admits it: what it holds is charged to its stream.
+        let memory = core.pending.charge_about(conn.heap_bytes());
+        let endpoint = target.endpoint();
+        let delivery = Delivery::Target { target: Arc::clone(&target), conn, endpoint, moved: Some(push) };
+        let delivered = memory.and_then(|_| stream.deliver(delivery).map_err(|(_, failure)| failure));
+        delivered.inspect_err(|_| core.tell_dialler(&target, News::Over))?;
+    }
+    Ok(target.id)
 }
 
 /// Makes a stream that continues one of another process.

@@ -13,6 +13,7 @@ mod control;
 mod core;
 mod dialler;
 pub(crate) mod events;
+mod export;
 pub mod figures;
 mod heap_trim;
 #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
@@ -72,20 +73,12 @@ use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
 pub use crate::stream::StreamExport;
 pub use crate::stream::event::{Action, Event, EventKind, Id, flag};
-use crate::stream::exported::ExportedSession;
-use crate::stream::exported::stream::ExportedStream;
-pub use crate::stream::record::Export;
-use crate::stream::record::{Caller, Order, RRSession};
+pub use crate::stream::record::{Export, TargetExport};
+use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
-
-/// The refusal for a session that cannot be exported at this moment.
-const NOT_NOW: &str = "it is ending, or neither asks, publishes nor plays, and goes on elsewhere only then";
-
-/// Longest hold of a stream: after a longer one, encoders take the server for dead.
-const MAX_HOLD_MS: u32 = 60_000;
 
 /// One relay server. All methods may be called from any thread; each says if it must not be called in a callback.
 #[derive(Debug)]
@@ -457,47 +450,6 @@ impl RRServer {
         self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
     }
 
-    /// Exports a session that waits for an answer, publishes or plays to another process: returns its open connection,
-    /// and the state with which [`Self::session_import`] continues there. The session then ends here, and its last
-    /// event says so; the stream of a publisher has then lost it. The call waits for the thread that owns the session,
-    /// until a turn of that thread ends.
-    ///
-    /// # Errors
-    /// [`RRError::NotFound`], [`RRError::State`] if it does none of these; [`RRError::Unsupported`] for a session that
-    /// cannot move: over TLS or HTTP, with several plays, or with targets; [`RRError::Again`]. Then, and with
-    /// [`Export::Needs`], the session stays as it was.
-    pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
-        let session = self.session(id)?;
-        if !matches!(session.state(), State::Waiting | State::InProgress) {
-            return Err(Failure::ours(RRError::State, NOT_NOW));
-        }
-        let (caller, wait) = Caller::new();
-        session.order(Order::Export { room, caller })?;
-        // A thread that has ended in a panic drops no order.
-        wait.outcome(|| self.core.is_closing()).unwrap_or_else(|| {
-            self.session(id)?;
-            Err(Failure::ours(RRError::State, NOT_NOW))
-        })
-    }
-
-    /// Imports a session that [`Self::session_export`] gave in another process. An open question is asked here again,
-    /// of hooks and then of the host. A session that publishes or plays continues with the stream of the same name: a
-    /// publisher according to that stream's policy, a player at the same message if the stream was imported before
-    /// ([`Self::stream_import`]), otherwise as a new player. The server owns the fd from now on, also on failure.
-    ///
-    /// # Errors
-    /// [`RRError::Arg`] if the fd is not a connected stream socket or the state is invalid, [`RRError::Version`] if it
-    /// is newer than this library, [`RRError::Limit`] if it is larger than the settings allow or there is no room for
-    /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops. For a session that publishes or
-    /// plays also [`RRError::Exists`] if the stream has a publisher already, [`RRError::Rejected`] and
-    /// [`RRError::Auth`] if it is refused, [`RRError::Limit`] if there is no room for another stream.
-    pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
-        self.core.still_open()?;
-        let socket = Socket::adopt_connected(fd)?;
-        let config = listener::session_config(&self.core.config);
-        import::enter(&self.core, ExportedSession::read(&config, state, clock::now_ms())?, socket)
-    }
-
     /// Closes a session. With `ban_ms` above 0, peers from its address may not do the same (publish or play that
     /// stream) for this long.
     ///
@@ -588,48 +540,6 @@ impl RRServer {
     /// [`RRError::NotFound`].
     pub fn stream_config(&self, id: Id) -> Result<StreamConfig> {
         Ok(self.stream(id)?.config().clone())
-    }
-
-    /// Exports a stream: returns the state with which [`Self::stream_import`] continues in another process. The stream
-    /// is on hold for `hold_ms`: its publisher is not read, so that it and the players can be exported by
-    /// [`Self::session_export`] in the meantime. Sessions that are still here afterwards continue here.
-    ///
-    /// # Errors
-    /// [`RRError::NotFound`], [`RRError::Arg`] for 0 or a time above a minute, [`RRError::State`] if the stream is
-    /// ending, [`RRError::NoMem`]. Then, and with [`StreamExport::Needs`], the stream is not on hold.
-    pub fn stream_export(&self, id: Id, room: usize, hold_ms: u32) -> Result<StreamExport> {
-        if !(1..=MAX_HOLD_MS).contains(&hold_ms) {
-            let text =
-                format!("hold_ms is {hold_ms}: it goes from 1 to {MAX_HOLD_MS}, since publishers wait that long");
-            return Err(Failure::ours(RRError::Arg, text));
-        }
-        let stream = self.stream(id)?;
-        if stream.life().is_stopping() {
-            return Err(Failure::ours(RRError::State, "the stream is ending"));
-        }
-        let (caller, wait) = Caller::new();
-        stream.hold(hold_ms);
-        let is_lost = || self.core.is_closing() || self.stream(id).is_err();
-        let exported = stream.export(room, caller).and_then(|()| {
-            let ended = || Err(Failure::ours(RRError::State, "the stream is ending"));
-            wait.outcome(is_lost).unwrap_or_else(ended)
-        });
-        if !matches!(exported, Ok(StreamExport::State(_))) {
-            stream.hold(0);
-        }
-        exported
-    }
-
-    /// Imports a stream that [`Self::stream_export`] gave in another process, before its publisher and its players
-    /// come. Returns its id.
-    ///
-    /// # Errors
-    /// [`RRError::Arg`] if the state is invalid or its settings are not for this server, [`RRError::Version`] if it is
-    /// newer than this library, [`RRError::Exists`] if there is a stream of its name, [`RRError::Limit`] and
-    /// [`RRError::NoMem`] if there is no room, [`RRError::State`] once the server stops.
-    pub fn stream_import(&self, state: &[u8]) -> Result<Id> {
-        self.core.still_open()?;
-        import::enter_stream(&self.core, &ExportedStream::read(state)?).map(|stream| stream.id())
     }
 
     /// Stops a stream: its publisher is closed, and consumers get the rest of the log within the deadline.

@@ -368,6 +368,24 @@ impl ClientSession {
         self.stream_id
     }
 
+    /// The url of the connection, without a login: the one of `connect`, with the key.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] if it is none, which only a session of another process can have.
+    pub(crate) fn url(&self) -> Result<RtmpUrl> {
+        RtmpUrl::parse(&self.tc_url, Some(&self.key))
+    }
+
+    /// Whether its server takes media that it publishes.
+    pub(crate) fn publishes(&self) -> bool {
+        self.publish && self.started()
+    }
+
+    /// The chunk size that the server was told.
+    pub(crate) fn chunk_size(&self) -> u32 {
+        self.protocol.chunk_size()
+    }
+
     /// Whether media may flow.
     pub fn started(&self) -> bool {
         self.step == Step::Running

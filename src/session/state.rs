@@ -86,7 +86,8 @@ impl State {
             (Failed, Idle | Connecting | Stopping | Stopped) => true,
             (Failed, _) => false,
             (_, Stopping | Stopped | Failed) => true,
-            (Idle, Accepting | Connecting | Waiting | InProgress) => true,
+            // A stream that comes from another process waits for its publisher.
+            (Idle, Accepting | Connecting | Waiting | InProgress | Recovering) => true,
             (Accepting, Idle | InProgress) => true,
             (Connecting, Idle | Handshake | InProgress | Recovering) => true,
             // A server may redirect us at any time, and a stream's media may end while its target connects.
@@ -163,6 +164,6 @@ mod tests {
         assert!(!State::Stopping.may_become(State::InProgress));
         assert!(State::Failed.may_become(State::Idle), "a failed stream can be started again");
         assert!(State::Recovering.may_become(State::InProgress) && State::Recovering.may_become(State::Connecting));
-        assert!(!State::Idle.may_become(State::Recovering));
+        assert!(!State::Idle.may_become(State::Handshake));
     }
 }

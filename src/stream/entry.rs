@@ -147,7 +147,8 @@ impl RRStream {
         // First: where the relay begins, the tail does.
         self.relay().start(self.threading(), |spot, inbox| {
             let begin = self.ingest().cursor();
-            let relay = Relay::new(Arc::clone(self), begin.clone()).keeping_tail(begin, now_us + within_ms * 1000);
+            let (bytes, until_us) = (exported.tail.len() as u64, now_us + within_ms * 1000);
+            let relay = Relay::new(Arc::clone(self), begin.clone()).keeping_tail(begin, bytes, until_us);
             run(self, "relayDataThread", spot, relay, inbox)
         })?;
         let (from, headers) = (exported.from.clone(), exported.header_messages());

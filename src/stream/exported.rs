@@ -5,7 +5,9 @@
 //! It comes from another process, perhaps of another version: its form is that of all states (`proto::cbor`), and every
 //! value is checked before it is used. It does not contain the user pointer, which means nothing elsewhere, or ids.
 
+mod settings;
 pub(crate) mod stream;
+pub(crate) mod target;
 
 use minicbor::{Decode, Encode};
 
@@ -18,6 +20,8 @@ use crate::proto::message::MessageHead;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::proto::message::kind;
 use crate::session::{Event as Said, ServerSession, SessionConfig};
+use crate::stream::egress::rewrite::Zero;
+use crate::stream::egress::track_mask;
 #[cfg(test)]
 use crate::stream::ingest::Incoming;
 use crate::stream::ingest::kept::{KeptHeaders, KeptState, MAX_KEPT_BYTES};
@@ -238,19 +242,32 @@ pub(crate) struct Playing {
     pub(crate) unsent: Vec<u8>,
 }
 
-/// What a player has had of a stream, and what it wants of it.
+/// What a player or target has had of a stream, and what it wants of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Share {
     /// Kinds that it gets.
     pub(in crate::stream) media: u32,
     /// Kinds that it gets besides from the next key frame on, or the end of the log.
     pub(in crate::stream) missing: u32,
+    /// Tracks that it gets, and those that it gets besides from the next key frame on. A player gets all.
+    pub(in crate::stream) tracks: u64,
+    pub(in crate::stream) missing_tracks: u64,
+    /// The clock of a target whose time begins at 0.
+    pub(in crate::stream) clock: Option<Zero>,
     /// It is paused.
     pub(in crate::stream) paused: bool,
     /// The next message's place, or where it waits behind; `None` where it has never begun.
     pub(in crate::stream) place: Option<LogPlace>,
     /// It waits behind the place for one to begin at.
     pub(in crate::stream) waits: bool,
+}
+
+impl Share {
+    /// That of a player that has had nothing.
+    fn of_player() -> Self {
+        let (media, missing, tracks, missing_tracks, clock) = (media::ALL, 0, track_mask::ALL, 0, None);
+        Self { media, missing, tracks, missing_tracks, clock, paused: false, place: None, waits: true }
+    }
 }
 
 /// A name that was given to the session instead of its own.
@@ -374,7 +391,7 @@ impl<'a> DoingState<'a> {
     }
 
     fn of_player(Playing { stream_id, named, start, allowed, share, unsent }: &'a Playing) -> Self {
-        let Share { media, missing, paused, place, waits } = share.clone();
+        let Share { media, missing, paused, place, waits, .. } = share.clone();
         let (stream_id, named, start, allowed) = (*stream_id, named.clone(), start.number(), *allowed);
         Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent }
     }
@@ -426,7 +443,7 @@ impl<'a> DoingState<'a> {
                 let mut decision = Decision::default();
                 decision.set("start", Value::Number(start.into()))?;
                 let (start, unsent) = (decision.start.unwrap_or_default(), copied(unsent)?);
-                let share = Share { media, missing, paused, place, waits };
+                let share = Share { media, missing, paused, place, waits, ..Share::of_player() };
                 return Ok(Doing::Plays(Playing { stream_id, named, start, allowed, share, unsent }));
             }
         };
@@ -480,10 +497,20 @@ pub(crate) fn state_of(conn: &mut Conn, record: &RRSession, doing: &Doing, now_m
 
 /// The state, where it is there and has room; otherwise whoever waits for the outcome learns why the session stays.
 pub(crate) fn fitting(state: Result<Vec<u8>>, room: usize, caller: &Caller<Export>) -> Option<Vec<u8>> {
+    fitting_or(state, room, caller, Export::Needs)
+}
+
+/// The same for another outcome, which `needs` makes of the bytes that are enough.
+pub(crate) fn fitting_or<T>(
+    state: Result<Vec<u8>>,
+    room: usize,
+    caller: &Caller<T>,
+    needs: impl FnOnce(usize) -> T,
+) -> Option<Vec<u8>> {
     match state {
         Ok(state) if state.len() <= room => Some(state),
         other => {
-            caller.tell(other.map(|state| Export::Needs(state.len() + GROWTH_BYTES)));
+            caller.tell(other.map(|state| needs(state.len() + GROWTH_BYTES)));
             None
         }
     }
@@ -672,7 +699,8 @@ impl ExportedSession {
     /// A session that plays on this message stream, with that of its input unread.
     pub(crate) fn playing(session: ServerSession, stream_id: u32, unread: &[u8]) -> Self {
         let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
-        let share = Share { media: media::AUDIO, missing: media::VIDEO, paused: true, place, waits: true };
+        let (media, missing) = (media::AUDIO, media::VIDEO);
+        let share = Share { media, missing, paused: true, place, waits: true, ..Share::of_player() };
         let (named, start, allowed) = (Named::example(), Start::Now, media::AUDIO | media::VIDEO);
         let playing = Playing { stream_id, named, start, allowed, share, unsent: b"unsent".to_vec() };
         Self::doing(session, Doing::Plays(playing), unread)

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use crate::net::conn::Conn;
 use crate::stream::book::Claim;
 use crate::stream::exported::MovedFeed;
+use crate::stream::exported::target::MovedPush;
 use crate::stream::offer::{OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
-use crate::stream::record::Caller;
+use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
 
 /// A connection for the relay, or an order of the host.
 #[derive(Debug)]
@@ -39,6 +41,19 @@ pub(crate) enum Delivery {
         conn: Box<Conn>,
         /// The endpoint, settings and url, that the connection was made for.
         endpoint: Arc<Endpoint>,
+        /// What another process knew of it, if it continues from there.
+        moved: Option<Box<MovedPush>>,
+    },
+    /// An order to export a connected target to another process.
+    ExportTarget {
+        /// The target.
+        target: Arc<Target>,
+        /// The history of its tries.
+        history: Backoff,
+        /// The most bytes that its state may have.
+        room: usize,
+        /// Who waits for the outcome.
+        caller: Caller<TargetExport>,
     },
 }
 

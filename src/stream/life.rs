@@ -89,7 +89,8 @@ impl Life {
         }
     }
 
-    /// Notes that the publisher is lost and may come back, or that another one takes over.
+    /// Notes that the publisher is lost and may come back, that another one takes over, or that it is to come from
+    /// another process.
     pub(in crate::stream) fn recovers(&self) {
         self.move_from(&[State::InProgress, State::Idle], State::Recovering);
     }

@@ -128,6 +128,21 @@ pub enum Export {
     Needs(usize),
 }
 
+/// The outcome of the export of a target or source.
+#[derive(Debug)]
+pub enum TargetExport {
+    /// The target has ended here; another process continues it with its state and, where it has one that can move, its
+    /// connection.
+    Gone {
+        /// The open connection.
+        fd: Option<OwnedFd>,
+        /// The state.
+        state: Vec<u8>,
+    },
+    /// The state needs this much room, more than was given. The target is unchanged.
+    Needs(usize),
+}
+
 /// Names as the peer gave them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::session;
 use crate::stream::event::{EventSink, Id};
 use crate::stream::peer::Peer;
-use crate::stream::record::RRSession;
+use crate::stream::record::{Caller, RRSession, TargetExport};
 use crate::stream::remote::target::Target;
 
 /// The calls from a stream to its server. No call blocks, and no lock of the stream is held during a call, except for
@@ -34,6 +34,10 @@ pub(crate) trait Upcalls: EventSink {
     fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
     /// Reports that a target was closed because its new settings need another connection.
     fn target_renewed(&self, target: &Arc<Target>);
+    /// Another process goes on with the target.
+    fn target_exported(&self, target: &Arc<Target>);
+    /// Gives the dialler an order to export a target back, because its connection has ended meanwhile.
+    fn target_export(&self, target: &Arc<Target>, room: usize, caller: Caller<TargetExport>);
     /// Reports that a stopped target has been flushed and closed.
     fn target_over(&self, target: &Arc<Target>);
     /// Reports that the session no longer publishes or plays the stream, and goes on.

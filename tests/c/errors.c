@@ -585,6 +585,11 @@ static void targets(void) {
     rr_target_config plain = target("rtmp://127.0.0.1:1/live"), wrong = target("http://127.0.0.1/live");
     rr_target_config secret = target("rtmps://127.0.0.1:1/live"), slow = plain;
     rr_target out, source;
+    enum { TOO_LARGE = 256 << 20 };
+    unsigned char state[4096], *large = calloc(1, TOO_LARGE);
+    size_t len = 0;
+    int fd;
+    CHECK(large != NULL);
     secret.ca_file = "/no/such/file.pem";
     slow.queue_ms = 500;
     CHECK(rr_config_init(RR_CFG_TARGET, &newer, sizeof newer) == RR_OK);
@@ -607,6 +612,23 @@ static void targets(void) {
     GIVES(rr_target_update, NOT_FOUND, (s, id, &plain));
     GIVES(rr_target_retry, NOT_FOUND, (s, id));
     GIVES(rr_target_stop, NOT_FOUND, (s, id, 0));
+
+    GIVES(rr_target_export, LIMIT, (s, out, &fd, NULL, &len));
+    CHECK(len > 0 && len <= sizeof state);
+    CHECK(rr_target_export(s, out, &fd, state, &len) == RR_OK && fd == -1);
+    GIVES(rr_target_export, NOT_FOUND, (s, out, &fd, state, &len));
+    CHECK(rr_target_import(s, -1, state, len, &out) == RR_OK && out != 0);
+    GIVES(rr_target_import, ARG, (s, -1, state, len - 1, &out));
+    GIVES(rr_target_import, LIMIT, (s, -1, large, TOO_LARGE, &out));
+    state[4]++;
+    GIVES(rr_target_import, VERSION, (s, -1, state, len, &out));
+    state[4]--;
+    CHECK(rr_stream_stop(s, id, 0) == RR_OK);
+    while (rr_stream_find(s, "live", "show", &id) == RR_OK) rest();
+    GIVES(rr_target_import, NOT_FOUND, (s, -1, state, len, &out));
+    CHECK(rr_server_stop(s, NULL, 0) == RR_OK);
+    GIVES(rr_target_import, STATE, (s, -1, state, len, &out));
+    free(large);
     rr_server_free(s);
 }
 

@@ -60,6 +60,9 @@ static void without_a_server(void) {
     CHECK(rr_stream_add_source(NULL, 1, NULL, &id) == RR_ERR_ARG);
     CHECK(rr_target_retry(NULL, 1) == RR_ERR_ARG);
     CHECK(rr_target_stop(NULL, 1, 0) == RR_ERR_ARG);
+    CHECK(rr_target_export(NULL, 1, NULL, NULL, &len) == RR_ERR_ARG);
+    CHECK(rr_target_export(NULL, 1, fds, NULL, &len) == RR_ERR_ARG && fds[0] == -1);
+    CHECK(rr_target_import(NULL, -1, "", 0, &id) == RR_ERR_ARG);
     CHECK(rr_info_get(NULL, 1, &info, sizeof info) == RR_ERR_ARG);
     CHECK(rr_stats_get(NULL, 1, &stats, sizeof stats) == RR_ERR_ARG);
     CHECK(rr_config_init(RR_CFG_SERVER, NULL, 96) == RR_ERR_ARG);
@@ -73,6 +76,9 @@ static void without_a_server(void) {
     CHECK(rr_server_accept_fd(NULL, fds[0], NULL, 0) == RR_ERR_ARG);
     CHECK(rr_session_import(NULL, fds[1], NULL, 0) == RR_ERR_ARG);
     CHECK(close(fds[0]) == -1 && close(fds[1]) == -1);
+    CHECK(pipe(fds) == 0);
+    CHECK(rr_target_import(NULL, fds[0], NULL, 0, NULL) == RR_ERR_ARG);
+    CHECK(close(fds[0]) == -1 && close(fds[1]) == 0);
 }
 
 static void with_a_server(rr_server *s) {
@@ -109,6 +115,8 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_session_import(s, -1, "", 0) == RR_ERR_ARG);
     CHECK(rr_stream_import(s, NULL, 0, NULL) == RR_ERR_ARG);
     CHECK(rr_stream_import(s, NULL, 1, NULL) == RR_ERR_ARG);
+    CHECK(rr_target_import(s, -1, NULL, 1, NULL) == RR_ERR_ARG);
+    CHECK(rr_target_import(s, -2, "", 0, NULL) == RR_ERR_ARG);
     CHECK(pipe(fds) == 0);
     CHECK(rr_session_import(s, fds[0], NULL, 0) == RR_ERR_ARG);
     CHECK(rr_session_import(s, fds[1], NULL, 1) == RR_ERR_ARG);
@@ -203,6 +211,10 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_session_export(s, gone, fds, NULL, &len) == RR_ERR_ARG);
         CHECK(rr_session_export(s, gone, fds, &frame, NULL) == RR_ERR_ARG);
         CHECK(rr_session_export(s, gone, fds, &frame, &len) == RR_ERR_NOT_FOUND && fds[0] == -1);
+        CHECK(rr_target_export(s, gone, NULL, &frame, &len) == RR_ERR_ARG);
+        CHECK(rr_target_export(s, gone, fds, NULL, &len) == RR_ERR_ARG);
+        CHECK(rr_target_export(s, gone, fds, &frame, NULL) == RR_ERR_ARG);
+        CHECK(rr_target_export(s, gone, fds, &frame, &len) == RR_ERR_NOT_FOUND && fds[0] == -1);
         CHECK(rr_stream_stop(s, gone, 0) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_export(s, gone, 1000, NULL, &len) == RR_ERR_ARG);
         CHECK(rr_stream_export(s, gone, 1000, &frame, NULL) == RR_ERR_ARG);

@@ -109,7 +109,8 @@ impl Dialler {
         }
         target.connects.fetch_add(1, Ordering::Relaxed);
         log::info!(target: told::TARGET, "pushing {} to {}", target.stream().masked_name(), job.url.masked());
-        let delivery = Delivery::Target { target: Arc::clone(&target), conn, endpoint: Arc::clone(&job.endpoint) };
+        let delivery =
+            Delivery::Target { target: Arc::clone(&target), conn, endpoint: Arc::clone(&job.endpoint), moved: None };
         let Some(stream) = self.core.stream_of(&target) else { return self.rest(id, io) };
         if let Err((_, failure)) = stream.deliver(delivery) {
             self.failed(id, &failure, 0, io);

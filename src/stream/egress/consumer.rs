@@ -17,6 +17,7 @@ use crate::stream::egress::private::Private;
 use crate::stream::egress::push::Push;
 use crate::stream::egress::subscription::{Next, Subscription, Taken};
 use crate::stream::event::{Event, EventKind};
+use crate::stream::exported::target::{About, MovedPush};
 use crate::stream::exported::{self, Doing, Named, Playing};
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Lag;
@@ -24,6 +25,7 @@ use crate::stream::memory::budget::Budget;
 use crate::stream::peer::OpenQuestion;
 use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::stats::{Counters, Sent, Tally};
 
 /// The peer of a consumer.
@@ -168,6 +170,23 @@ impl Consumer {
         let ((start, allowed), stream_id) = (subscription.terms(), subscription.stream_id());
         let doing = Doing::Plays(Playing { stream_id, named: Named::of(record), start, allowed, share, unsent });
         exported::state_of(&mut self.conn, record, &doing, now_ms)
+    }
+
+    /// The state with which another process continues a target with this history; `log` is the name of its stream's log.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if it is about to end, [`RRError::NoMem`], and those of [`Conn::client_snapshot`].
+    pub(in crate::stream) fn push_state(&mut self, log: &[u8], history: Backoff, now_ms: u64) -> Result<Vec<u8>> {
+        self.count_sent();
+        self.tally.report(self.who.counters());
+        let (Who::Target(target), Some(push), [subscription]) = (&self.who, &self.push, &*self.subscriptions) else {
+            return Err(Failure::ours(RRError::State, "it is no target"));
+        };
+        target.counters.received(self.received_before, self.conn.bytes_in(), now_ms * 1000);
+        let mut unsent = copied(self.private.rest())?;
+        subscription.unsent(&mut unsent)?;
+        let push = MovedPush { share: subscription.share(log)?, unsent, ran_ms: push.ran_ms(now_ms) };
+        About::of(target, history).pushing(&mut self.conn, &push, now_ms)
     }
 
     // ---- subscriptions

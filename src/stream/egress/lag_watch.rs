@@ -23,6 +23,11 @@ impl Bounds {
         Self { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() }
     }
 
+    /// The bound in bytes.
+    pub(in crate::stream) fn bytes(self) -> u64 {
+        self.bytes
+    }
+
     /// Whether a lag is within the bounds.
     pub(in crate::stream) fn hold(self, lag: Lag) -> bool {
         lag.bytes <= self.bytes && lag.ms <= self.ms

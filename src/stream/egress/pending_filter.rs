@@ -37,6 +37,11 @@ impl PendingFilters {
         self.list.iter().fold(0, |media, filter| media | filter.media)
     }
 
+    /// The tracks that pending changes will add.
+    pub(in crate::stream) fn tracks(&self) -> u64 {
+        self.list.iter().fold(0, |tracks, filter| tracks | filter.tracks)
+    }
+
     /// Cancels these kinds.
     pub(in crate::stream) fn drop_media(&mut self, media: u32) {
         self.list.iter_mut().for_each(|filter| filter.media &= !media);

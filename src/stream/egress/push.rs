@@ -25,13 +25,25 @@ pub(in crate::stream) enum Parting {
 pub(in crate::stream) struct Push {
     /// The endpoint that the connection was made for, with later changes of settings that need no new connection.
     pub(in crate::stream) endpoint: Arc<Endpoint>,
-    /// When it was connected, monotonic ms.
+    /// When it was connected, or came here from another process, monotonic ms.
     pub(in crate::stream) began_ms: u64,
+    /// How long it ran in other processes before.
+    ran_before_ms: u64,
     pub(in crate::stream) parting: Option<Parting>,
 }
 
 impl Push {
     pub(in crate::stream) fn new(endpoint: Arc<Endpoint>, now_ms: u64) -> Self {
-        Self { endpoint, began_ms: now_ms, parting: None }
+        Self { endpoint, began_ms: now_ms, ran_before_ms: 0, parting: None }
+    }
+
+    /// One that has run for so long in another process.
+    pub(in crate::stream) fn resumed(self, ran_ms: u64) -> Self {
+        Self { ran_before_ms: ran_ms, ..self }
+    }
+
+    /// How long it has run.
+    pub(in crate::stream) fn ran_ms(&self, now_ms: u64) -> u64 {
+        self.ran_before_ms.saturating_add(now_ms.saturating_sub(self.began_ms))
     }
 }

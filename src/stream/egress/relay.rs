@@ -131,9 +131,12 @@ impl Task for Relay {
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
         match delivery {
             Delivery::Player(peer) => self.adopt(self.new_player(peer, io.now_us), io),
-            Delivery::Target { target, conn, endpoint } => {
-                let consumer = self.new_target(target, *conn, endpoint, io.now_us);
+            Delivery::Target { target, conn, endpoint, moved } => {
+                let consumer = self.new_target(target, *conn, endpoint, moved, io.now_us);
                 self.adopt(consumer, io);
+            }
+            Delivery::ExportTarget { target, history, room, caller } => {
+                self.export_target(&target, history, room, caller, io);
             }
             Delivery::Export { room, caller } => self.export_stream(room, &caller, io.now_us),
             Delivery::Offer { verdict, caller } => {

@@ -4,6 +4,8 @@
 //!
 //! A rewrite decides which messages differ for a consumer and encodes them; it sends nothing. The subscription owns it.
 
+use minicbor::{Decode, Encode};
+
 use crate::config::{CHUNK_SIZE, TargetConfig, media};
 use crate::error::{RRError, Result};
 use crate::proto::chunk_write;
@@ -62,16 +64,24 @@ pub(in crate::stream) struct Rewrite {
 }
 
 /// A clock that begins at 0.
-#[derive(Clone, Copy, Debug, Default)]
-struct Zero {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
+pub(in crate::stream) struct Zero {
     /// The last timestamp that came in; `None` before the first.
+    #[n(0)]
     last: Option<u32>,
     /// Where our clock is, and the farthest it has been.
+    #[n(1)]
     now_ms: i64,
+    #[n(2)]
     farthest_ms: i64,
 }
 
 impl Zero {
+    /// Whether a clock can have come so far: it then runs on without an overflow.
+    pub(in crate::stream) fn is_possible(&self) -> bool {
+        [self.now_ms, self.farthest_ms].iter().all(|ms| ms.unsigned_abs() < 1 << 60)
+    }
+
     fn restamp(&mut self, ts_ms: u32) -> u32 {
         let last = self.last.replace(ts_ms).unwrap_or(ts_ms);
         // The step is taken the shorter way round, so a wrap at 2^32 is a step like any other.
@@ -137,6 +147,23 @@ impl Rewrite {
         self.media |= media;
         self.tracks |= tracks;
         if self.tracks == before.1 { self.media & !before.0 } else { self.media }
+    }
+
+    /// The clock that begins at 0, where there is one, and the tracks, for another process.
+    pub(in crate::stream) fn clock_and_tracks(&self) -> (Option<Zero>, u64) {
+        (self.clock, self.tracks)
+    }
+
+    /// Goes on with the clock of another process, if the settings ask for one.
+    pub(in crate::stream) fn resume_clock(&mut self, clock: Option<Zero>) {
+        if self.clock.is_some() {
+            self.clock = clock.or(self.clock);
+        }
+    }
+
+    /// Gets these kinds and tracks from here on.
+    pub(in crate::stream) fn set_filter(&mut self, media: u32, tracks: u64) {
+        (self.media, self.tracks) = (media, tracks);
     }
 
     /// Whether this consumer gets every message of the log unchanged, except flawed metadata.

@@ -150,6 +150,22 @@ impl Subscription {
         self
     }
 
+    /// The subscription of a target that has had this of the stream in another process; where it has to begin anew, it
+    /// gets all that its settings ask for.
+    #[must_use]
+    pub(in crate::stream) fn resuming_push(mut self, share: Share) -> Self {
+        self.rewrite.resume_clock(share.clock);
+        self.moved = Some(Box::new(share));
+        self
+    }
+
+    /// Lets these kinds and tracks through as well, from the next key frame on.
+    pub(in crate::stream) fn await_key_frame_for(&mut self, media: u32, tracks: u64) {
+        if media != 0 || tracks != 0 {
+            self.pending_filters.add(media, tracks, None);
+        }
+    }
+
     /// The subscription of a player that is on the book of `stream` already, on this message stream. `allowed` are the
     /// kinds that the player may get, bits of [`media`]; `flv` is set if it gets an FLV stream instead of RTMP
     /// messages.
@@ -269,9 +285,9 @@ impl Subscription {
         self.moved.take()
     }
 
-    /// Goes on here, where it was in another process, with these kinds and without headers.
-    pub(in crate::stream) fn go_on(&mut self, cursor: Cursor, media: u32, now_us: u64) {
-        self.rewrite.media = media;
+    /// Goes on here, where it was in another process, with the kinds and tracks that it got there and without headers.
+    pub(in crate::stream) fn go_on(&mut self, cursor: Cursor, share: &Share, now_us: u64) {
+        self.rewrite.set_filter(share.media, share.tracks);
         self.lag_watch.joined(true, now_us);
         self.place = Place::At(cursor);
     }
@@ -291,6 +307,11 @@ impl Subscription {
         Some(cursor)
     }
 
+    /// How many bytes it may be behind, besides those of a group of pictures.
+    pub(in crate::stream) fn may_be_behind(&self) -> u64 {
+        self.lag_watch.bounds.bytes()
+    }
+
     /// What it has had of the stream, for another process; `log` names this one's.
     ///
     /// # Errors
@@ -304,8 +325,17 @@ impl Subscription {
             Place::Waiting(waits) => (Some(waits.after).filter(|_| !waits.fresh), true),
         };
         let place = position.map(|position| LogPlace { log: log.to_vec(), position });
-        let (media, pending) = (self.rewrite.media, self.pending_filters.media());
-        Ok(Share { media, missing: pending & !media, paused: self.paused, place, waits })
+        let (media, (clock, tracks)) = (self.rewrite.media, self.rewrite.clock_and_tracks());
+        Ok(Share {
+            media,
+            missing: self.pending_filters.media() & !media,
+            tracks,
+            missing_tracks: self.pending_filters.tracks() & !tracks,
+            clock,
+            paused: self.paused,
+            place,
+            waits,
+        })
     }
 
     /// Appends what the consumer is to get before the next message: the rest of one, and headers.

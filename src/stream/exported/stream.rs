@@ -3,12 +3,13 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::config::{CHUNK_SIZE, MAX_MESSAGE_BYTES, StreamConfig, Value};
+use crate::config::{CHUNK_SIZE, MAX_MESSAGE_BYTES, StreamConfig};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::proto::cbor::{self, Form};
 use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write::{encode, wire_len};
 use crate::proto::message::{MessageHead, kind};
+use crate::stream::exported::settings::{self, SettingState, Settings};
 use crate::stream::ingest::clock::ClockState;
 use crate::stream::ingest::kept::{HeaderState, MAX_KEPT_BYTES};
 use crate::stream::log::buffer::{STREAM_ID, chunk_stream_of, may_stand_in_log};
@@ -31,27 +32,6 @@ pub(crate) const BYTES_MAX: usize = TAIL_BYTES + MAX_KEPT_BYTES + REST_BYTES;
 
 /// A log has one chunk stream for each kind of media, and the one of control messages goes before them.
 const CHUNK_STREAMS: usize = 8;
-
-/// A setting by its name.
-#[derive(Debug, Encode, Decode)]
-struct SettingState<'a> {
-    #[b(0)]
-    name: &'a str,
-    #[b(1)]
-    value: ValueState<'a>,
-}
-
-#[derive(Debug, Encode, Decode)]
-enum ValueState<'a> {
-    #[n(0)]
-    Default,
-    #[n(1)]
-    Off,
-    #[n(2)]
-    Number(#[n(0)] i64),
-    #[n(3)]
-    Text(#[b(0)] &'a str),
-}
 
 #[derive(Debug, Encode, Decode)]
 struct State<'a> {
@@ -113,26 +93,12 @@ impl ExportedStream {
     /// # Errors
     /// [`RRError::NoMem`].
     pub(crate) fn state(&self) -> Result<Vec<u8>> {
-        let mut texts = Vec::new();
-        self.config.each_setting(|_, value| {
-            if let Value::Text(text) = value {
-                texts.push(text.to_owned());
-            }
-        });
-        let (mut texts, mut settings) = (texts.iter(), Vec::new());
-        self.config.each_setting(|name, value| {
-            let value = match value {
-                Value::Off => ValueState::Off,
-                Value::Number(number) => i64::try_from(number).map_or(ValueState::Default, ValueState::Number),
-                Value::Text(_) => texts.next().map_or(ValueState::Default, |text| ValueState::Text(text)),
-                _ => ValueState::Default,
-            };
-            settings.push(SettingState { name, value });
-        });
+        let mut settings = Settings::default();
+        self.config.each_setting(|name, value| settings.add(name, value));
         FORM.encode(&State {
             app: self.name.app.clone(),
             key: self.name.key.clone(),
-            settings,
+            settings: settings.states(),
             reserved: self.reserved,
             clock: self.clock.clone(),
             from: self.from.clone(),
@@ -154,20 +120,9 @@ impl ExportedStream {
         if !from.is_named() || from.position > u64::MAX / 2 {
             return Err(Failure::ours(RRError::Arg, "no log has such a place"));
         }
-        let (mut config, mut known) = (StreamConfig::default(), Vec::new());
-        config.each_setting(|name, _| known.push(name));
-        // Those of a newer library are passed over, as its other fields are.
-        for SettingState { name, value } in settings.into_iter().filter(|setting| known.contains(&setting.name)) {
-            config.set(
-                name,
-                match value {
-                    ValueState::Default => Value::Default,
-                    ValueState::Off => Value::Off,
-                    ValueState::Number(number) => Value::Number(number.into()),
-                    ValueState::Text(text) => Value::Text(text),
-                },
-            )?;
-        }
+        let (mut config, mut known) = (StreamConfig::default(), Settings::default());
+        config.each_setting(|name, value| known.add(name, value));
+        settings::apply(settings, &known, |name, value| config.set(name, value))?;
         if headers.iter().map(|header| header.body.len()).sum::<usize>() > MAX_KEPT_BYTES {
             return Err(Failure::ours(RRError::Limit, "its publisher has more headers than are kept"));
         }

@@ -9,16 +9,50 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::proto::url::RtmpUrl;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::identity::Identity;
+use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::stats::Counters;
 use crate::sync::locked;
 
+/// What the dialler has to know of a target that goes on from another process.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    /// The history of its tries.
+    pub history: Backoff,
+    /// What it does.
+    pub stage: ResumedStage,
+}
+
+/// What a target that goes on from another process does.
+#[derive(Debug)]
+pub(crate) enum ResumedStage {
+    /// It waits for its stream.
+    Rests,
+    /// Its next try is due after so many ms.
+    Waits(u64),
+    /// It has failed for good.
+    Failed,
+    /// The stream's thread has its connection to this url.
+    Away(Box<RtmpUrl>),
+}
+
 /// News about a target for the dialler.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum News {
+    /// It goes on from another process; the first of all news.
+    Resume(Box<Resumed>),
+    /// It is to go on in another process.
+    Export {
+        /// The largest size of its state, in bytes.
+        room: usize,
+        /// Who waits for the outcome.
+        caller: Caller<TargetExport>,
+    },
     /// The stream has media: connect, if that has not begun.
     Dial,
     /// The relay lost the connection, after this many ms.
@@ -47,7 +81,7 @@ pub(crate) enum News {
 }
 
 /// The url and the addresses of a target's connection, for people.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Way {
     /// The url that is tried or connected, without key and login; empty before the first try.
     pub url: String,
@@ -119,6 +153,30 @@ impl Target {
         }
     }
 
+    /// Makes it one that goes on from another process in this state, with what was counted there.
+    #[must_use]
+    pub(crate) fn resumed(
+        self,
+        state: State,
+        error: Option<RRError>,
+        (connects, failures): (u32, u32),
+        counters: Counters,
+    ) -> Self {
+        Self {
+            state: AtomicU32::new(state.number()),
+            error: AtomicI32::new(error.map_or(0, RRError::code)),
+            connects: AtomicU32::new(connects),
+            failures: AtomicU32::new(failures),
+            counters,
+            ..self
+        }
+    }
+
+    /// Its connections and its failures so far.
+    pub(crate) fn tries(&self) -> (u32, u32) {
+        (self.connects.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
+    }
+
     /// Makes it a source that waits until its stream needs it.
     #[must_use]
     pub(crate) fn pulling(self) -> Self {
@@ -171,7 +229,9 @@ impl Target {
         if self.is_stopped() {
             return Err(Failure::ours(RRError::State, "stopped before it began"));
         }
-        self.stream.tell(self.event().moved(State::None, State::Idle));
+        // One that goes on from another process may begin in another state than Idle.
+        let event = Event { error: self.last_error(), ..self.event().moved(State::None, self.state()) };
+        self.stream.tell(event);
         Ok(())
     }
 
@@ -259,7 +319,7 @@ impl Target {
         let same = |other: &News| std::mem::discriminant(other) == std::mem::discriminant(&news);
         let repeats = waiting.back().is_some_and(same);
         // Only the host can repeat itself; news from the relay comes once for each connection.
-        let by_host = matches!(news, News::Retry | News::Updated | News::Stop);
+        let by_host = matches!(news, News::Retry | News::Updated | News::Stop | News::Export { .. });
         if repeats {
             waiting.pop_back();
         } else if by_host && waiting.len() >= MAX_NEWS {

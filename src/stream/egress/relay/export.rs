@@ -1,32 +1,38 @@
-//! How players, and the tail of a stream's log, move to another process, and how those of another process continue
-//! here.
+//! How players and targets, and the tail of a stream's log, move to another process, and how those of another process
+//! continue here.
+
+use std::sync::Arc;
 
 use std::os::fd::OwnedFd;
 
 use super::{Relay, begins};
 use crate::config::media;
-use crate::error::{RRError, Result};
+use crate::error::{Failure, RRError, Result};
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::Who;
 use crate::stream::egress::relay::tail::Tail;
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::exported;
 use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::target::{About, Pause};
 use crate::stream::handover::StreamExport;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS};
-use crate::stream::record::{Caller, Export};
+use crate::stream::record::{Caller, Export, TargetExport};
+use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
 
 impl Relay {
     /// Keeps the log from here on for consumers that come from another process within this time.
-    pub(in crate::stream) fn keeping_tail(self, begin: Cursor, until_us: u64) -> Self {
-        Self { tail: Some(Tail::new(begin, until_us)), ..self }
+    /// `bytes` of it come along.
+    pub(in crate::stream) fn keeping_tail(self, begin: Cursor, bytes: u64, until_us: u64) -> Self {
+        Self { tail: Some(Tail::new(begin, bytes, until_us)), ..self }
     }
 
     /// Lets the tail go once nobody is to come for it, or where it keeps more of the log than joiners and the slowest
     /// consumers may.
     pub(super) fn bound_tail(&mut self, now_us: u64) {
-        let (head, bound) = (self.join_index.head(), 2 * self.tail_bytes());
+        let (head, bound) = (self.join_index.head(), self.tail_bytes());
         self.tail.take_if(|tail| tail.is_over(head, bound, now_us));
     }
 
@@ -55,10 +61,14 @@ impl Relay {
                 continue;
             }
             let Some(cursor) = self.tail.as_ref().and_then(|tail| tail.message_at(position)) else { continue };
-            subscription.go_on(cursor, share.media, now_us);
-            // It had not got all kinds that it wants: they come as when it asks for them.
-            let missing = |kind: u32| (share.missing & kind != 0).then_some(true);
-            subscription.receive(missing(media::AUDIO), missing(media::VIDEO), &self.join_index);
+            subscription.go_on(cursor, &share, now_us);
+            // It had not got all that it wants: that comes as when it asks for it, or its new settings do.
+            if let Who::Player(_) = consumer.who {
+                let missing = |kind: u32| (share.missing & kind != 0).then_some(true);
+                subscription.receive(missing(media::AUDIO), missing(media::VIDEO), &self.join_index);
+            } else {
+                subscription.await_key_frame_for(share.missing, share.missing_tracks);
+            }
             begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
         }
     }
@@ -87,6 +97,53 @@ impl Relay {
         Some((conn.into_fd(), subscriptions))
     }
 
+    /// Gives a target away: with its connection, or without it over TLS, whose keys stay here. A target whose connection
+    /// is about to end, or has ended, is one that the dialler exports.
+    pub(super) fn export_target(
+        &mut self,
+        target: &Arc<Target>,
+        history: Backoff,
+        room: usize,
+        caller: Caller<TargetExport>,
+        io: &mut Io<'_>,
+    ) {
+        let now_ms = io.now_us / 1000;
+        let is_it = |who: &Who| matches!(who, Who::Target(other) if Arc::ptr_eq(other, target));
+        let slot = self.consumers.iter().find(|(_, consumer)| is_it(&consumer.who)).map(|(slot, _)| slot);
+        let Some(slot) = slot.filter(|_| !target.is_stopped()) else {
+            return self.stream.upcalls().target_export(target, room, caller);
+        };
+        // New settings may need another connection. Only a stopped target is over.
+        let _ = self.check_target(slot, self.join_index.head(), io.now_us);
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        if consumer.close_by_ms.is_some() || consumer.push.as_ref().is_none_or(|push| push.parting.is_some()) {
+            let failure = Failure::ours(RRError::Closed, "its connection was about to end");
+            self.apply(slot, Err(failure.into()), io);
+            return self.stream.upcalls().target_export(target, room, caller);
+        }
+        if !caller.take() {
+            return;
+        }
+        let is_tls = consumer.conn.socket.is_tls();
+        let state = if is_tls {
+            About::of(target, history).paused(Pause::Waits(0), now_ms)
+        } else {
+            consumer.push_state(&self.stream.log_place().log, history, now_ms)
+        };
+        let Some(state) = exported::fitting_or(state, room, &caller, TargetExport::Needs) else { return };
+        let Some(mut consumer) = self.take(slot) else { return };
+        io.remove(&mut consumer.conn.socket);
+        if is_tls && consumer.is_between() {
+            if let Some(session) = consumer.conn.client() {
+                session.close();
+            }
+            consumer.finish();
+        }
+        let (conn, ..) = consumer.into_parts();
+        self.stream.upcalls().target_exported(target);
+        caller.tell(Ok(TargetExport::Gone { fd: (!is_tls).then(|| conn.into_fd()), state }));
+    }
+
     /// Makes the state with which the stream goes on in another process.
     pub(super) fn export_stream(&mut self, room: usize, caller: &Caller<StreamExport>, now_us: u64) {
         if caller.take() {
@@ -97,12 +154,16 @@ impl Relay {
 
     pub(super) fn stream_state(&mut self, room: usize, now_us: u64) -> Result<StreamExport> {
         let head = self.join_index.head().position;
-        let bound = self.tail_bytes();
         let newest_key = self.join_index.newest_key().cloned();
+        let (bound, group_bytes) = (self.tail_bytes(), u64::from(self.stream.config().gop_bytes));
         let own = self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own());
-        let needed = own.filter_map(|subscription| subscription.needs_from());
-        let needed = needed.chain(newest_key.iter().map(|key| key.cursor.clone()));
-        let within = needed.filter(|cursor| head.saturating_sub(cursor.position()) <= bound);
+        // A target may be further behind than players.
+        let needed = own.filter_map(|subscription| {
+            let most = subscription.may_be_behind().saturating_add(group_bytes);
+            subscription.needs_from().filter(|cursor| head.saturating_sub(cursor.position()) <= most)
+        });
+        let key = newest_key.iter().map(|key| key.cursor.clone());
+        let within = needed.chain(key.filter(|cursor| head.saturating_sub(cursor.position()) <= bound));
         let mut cursor = within.min_by_key(Cursor::position).unwrap_or_else(|| self.join_index.here().cursor);
         let headers = newest_key.map_or_else(|| self.join_index.here().headers, |key| key.headers);
         let position = cursor.position();

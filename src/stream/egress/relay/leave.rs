@@ -179,7 +179,8 @@ impl Relay {
                     self.stream.upcalls().session_over(&record, &failure);
                 }
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
-                Delivery::Export { .. } | Delivery::Offer { .. } => {}
+                // A caller learns that there is no answer.
+                Delivery::Export { .. } | Delivery::Offer { .. } | Delivery::ExportTarget { .. } => {}
             }
         }
         for slot in self.slots() {

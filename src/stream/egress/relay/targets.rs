@@ -13,6 +13,7 @@ use crate::session::State;
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::push::{Parting, Push};
 use crate::stream::egress::subscription::Subscription;
+use crate::stream::exported::target::MovedPush;
 use crate::stream::front::RRStream;
 use crate::stream::log::buffer::Head;
 use crate::stream::remote::endpoint::Endpoint;
@@ -25,6 +26,7 @@ impl Relay {
         target: Arc<Target>,
         mut conn: Conn,
         endpoint: Arc<Endpoint>,
+        moved: Option<Box<MovedPush>>,
         now_us: u64,
     ) -> Consumer {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
@@ -38,8 +40,16 @@ impl Relay {
             subscription.end_at(self.join_index.head().position);
         }
         let (who, private) = (Who::Target(target), self.stream.memory().private());
+        let mut push = Push::new(endpoint, now_us / 1000);
+        let mut unsent = Vec::new();
+        if let Some(moved) = moved {
+            push = push.resumed(moved.ran_ms);
+            subscription = subscription.resuming_push(moved.share);
+            unsent = moved.unsent;
+        }
         let mut consumer = Consumer::new(conn, who, smallvec![subscription], private, now_us / 1000);
-        consumer.push = Some(Box::new(Push::new(endpoint, now_us / 1000)));
+        consumer.resume(unsent);
+        consumer.push = Some(Box::new(push));
         consumer
     }
 
@@ -101,7 +111,7 @@ impl Relay {
         now_ms: u64,
     ) {
         let upcalls = self.stream.upcalls();
-        let ran_ms = push.as_ref().map_or(0, |push| now_ms.saturating_sub(push.began_ms));
+        let ran_ms = push.as_ref().map_or(0, |push| push.ran_ms(now_ms));
         match push.and_then(|push| push.parting) {
             Some(Parting::Moved { url, text }) => upcalls.target_moved(target, url, &text, ran_ms),
             Some(Parting::Renewed) => upcalls.target_renewed(target),

@@ -1,12 +1,17 @@
 //! The reconnect policy of a target: which url is tried next and when, with growing waits, jitter, a cap, a reset after
 //! a good run, and an end. It reads no clock and starts no action; the dialler owns one for each target.
 
+use minicbor::{Decode, Encode};
+
 use crate::config::{SlowPolicy, TargetConfig};
-use crate::error::{Failure, RRError};
+use crate::error::{Failure, RRError, Result};
 
 /// How often a server may redirect us without a good run between; after that it counts as a failure. Two servers that
 /// redirect to each other would otherwise keep us busy for ever.
 const MOVES: u32 = 5;
+
+/// Largest count that is accepted from another process: one that grows from here does not overflow.
+const MOST: u32 = 1 << 30;
 
 /// The step after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,33 +39,98 @@ pub(crate) struct Loss<'a> {
 
 /// The history of one target's tries. A round tries every url once; only a failed round makes the wait grow and counts
 /// towards giving up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Backoff {
     /// The url to try now.
     url: usize,
     /// Rounds that failed.
     failures_in_row: u32,
-    /// When the first failure of the present row was.
-    since_ms: Option<u64>,
+    /// When the first failure of the present row was, perhaps in another process and then before this one's clock began.
+    since_ms: Option<i64>,
     urls: Vec<Url>,
     moves_in_row: u32,
 }
 
 /// The state of one url.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Url {
     /// How often it has refused us in a row.
     refused_in_row: u32,
     /// Another try of this url is of no use.
     fatal: bool,
     /// When media last flowed to this url in a session that the server did not end itself.
-    ran_ms: Option<u64>,
+    ran_ms: Option<i64>,
+}
+
+/// The history for another process, where times are how long ago something was.
+#[derive(Debug, Encode, Decode)]
+pub(in crate::stream) struct BackoffState {
+    #[n(0)]
+    url: u32,
+    #[n(1)]
+    failures_in_row: u32,
+    #[n(2)]
+    since_ago_ms: Option<u64>,
+    #[n(3)]
+    #[cbor(with = "crate::proto::cbor::list")]
+    urls: Vec<UrlState>,
+    #[n(4)]
+    moves_in_row: u32,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct UrlState {
+    #[n(0)]
+    refused_in_row: u32,
+    #[n(1)]
+    fatal: bool,
+    #[n(2)]
+    ran_ago_ms: Option<u64>,
+}
+
+impl BackoffState {
+    /// The history that another process had, for a target with so many urls.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] if no target can have it.
+    pub(in crate::stream) fn checked(&self, urls: usize, now_ms: u64) -> Result<Backoff> {
+        let at = |ago: Option<u64>| ago.map(|ago| moment(now_ms) - moment(ago));
+        let counts = self.urls.iter().map(|url| url.refused_in_row);
+        let counts = counts.chain([self.failures_in_row, self.moves_in_row]);
+        if counts.max().is_some_and(|most| most > MOST) {
+            return Err(Failure::ours(RRError::Arg, "no target can have tried so often"));
+        }
+        let url =
+            |url: &UrlState| Url { refused_in_row: url.refused_in_row, fatal: url.fatal, ran_ms: at(url.ran_ago_ms) };
+        Ok(Backoff {
+            url: (self.url as usize).min(urls.saturating_sub(1)),
+            failures_in_row: self.failures_in_row,
+            since_ms: at(self.since_ago_ms),
+            // Its settings may have had more urls before.
+            urls: self.urls.iter().take(urls).map(url).collect(),
+            moves_in_row: self.moves_in_row,
+        })
+    }
 }
 
 impl Backoff {
     /// The number of the url to try now.
     pub(crate) fn url(&self) -> usize {
         self.url
+    }
+
+    /// The history for another process.
+    pub(in crate::stream) fn state(&self, now_ms: u64) -> BackoffState {
+        let ago = |at: Option<i64>| at.map(|at| u64::try_from(since(at, now_ms)).unwrap_or(0));
+        let url =
+            |url: &Url| UrlState { refused_in_row: url.refused_in_row, fatal: url.fatal, ran_ago_ms: ago(url.ran_ms) };
+        BackoffState {
+            url: u32::try_from(self.url).unwrap_or(0),
+            failures_in_row: self.failures_in_row,
+            since_ago_ms: ago(self.since_ms),
+            urls: self.urls.iter().map(url).collect(),
+            moves_in_row: self.moves_in_row,
+        }
     }
 
     /// Forgets all failures: the next try counts as the first.
@@ -97,7 +167,7 @@ impl Backoff {
             self.recover();
             self.url = ran % urls;
         }
-        let since_ms = *self.since_ms.get_or_insert(loss.now_ms);
+        let since_ms = *self.since_ms.get_or_insert_with(|| moment(loss.now_ms));
         self.urls.resize(urls, Url::default());
         self.url = self.url.min(urls - 1);
         if config.slow_policy == SlowPolicy::Stop && loss.failure.kind == RRError::Slow {
@@ -121,8 +191,8 @@ impl Backoff {
         }
         let wait = self.wait(config, loss.random);
         // The last try comes when the time is up, not a whole wait later.
-        let left = config.retry_total_ms.map_or(u64::MAX, |total| since_ms + u64::from(total) - loss.now_ms);
-        Next::Retry(wait.min(left))
+        let left = |total: u32| u64::try_from(i64::from(total) - since(since_ms, loss.now_ms)).unwrap_or(0);
+        Next::Retry(wait.min(config.retry_total_ms.map_or(u64::MAX, left)))
     }
 
     /// Notes what this url's failure says about its next try.
@@ -131,18 +201,18 @@ impl Backoff {
         let refused = loss.failure.kind == RRError::Rejected;
         // A server that gives a reason for the end of a session does not hold that session any more.
         if loss.ran_ms > 0 {
-            url.ran_ms = (!refused).then_some(loss.now_ms);
+            url.ran_ms = (!refused).then_some(moment(loss.now_ms));
         }
         // Servers answer BadName while they hold a lost session. After media has just flowed, that may be our own; at
         // other times one such refusal is not yet fatal.
-        let lingers = |ran_ms| config.lingering_ms.is_some_and(|ms| loss.now_ms.saturating_sub(ran_ms) < ms.into());
+        let lingers = |ran_ms| config.lingering_ms.is_some_and(|ms| since(ran_ms, loss.now_ms) < ms.into());
         let passes = url.ran_ms.is_some_and(lingers);
         url.refused_in_row = if refused && !passes { url.refused_in_row + 1 } else { 0 };
         url.fatal = !(loss.failure.kind.retriable() || refused && url.refused_in_row < 2 || config.retry_fatal);
     }
 
-    fn is_late(config: &TargetConfig, since_ms: u64, now_ms: u64) -> bool {
-        config.retry_total_ms.is_some_and(|total| now_ms.saturating_sub(since_ms) >= u64::from(total))
+    fn is_late(config: &TargetConfig, since_ms: i64, now_ms: u64) -> bool {
+        config.retry_total_ms.is_some_and(|total| since(since_ms, now_ms) >= i64::from(total))
     }
 
     fn wait(&self, config: &TargetConfig, random: u64) -> u64 {
@@ -152,6 +222,17 @@ impl Backoff {
         // Jitter only shortens the wait, so the cap stays a cap.
         wait - if spread == 0 { 0 } else { random % (spread + 1) }
     }
+}
+
+/// A time of the clock as one from which earlier ones can be subtracted; far beyond any time that passes it stays where
+/// it is.
+fn moment(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).min(i64::MAX / 4)
+}
+
+/// How long ago a moment was.
+fn since(moment_ms: i64, now_ms: u64) -> i64 {
+    moment(now_ms) - moment_ms
 }
 
 #[cfg(test)]

@@ -1,0 +1,88 @@
+//! A state that no target can have is refused with the reason, and a target's state is read back completely.
+
+use super::*;
+use crate::fuzzing::snapshot::publishing_client;
+
+const NOW_MS: u64 = 1_000;
+
+fn read(state: &[u8]) -> Result<ExportedTarget> {
+    ExportedTarget::read(&SessionConfig::default(), state, NOW_MS)
+}
+
+fn pushing() -> ExportedTarget {
+    ExportedTarget::pushing(publishing_client(), b"unread")
+}
+
+#[test]
+fn all_of_a_target_is_read_again() {
+    for pause in [Pause::Rests, Pause::Waits(77), Pause::Failed] {
+        let target = ExportedTarget::pausing(pause);
+        let again = read(&target.state(NOW_MS).unwrap()).unwrap();
+        assert!(matches!(again.stage, Stage::Pauses(other) if other == pause));
+        assert_eq!(again.about, target.about);
+    }
+    let target = pushing();
+    let again = read(&target.state(NOW_MS).unwrap()).unwrap();
+    let (Stage::Pushes(before), Stage::Pushes(after)) = (&target.stage, &again.stage) else { panic!("it pushes") };
+    assert_eq!((&after.push, &after.unread), (&before.push, &before.unread));
+    let login = RtmpUrl { user: Some("me".to_owned()), password: Some("secret".to_owned()), ..before.url.clone() };
+    // It is at its second url, which has no login.
+    assert_eq!((&after.url, login == after.url), (&before.url, false));
+    assert_eq!(again.about, target.about);
+}
+
+#[test]
+fn a_wait_of_another_process_goes_on_where_this_ones_clock_began_later() {
+    let target = ExportedTarget::pausing(Pause::Rests);
+    let state = target.about.paused(Pause::Rests, 50_000).unwrap();
+    let again = ExportedTarget::read(&SessionConfig::default(), &state, 3).unwrap();
+    let state = again.about.paused(Pause::Rests, 10_003).unwrap();
+    let later = ExportedTarget::read(&SessionConfig::default(), &state, 60_000).unwrap();
+    assert_eq!(later.about.history, target.about.history, "in all, as much time has passed");
+}
+
+#[test]
+fn what_no_target_has_is_refused_in_words() {
+    let refused = |change: fn(&mut ExportedTarget), kind: RRError, words: &str| {
+        let mut target = pushing();
+        change(&mut target);
+        let failure = read(&target.state(NOW_MS).unwrap()).map(drop).unwrap_err();
+        assert!(failure.kind == kind && !failure.by_peer && failure.text.contains(words), "{failure}");
+    };
+    fn push(target: &mut ExportedTarget) -> &mut Pushing {
+        match &mut target.stage {
+            Stage::Pushes(pushing) => pushing,
+            Stage::Pauses(_) => panic!("it pushes"),
+        }
+    }
+    refused(|target| target.about.name.app = b"li\0ve".to_vec(), RRError::Arg, "NUL");
+    refused(|target| target.about.config.url.clear(), RRError::Arg, "url");
+    refused(|target| target.about.config.queue_ms = 1, RRError::Arg, "queue_ms");
+    refused(|target| target.about.config.on_demand = true, RRError::Arg, "on_demand");
+    refused(|target| target.about.config.chunk_size = 4096, RRError::Arg, "as the settings say");
+    refused(|target| target.about.pulls = true, RRError::Unsupported, "for targets");
+    refused(|target| target.about.way.addr = "a\nb".to_owned(), RRError::Arg, "address");
+    refused(|target| target.about.counted.bytes_out = u64::MAX, RRError::Arg, "counters");
+    refused(|target| push(target).unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "unread");
+    refused(|target| push(target).push.share.media = 64, RRError::Arg, "kinds");
+    refused(
+        |target| push(target).push.share.place = Some(LogPlace { log: vec![b'a'; 1000], position: 0 }),
+        RRError::Arg,
+        "no log",
+    );
+    refused(
+        |target| {
+            let session = push(target).session.snapshot(0).unwrap();
+            *push(target).session = ClientSession::restore(&SessionConfig::default(), &session, 0).unwrap();
+            push(target).session.close();
+        },
+        RRError::Arg,
+        "does not publish",
+    );
+    let mut newer = pushing().state(NOW_MS).unwrap();
+    newer[4] += 1;
+    assert_eq!(read(&newer).map(drop).unwrap_err().kind, RRError::Version);
+    newer.pop();
+    newer[4] -= 1;
+    assert_eq!(read(&newer).map(drop).unwrap_err().kind, RRError::Arg);
+}
