@@ -87,8 +87,9 @@ fn arguments_are_no_part_of_a_name_and_only_the_host_is_told() {
     assert_eq!(told(&near, Role::Publisher), ("show".to_owned(), format!("{APP}&{KEY}")));
     assert_eq!(told(&near, Role::Player), ("show".to_owned(), "token=SECRET-P".to_owned()));
     assert_eq!(told(&far, Role::Publisher), ("show".to_owned(), String::new()), "they are not pushed on");
-    let events = near.events_of(EventKind::Session);
-    assert!(events.iter().any(|event| event.query == format!("{APP}&{KEY}").into_bytes()));
+    until("an event has them", || {
+        near.events_of(EventKind::Session).iter().any(|event| event.query == format!("{APP}&{KEY}").into_bytes())
+    });
     drop((publisher, player));
     until("all have gone", || near.sessions() == 0);
     near.server.shutdown().unwrap();
@@ -159,7 +160,10 @@ fn the_host_has_them_when_it_is_asked() {
     };
     let live = Live::new(config);
     let _publisher = publish(live.port);
-    let query = |kind: EventKind| String::from_utf8(live.events_of(kind)[0].query.clone()).unwrap();
+    let query = |kind: EventKind| {
+        until("it is asked", || !live.events_of(kind).is_empty());
+        String::from_utf8(live.events_of(kind).remove(0).query).unwrap()
+    };
     assert_eq!(query(EventKind::ConnectAsk), APP);
     assert_eq!(query(EventKind::PublishAsk), format!("{APP}&{KEY}"));
     live.server.shutdown().unwrap();

@@ -101,9 +101,12 @@ fn targets_come_and_go_and_the_publisher_does_not_notice() {
     assert!(published[run.start].is_key_frame() && run.end == published.len(), "{run:?}");
     let run = assert_run_from_join(&published, &flv::read(&two_file));
     assert!(run.start > 0 && run.len() > 100 && run.end < published.len(), "{run:?}");
-    let publishers =
-        relay.events().iter().filter(|event| event.kind == EventKind::Session && event.error.is_some()).count();
-    assert_eq!(publishers, 2, "a publisher and a player ended, and nothing else happened to sessions");
+    let ended = || {
+        let events = relay.events();
+        events.iter().filter(|event| event.kind == EventKind::Session && event.error.is_some()).count()
+    };
+    until("both have ended", || (ended() >= 2).then_some(()));
+    assert_eq!(ended(), 2, "a publisher and a player ended, and nothing else happened to sessions");
 }
 
 #[test]
