@@ -19,7 +19,7 @@ use rrelay::session::Role;
 use std::sync::Arc;
 use support::program::{Program, Room};
 use support::server::Relay;
-use support::until;
+use support::{PATIENCE, until};
 
 const TOKEN: &str = "token-of-tests";
 
@@ -122,5 +122,6 @@ fn the_page_shows_streams_and_does_what_its_buttons_say() {
     browser.eval("document.getElementById('sure-yes').click()");
     browser.until("document.getElementById('log').textContent.includes('kicked by an operator')");
     browser.until(&format!("!{card}"));
+    publishes(&room, "banned", &relay.url("show")).fails_within(PATIENCE);
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }

@@ -107,6 +107,20 @@ fn an_answer_counts_when_it_is_there_and_not_when_its_connection_closes() {
 }
 
 #[test]
+fn a_back_end_drops_a_session_by_the_number_that_it_was_told() {
+    let backend = Backend::new(|_| status("200 OK"));
+    let hooked = Hooked::new(all(&backend, Dialect::Nginx));
+    let mut publisher = begin(&hooked, "show", true).unwrap();
+    let mut player = begin(&hooked, "show", false).unwrap();
+    for (session, hook) in [(&mut player, "on_play"), (&mut publisher, "on_publish")] {
+        let number = backend.at(hook)[0].field("clientid").unwrap();
+        let answer = hooked.rest.handle("POST", &format!("/control/drop/client?app=live&clientid={number}"), b"");
+        assert_eq!(answer.unwrap().body, b"1", "{hook}");
+        session.closed();
+    }
+}
+
+#[test]
 fn a_redirect_gives_another_name_or_another_application() {
     let backend = Backend::new(|asked| match asked.path() {
         "/on_connect" => redirect("other"),
