@@ -1,4 +1,5 @@
-//! The REST side's listener: a thread of its own with a current-thread runtime. Nothing here touches media.
+//! The REST side's listener: a thread of its own, of lower priority, with a current-thread runtime. Nothing here touches
+//! media.
 //!
 //! DESIGN. `restThread` accepts, reads requests and runs handlers, all on one runtime. A handler only calls the
 //! server's methods, which take a lock for a moment; no handler waits for a peer of the media side. [`Listener::stop`]
@@ -50,6 +51,10 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Stack of the thread, larger than on the media side, because handlers and JSON nest deeper.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
+/// How much higher the thread's nice value is than that of the thread that starts it. Where processors are few, threads
+/// of media then run at once although many requests come, and a player's latency does not depend on them.
+const NICE_ABOVE: i32 = 10;
+
 /// A running listener of the REST side.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -77,6 +82,7 @@ impl Listener {
             .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
         let body = move || {
             crate::net::thread::block_signals();
+            crate::net::thread::lower_priority(NICE_ABOVE);
             // Log records of handlers belong to the server.
             let _log = server.enter_log();
             runtime.block_on(async move {

@@ -54,6 +54,29 @@ fn raw(port: u16, request: &str) -> (u16, String) {
     (status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
 }
 
+/// The nice values of this process's threads of a name.
+fn nice_values(name: &str) -> Vec<i32> {
+    let stats = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let stats = stats.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    // Behind the name in brackets the fields are numbered from 3 on; 19 is the nice value.
+    stats
+        .filter_map(|stat| {
+            let (before, fields) = stat.rsplit_once(") ")?;
+            (before.ends_with(&format!("({name}"))).then(|| fields.split(' ').nth(16)?.parse().ok())?
+        })
+        .collect()
+}
+
+#[test]
+fn requests_have_a_lower_priority_than_media() {
+    let rig = Rig::new();
+    rig.server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+    assert_eq!(rig.ask("GET", "/v1/server", "").0, 200, "the thread runs");
+    let listeners = nice_values("listenerThread");
+    let lowest = listeners.iter().max().expect("the thread that takes peers runs");
+    assert!(nice_values("restThread").iter().any(|nice| nice > lowest), "{:?}", nice_values("restThread"));
+}
+
 #[test]
 fn streams_are_found_by_their_coded_path() {
     let rig = Rig::new();
