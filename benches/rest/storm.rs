@@ -1,0 +1,233 @@
+//! What players notice of 2,000 requests a second: the p99 latency of the players of one stream, from the publisher's
+//! `send` to the player's `recv`, with and without, in turn. It prints the ratio and never fails because of it.
+//!
+//! The clients of the requests would be on other machines. Here they are a process with the lowest priority, so that on a
+//! machine with few processors they take time from the server's REST thread and not from its players.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rrelay::config::ServerConfig;
+use rrelay::rest::{Rest, RestOptions};
+
+use super::live::{Client, Live, until};
+use super::{TOKEN, millis};
+
+/// Players of the stream.
+const PLAYERS: usize = 50;
+/// The stream's media.
+const MESSAGES_A_SECOND: u32 = 77;
+const MESSAGE_BYTES: usize = 3_000;
+/// Requests per second, and the connections that they use in turn; these stay open.
+const STORM: u32 = 2_000;
+const CONNECTIONS: u32 = 16;
+/// Rounds, each with and without, and the time of each half.
+const ROUNDS: usize = 7;
+const HALF: Duration = Duration::from_secs(3);
+/// Threads of the server whose time is shown.
+const THREADS: [&str; 3] = ["accmDataThread", "relayDataThread", "restThread"];
+
+/// Measures and prints.
+pub(crate) fn run() {
+    let live = Live::new(ServerConfig::default());
+    let rest = Rest::new(Arc::clone(&live.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).expect("a port");
+    println!(
+        "\n{PLAYERS} players of a stream with {MESSAGES_A_SECOND} messages a second, without and with {STORM} requests"
+    );
+    let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (calm, calm_times) = round(&live);
+        let storm = Storm::begin(port);
+        let (stormy, stormy_times) = round(&live);
+        let answered = storm.end();
+        let rate = f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / stormy_times.over.as_secs_f64();
+        println!("p99 {:.2} ms, with {rate:.0} requests a second {:.2} ms", millis(calm), millis(stormy));
+        calm_times.print("  without");
+        stormy_times.print("  with   ");
+        without.push(calm);
+        with.push(stormy);
+        ratios.push(stormy.as_secs_f64() / calm.as_secs_f64());
+    }
+    rest.stop();
+    without.sort();
+    with.sort();
+    ratios.sort_by(f64::total_cmp);
+    let [without, with] = [without, with].map(|all| millis(all[ROUNDS / 2]));
+    println!(
+        "medians of {ROUNDS} rounds: {without:.2} ms, with {with:.2} ms; of the rounds' ratios {:.2}",
+        ratios[ROUNDS / 2]
+    );
+}
+
+/// The process that sends requests.
+struct Storm(Child);
+
+impl Storm {
+    fn begin(port: u16) -> Self {
+        let own = std::env::current_exe().expect("the bench's own path");
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(own).args(["as", "requests", &port.to_string()]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nice is everywhere");
+        let mut this = Self(child);
+        assert_eq!(this.line(), "begins");
+        this
+    }
+
+    /// The number of requests that were answered.
+    fn end(mut self) -> u64 {
+        drop(self.0.stdin.take());
+        let answered = self.line().parse().expect("a number");
+        let _ = self.0.wait();
+        answered
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().expect("it has one")).read_line(&mut line).expect("it says it");
+        line.trim().to_owned()
+    }
+}
+
+/// Sends requests until the standard input ends; prints how many were answered.
+pub(crate) fn requests(port: u16) {
+    let (over, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| asks_again(port, &over, &answered));
+        }
+        println!("begins");
+        let _ = std::io::stdin().read(&mut [0]);
+        over.store(true, Ordering::Relaxed);
+    });
+    println!("{}", answered.into_inner());
+}
+
+/// One of the connections: asks for what an operator's programs ask for, at its share of the rate.
+fn asks_again(port: u16, over: &AtomicBool, answered: &AtomicU64) {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    socket.set_nodelay(true).expect("a socket of TCP");
+    let (pause, mut due) = (Duration::from_secs(1) * CONNECTIONS / STORM, Instant::now());
+    let mut answer = vec![0; 64 * 1024];
+    for path in ["/v1/server", "/stat", "/v1/streams", "/metrics"].iter().cycle() {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        socket.write_all(head.as_bytes()).expect("it reads");
+        let mut len = 0;
+        while !is_whole(&answer[..len]) {
+            if len == answer.len() {
+                answer.resize(2 * len, 0);
+            }
+            let n = socket.read(&mut answer[len..]).expect("it answers");
+            assert!(n > 0, "it closed");
+            len += n;
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..len]));
+        answered.fetch_add(1, Ordering::Relaxed);
+        due += pause;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Whether an answer is complete, according to the length in its head.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let len = head.split_once("content-length: ").expect("the head has the length").1;
+    let len: usize = len.split("\r\n").next().and_then(|len| len.parse().ok()).expect("a number");
+    answer.len() >= end + 4 + len
+}
+
+/// The p99 of the latencies of one half, and the time of the server's threads in it.
+fn round(live: &Live) -> (Duration, Times) {
+    let start = Instant::now();
+    let mut players: Vec<Client> = Vec::new();
+    let mut publisher = live.publish("show");
+    publisher.key_frame(0, &[0; 16]).expect("it reads");
+    players.resize_with(PLAYERS, || live.play("show"));
+    let over = AtomicBool::new(false);
+    let (mut all, times) = std::thread::scope(|scope| {
+        let threads: Vec<_> = players.into_iter().map(|player| scope.spawn(|| watches(player, start, &over))).collect();
+        let (begun, before) = (Instant::now(), Times::now());
+        for number in 1.. {
+            let due = begun + Duration::from_secs(1) * number / MESSAGES_A_SECOND;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if begun.elapsed() > HALF {
+                break;
+            }
+            let mut body = vec![0; MESSAGE_BYTES];
+            body[..8].copy_from_slice(&(start.elapsed().as_nanos() as u64).to_be_bytes());
+            publisher.key_frame(number * 13, &body).expect("it reads");
+            while publisher.turn(Duration::ZERO).expect("it goes on") {}
+        }
+        let times = Times::now().since(&before, begun.elapsed());
+        over.store(true, Ordering::Relaxed);
+        (threads.into_iter().flat_map(|thread| thread.join().expect("a player")).collect::<Vec<_>>(), times)
+    });
+    drop(publisher);
+    until("the stream is over", || live.server.stream_find(b"live", b"show").is_err());
+    all.sort();
+    (all[all.len() * 99 / 100], times)
+}
+
+/// The time of each message to a player.
+fn watches(mut player: Client, start: Instant, over: &AtomicBool) -> Vec<Duration> {
+    let mut all = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        player.turn(Duration::from_millis(100)).expect("it goes on");
+        let now = start.elapsed();
+        for (_, body) in player.messages.drain(..).filter(|(head, _)| head.len as usize > MESSAGE_BYTES) {
+            let sent = u64::from_be_bytes(body[5..13].try_into().expect("eight bytes"));
+            all.push(now.saturating_sub(Duration::from_nanos(sent)));
+        }
+    }
+    all
+}
+
+/// Of each of the server's threads: how long it has run, and how long it has waited for a processor.
+#[derive(Default)]
+struct Times {
+    over: Duration,
+    ran_and_waited: [[Duration; 2]; THREADS.len()],
+}
+
+impl Times {
+    fn now() -> Self {
+        let mut this = Self::default();
+        for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+            let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            let name = read("comm");
+            let Some(place) = THREADS.iter().position(|thread| *thread == name.trim()) else { continue };
+            let figures = read("schedstat");
+            let nanos = figures.split(' ').map(|number| Duration::from_nanos(number.parse().unwrap_or_default()));
+            for (sum, time) in this.ran_and_waited[place].iter_mut().zip(nanos) {
+                *sum += time;
+            }
+        }
+        this
+    }
+
+    fn since(mut self, before: &Self, over: Duration) -> Self {
+        self.over = over;
+        for (after, before) in self.ran_and_waited.iter_mut().flatten().zip(before.ran_and_waited.iter().flatten()) {
+            *after = after.saturating_sub(*before);
+        }
+        self
+    }
+
+    fn print(&self, when: &str) {
+        let share = |time: Duration| 100.0 * time.as_secs_f64() / self.over.as_secs_f64();
+        let of = |(name, [ran, waited]): (&&str, &[Duration; 2])| {
+            format!("{name} ran {:.1} %, waited {:.1} %", share(*ran), share(*waited))
+        };
+        let all: Vec<_> = THREADS.iter().zip(&self.ran_and_waited).map(of).collect();
+        println!("{when}: {}", all.join("; "));
+    }
+}
