@@ -1,5 +1,5 @@
-//! The page that nginx-rtmp's stat.xsl makes of `/stat`: of a stream on our server it shows what it shows of the same
-//! stream on nginx.
+//! `/stat` and `/control` beside nginx-rtmp's: the page that its stat.xsl makes of `/stat` shows of a stream on our server
+//! what it shows of the same stream on nginx, and the same calls of `/control` drop the same sessions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rrelay::rest::{Rest, RestOptions};
 
+use crate::live::Client;
 use crate::support::media::{ffmpeg_publishes_with, media, rtmpdump_plays};
 use crate::support::nginx::Nginx;
 use crate::support::program::{Program, Room};
@@ -133,4 +134,38 @@ fn the_page_of_stat_xsl_shows_of_our_streams_what_it_shows_of_those_of_nginx() {
     let unit = if row[10].ends_with(" MB") { 1024.0 * 1024.0 } else { 1024.0 };
     let shown = our_page.figures().unwrap()[2] * unit;
     assert!((before * 0.99 - unit..=after * 1.01 + unit).contains(&shown), "{before} {after} {row:?}");
+}
+
+/// The answers to calls of `/control` at an address, while a publisher and two players are on the server at a port.
+fn answers(control: &str, port: u16) -> Vec<String> {
+    let mut publisher = Client::new(port, "show", true);
+    let mut players = [(); 2].map(|()| Client::new(port, "show", false));
+    let call = |call: &str| {
+        let (url, token) = (format!("{control}/{call}"), format!("Authorization: Bearer {TOKEN}"));
+        let answer = run(Command::new("curl").args(["-sS", "-w", " %{http_code}", "-H", &token, &url]));
+        format!("{call}: {answer}")
+    };
+    let mut answers = vec![
+        call("drop/client?app=live&name=other"),
+        call("drop/client?app=other&name=show"),
+        call("drop/subscriber?app=live&name=show&addr=192.0.2.1"),
+        call("drop/subscriber?app=live&name=show&addr=127.0.0.1"),
+    ];
+    players.iter_mut().for_each(Client::closed);
+    answers.push(call("drop/publisher?app=live&name=show"));
+    publisher.closed();
+    answers.push(call("drop/client?app=live&name=show"));
+    answers
+}
+
+#[test]
+fn control_drops_and_counts_as_nginx_rtmp_does() {
+    let (room, relay) = (Room::new("control"), Relay::new());
+    let rest = Rest::new(Arc::clone(&relay.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+    let (nginx, stat) = Nginx::shows(&room);
+    let ours = answers(&format!("http://127.0.0.1:{port}/control"), relay.port);
+    let theirs = answers(&format!("http://127.0.0.1:{}/control", stat.port), nginx.port);
+    assert_eq!(ours, theirs);
+    assert!(ours[3].ends_with(": 2 200") && ours[4].ends_with(": 1 200"), "{ours:?}");
 }

@@ -58,7 +58,7 @@ impl Nginx {
         Self::run(room, "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;", server)
     }
 
-    /// Takes publishers and players at `/live`, and shows them at `/stat` on the other port.
+    /// Takes publishers and players at `/live`; shows them at `/stat` on the other port, and drops them at `/control`.
     pub(crate) fn shows(room: &Room) -> (Self, Reserved) {
         let stat = Reserved::new();
         let here = room.file("nginx");
@@ -69,7 +69,11 @@ impl Nginx {
                 http {{
                     access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
                     uwsgi_temp_path {here}; scgi_temp_path {here};
-                    server {{ listen 127.0.0.1:{}; location /stat {{ rtmp_stat all; }} }}
+                    server {{
+                        listen 127.0.0.1:{};
+                        location /stat {{ rtmp_stat all; }}
+                        location /control {{ rtmp_control all; }}
+                    }}
                 }}",
                 stat.port
             )
