@@ -49,7 +49,7 @@ static int catch_signals(void) {
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     return sigaction(SIGHUP, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0 ||
-                   sigaction(SIGTERM, &action, NULL) < 0
+                   sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGUSR2, &action, NULL) < 0
                ? -1
                : 0;
 }
@@ -103,14 +103,41 @@ static int listen_at(rr_server *s, const char *host, unsigned wanted, unsigned f
     return port;
 }
 
-/* Listens on all addresses; 0 where one of them fails, which it has printed. */
+/* Serves control by HTTP, where the options say so; 0 where it cannot, which it has printed. A server that has taken over
+   waits until the port is free. */
+static int serve_rest(rr_server *s, const struct options *o, struct places *at, int waits) {
+    int64_t by_ms = now_ms() + 10000;
+    struct timespec tick = {0, 20 * 1000 * 1000};
+    if (!o->rest) return 1;
+    if (rr_rest_token(o->token_file, at->token, sizeof at->token) == RR_OK) {
+        do {
+            at->rest_port = rr_rest_listen(s, o->rest, at->token, 0);
+            if (at->rest_port > 0) return 1;
+        } while (waits && at->rest_port == RR_ERR_IO && now_ms() < by_ms && (nanosleep(&tick, NULL), 1));
+    }
+    fprintf(stderr, "rr_server: cannot serve control over HTTP: %s\n", rr_last_error());
+    return 0;
+}
+
+/* Listens on all addresses, or goes on with the sockets of the running server or of systemd; 0 where one of them fails, which
+   it has printed. */
 static int listen_on(rr_server *s, const struct options *o, struct places *at) {
     size_t i;
     unsigned flags = o->proxy ? RR_LISTEN_PROXY : 0;
+    memset(at, 0, sizeof *at);
     if (o->cert && rr_server_set_tls(s, o->cert, o->key) < 0) {
         fprintf(stderr, "rr_server: the certificate cannot be used: %s\n", rr_last_error());
         return 0;
     }
+    if (upgrade_is_successor()) {
+        at->inherited = 1;
+        /* It has the streams now, so it goes on without control by HTTP rather than end. */
+        if (!upgrade_take_over(s)) return 0;
+        serve_rest(s, o, at, 1);
+        return 1;
+    }
+    at->inherited = listen_on_inherited(s, o);
+    if (at->inherited != 0) return at->inherited > 0 && serve_rest(s, o, at, 0);
     for (i = 0; i == 0 || i < o->addr_count; i++) {
         const char *host = o->addr_count ? o->addrs[i] : "";
         at->ports[i] = listen_at(s, host, o->port, flags);
@@ -123,13 +150,7 @@ static int listen_on(rr_server *s, const struct options *o, struct places *at) {
         fprintf(stderr, "rr_server: cannot serve players over HTTP: %s\n", rr_last_error());
         return 0;
     }
-    if (!o->rest) return 1;
-    if (rr_rest_token(o->token_file, at->token, sizeof at->token) == RR_OK) {
-        at->rest_port = rr_rest_listen(s, o->rest, at->token, 0);
-        if (at->rest_port > 0) return 1;
-    }
-    fprintf(stderr, "rr_server: cannot serve control over HTTP: %s\n", rr_last_error());
-    return 0;
+    return serve_rest(s, o, at, 0);
 }
 
 /* Gives what rr_hooks_set gives. Where no hook has a URL, there are none. */
@@ -211,24 +232,33 @@ static int take_events(rr_server *s, const struct options *o) {
 
 /* The main loop, until the server has stopped. Gives the program's exit code. */
 static int run(rr_server *s, struct options **o) {
-    struct pollfd polled[2];
+    struct pollfd polled[3];
+    struct upgrade upgrade = {-1, 0, now_ms};
     int64_t status_at = now_ms() + 1000;
     int signals = 0, state = 0;
     char byte;
     polled[0].fd = rr_event_fd(s);
     polled[1].fd = signal_pipe[0];
-    polled[0].events = polled[1].events = POLLIN;
+    polled[0].events = polled[1].events = polled[2].events = POLLIN;
     while (state == 0) {
         int64_t wait = status_at - now_ms();
-        if (poll(polled, 2, wait < 0 ? 0 : (int)wait) < 0 && errno != EINTR) return 1;
+        polled[2].fd = upgrade.fd;
+        polled[2].revents = 0;
+        if (poll(polled, 3, wait < 0 ? 0 : (int)wait) < 0 && errno != EINTR) return 1;
         while (read(signal_pipe[0], &byte, 1) == 1) {
             if (byte == SIGHUP) {
                 *o = reload(s, *o);
                 continue;
             }
+            if (byte == SIGUSR2) {
+                if (rr_server_state(s) == RR_STATE_STOPPING) print_note(RR_LOG_WARN, "SIGUSR2", "this server stops already");
+                else if (upgrade_begin(&upgrade, arguments)) polled[2].revents = 0;
+                continue;
+            }
             if (++signals > 1) return 1; /* at once: main frees the server */
             if (rr_server_stop(s, NULL, (*o)->drain_ms) < 0) return 1;
         }
+        if (upgrade.fd >= 0) upgrade_go_on(s, &upgrade, *o, polled[2].fd == upgrade.fd && polled[2].revents != 0);
         state = take_events(s, *o);
         if (now_ms() >= status_at) {
             print_status(s);
@@ -276,7 +306,9 @@ int main(int argc, char **argv) {
     }
     if (s && listen_on(s, o, &at)) {
         print_start(o, &at);
+        tell_systemd("READY=1");
         code = run(s, &o);
+        tell_systemd("STOPPING=1");
     }
     rr_server_free(s);
     out_finish();

@@ -58,6 +58,7 @@ struct options {
     int log_level;                /* RR_LOG_* of the library's lines */
     int form;                     /* FORM_* of all lines */
     int show_keys;                /* whether lines show stream keys whole */
+    unsigned upgrade_drain_ms;    /* what connections may take to leave that a new server cannot take over */
     unsigned drain_ms;            /* what an orderly stop may take until everybody has the last messages */
     unsigned max_sessions, max_sessions_ip, max_streams, max_message; /* 0: the library's default, here and below */
     unsigned idle_ms;
@@ -70,6 +71,7 @@ struct options {
 struct places {
     int ports[MAX_ADDRS], tls_ports[MAX_ADDRS]; /* of each address; one of all addresses where none is given */
     int http_port, https_port, rest_port;
+    int inherited;                              /* the sockets are another server's or systemd's, and the ports are not known */
     char token[RR_TOKEN_BYTES];
 };
 
@@ -102,6 +104,26 @@ char *read_file(const char *name);
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
 void push_reload(rr_server *s, const struct options *before, struct options *now);
 void push_free(struct push *p);
+
+/* rr_server_upgrade.c. An upgrade that has begun: the other end of `fd` is the new server's; -1: none has. */
+struct upgrade {
+    int fd;
+    int64_t by_ms;
+    int64_t (*now_ms)(void);
+};
+/* Starts the program again; 0 where it cannot, which it has printed. */
+int upgrade_begin(struct upgrade *u, char **argv);
+/* Hands over to the new server as soon as that is ready; 1 where it has taken over, 0 where all goes on here. */
+int upgrade_go_on(rr_server *s, struct upgrade *u, const struct options *o, int ready);
+/* Whether another server has started this one and waits for it to take over. */
+int upgrade_is_successor(void);
+/* Takes over from it; 0 where it cannot, which it has printed. */
+int upgrade_take_over(rr_server *s);
+/* Tells systemd a state, where that wants to know: "READY=1". */
+void tell_systemd(const char *state);
+/* Listens on the sockets of systemd's socket units. Gives how many there are; -1 where one cannot be used, which it has
+   printed. */
+int listen_on_inherited(rr_server *s, const struct options *o);
 
 /* rr_server_out.c: whole lines to stdout and stderr, from any thread. None of these waits for who reads them. */
 enum { TO_STDOUT, TO_STDERR };

@@ -57,6 +57,8 @@ int options_said(int argc, char **argv) {
         printf("\nCtrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after\n"
                "a failure or an immediate stop, 2 for wrong options. Events are printed to stdout; failures, and the\n"
                "library's log lines, to stderr.\n"
+               "\nSIGUSR2 replaces the running server by the program that is installed now, with the same options: streams and\n"
+               "connections go on there. If the new one cannot start, this one goes on and says why.\n"
                "\nSIGHUP reads --config and the files of --cert, --key, --publish-key, --hooks-secret, --hooks-ca and\n"
                "--controller-... again; connections go on. Of the options in --config the following take effect at once,\n"
                "pushes also for the streams that run; the others need a restart:\n ");
@@ -218,6 +220,7 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
     o->port = 1935;
     o->log_level = RR_LOG_WARN;
     o->drain_ms = 5000;
+    o->upgrade_drain_ms = 60000;
     RR_INIT(RR_CFG_STREAM, &o->stream);
     RR_INIT(RR_CFG_HOOKS, &o->hooks);
     RR_INIT(RR_CFG_CONTROLLER, &o->controller);

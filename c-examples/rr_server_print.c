@@ -251,6 +251,10 @@ void print_start(const struct options *o, const struct places *at) {
     const char *host = o->addr_count ? o->addrs[0] : "127.0.0.1";
     size_t i;
     l.len = url.len = 0;
+    if (at->inherited) {
+        print_note(RR_LOG_INFO, "start", "it goes on with the sockets that it was given");
+        return;
+    }
     if (strncmp(host, "0.0.0.0", 7) == 0) host = "127.0.0.1";
     if (strncmp(host, "[::]", 4) == 0 || strcmp(host, "::") == 0) host = "::1";
     add(&url, "rtmp://");

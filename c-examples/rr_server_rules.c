@@ -362,6 +362,8 @@ const struct rule rules[] = {
      "largest RTMP message accepted, in bytes (default: 16777215)"},
     {"--drain", "MS", take_number, AT(drain_ms), 0, 3600000, LOADS,
      "how long an orderly stop waits until players and targets have the last\nmessages (default: 5000)"},
+    {"--upgrade-drain", "MS", take_number, AT(upgrade_drain_ms), 0, 86400000, LOADS,
+     "after a SIGUSR2, how long connections that the new server cannot take may\nstay (default: 60000)"},
     {"--nice", "N", take_nice, 0, -20, 19, 0, "priority of the streams' threads, -20 to 19 (default: 0)"},
     {"--threads", "N", take_threads, AT(threads), 1, 256, 0,
      "number of threads that all streams share, for many small streams; not with\n--nice; or: stream, two threads for each stream (default: stream)"},

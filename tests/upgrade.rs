@@ -5,19 +5,17 @@
 
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/load.rs"]
+mod load;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use live::{Client, Live, until};
+use load::{Load, playing};
 use rrelay::config::{ServerConfig, ask};
 use rrelay::error::{Failure, RRError};
-use rrelay::proto::message::kind;
 use rrelay::server::{Event, EventKind, Role, State, flag, kind as ids};
 
 const WITHIN_MS: u32 = 30_000;
@@ -36,15 +34,6 @@ const NEWER: &[u8] = b"RRup\x01\x81\x83\x82\x10\x19\xff\xff\x82\x11\x19\xff\xff\
 /// The greeting of one that takes listening sockets and nothing else.
 const OLDER: &[u8] = b"RRup\x01\x81\x81\x82\x10\x01";
 
-/// A picture of this number; every tenth one is a key frame.
-fn picture(number: u32) -> Vec<u8> {
-    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
-    [kind, &number.to_be_bytes(), &vec![number as u8; 3_000]].concat()
-}
-
-/// What comes behind the last picture.
-const LAST: &[u8] = b"\xaf\x01the last";
-
 /// Hands one server over to another one; what the two calls say.
 fn hand_over(here: &Live, there: &Live) -> (Result<(), Failure>, Result<(), Failure>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -55,77 +44,12 @@ fn hand_over(here: &Live, there: &Live) -> (Result<(), Failure>, Result<(), Fail
     })
 }
 
-/// A publisher that sends a picture every few milliseconds until it is told to stop. The result is the number of pictures.
-fn publishing(mut publisher: Client, stop: &Arc<AtomicBool>) -> JoinHandle<(Client, u32)> {
-    let stop = Arc::clone(stop);
-    std::thread::spawn(move || {
-        let mut number = 0;
-        while !stop.load(Ordering::Acquire) {
-            publisher.send(kind::VIDEO, number * 5, &picture(number)).unwrap();
-            number += 1;
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        publisher.send(kind::AUDIO, number * 5, LAST).unwrap();
-        (publisher, number)
-    })
-}
-
-type Player = JoinHandle<(Client, Vec<u32>)>;
-
-/// A player that reads until the last message. The result is the numbers of the pictures that it has got.
-fn playing(mut player: Client) -> Player {
-    std::thread::spawn(move || {
-        let mut numbers = Vec::new();
-        loop {
-            while let Some((head, body)) = player.messages.pop_front() {
-                match head.type_id {
-                    kind::VIDEO => numbers.push(u32::from_be_bytes(body[5..9].try_into().unwrap())),
-                    kind::AUDIO if body == LAST => return (player, numbers),
-                    _ => {}
-                }
-            }
-            player.turn(Duration::from_millis(50)).unwrap();
-        }
-    })
-}
-
-/// Streams with players on a server, under load.
-struct Load {
-    stop: Arc<AtomicBool>,
-    publishers: Vec<JoinHandle<(Client, u32)>>,
-    players: Vec<(usize, Player)>,
-}
-
-impl Load {
-    fn on(live: &Live, streams: usize, players: usize) -> Self {
-        let stop = Arc::default();
-        let key = |stream| format!("show{stream}");
-        let publishers: Vec<_> = (0..streams).map(|stream| live.publish(&key(stream))).collect();
-        // They are there before the first picture, so they get all of them.
-        let player = |stream| (0..players).map(move |_| (stream, live.play(&key(stream))));
-        let players: Vec<_> = (0..streams).flat_map(player).map(|(stream, player)| (stream, playing(player))).collect();
-        let publishers = publishers.into_iter().map(|publisher| publishing(publisher, &stop)).collect();
-        Self { stop, publishers, players }
-    }
-
-    /// Ends the load: everybody has got everything, once.
-    fn end(self) {
-        self.stop.store(true, Ordering::Release);
-        let publishers: Vec<_> = self.publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect();
-        for (stream, player) in self.players {
-            let (_player, numbers) = player.join().unwrap();
-            let all = publishers[stream].1;
-            assert_eq!(numbers, (0..all).collect::<Vec<_>>(), "a player of stream {stream}");
-        }
-    }
-}
-
 #[test]
 fn streams_go_on_through_five_upgrades_in_a_row_without_a_reconnect_or_a_lost_message() {
     let (streams, players) = (4, 3);
     let mut now = Live::new(ServerConfig::default());
     let port = now.port;
-    let load = Load::on(&now, streams, players);
+    let load = Load::on(now.port, streams, players, 5);
     let mut newcomers = Vec::new();
     for turn in 0..5 {
         let next = Live::new(ServerConfig::default());
@@ -143,7 +67,7 @@ fn streams_go_on_through_five_upgrades_in_a_row_without_a_reconnect_or_a_lost_me
     }
     load.end();
     for newcomer in newcomers {
-        let (_player, numbers) = newcomer.join().unwrap();
+        let numbers = newcomer.join().unwrap().numbers;
         let first = numbers[0];
         assert!(first.is_multiple_of(10) && numbers == (first..first + numbers.len() as u32).collect::<Vec<_>>());
     }
@@ -180,7 +104,7 @@ fn hand_over_to(live: &Live, within_ms: u32, successor: impl FnOnce(Fake) + Send
 #[test]
 fn where_the_successor_fails_at_any_step_all_goes_on_as_if_nothing_had_been() {
     let live = Live::new(ServerConfig::default());
-    let load = Load::on(&live, 2, 2);
+    let load = Load::on(live.port, 2, 2, 5);
     until("media flows", || live.server.stats(0).unwrap().msgs_out > 50);
     let before = live.events.lock().unwrap().len();
     // A listener, two streams, two publishers, four players, the end; then it could say that it is ready.
@@ -262,7 +186,7 @@ fn an_older_successor_gets_the_listening_sockets_and_the_rest_drains() {
 #[test]
 fn what_a_successor_cannot_take_stays_whole() {
     let here = Live::new(ServerConfig::default());
-    let load = Load::on(&here, 2, 2);
+    let load = Load::on(here.port, 2, 2, 5);
     // There is room for some of the sessions, not for all.
     let there = Live::new(ServerConfig { max_sessions: 5, ..ServerConfig::default() });
     let (handed, taken) = hand_over(&here, &there);

@@ -16,13 +16,13 @@ use crate::session::{Event as Said, State};
 use crate::stream::event::{EventKind, Id};
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{ExportedTarget, Pause, Pushing, Stage};
-use crate::stream::exported::{Doing, ExportedSession, Playing, Publishing};
+use crate::stream::exported::{Doing, ExportedSession, MovedFeed, Playing, Publishing};
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Resumed, ResumedStage};
-use crate::stream::{Delivery, RRStream, Subscription};
+use crate::stream::{Claim, Delivery, RRStream, Subscription};
 use crate::sync::locked;
 
 /// Time in which the publisher and the players of an imported stream have to come; for this long its place and its tail
@@ -89,7 +89,7 @@ impl Seated {
                 record.set_owner(core.listener_wake());
                 core.to_listener(ToListener::Imported(peer, memory, question, decision))
             }
-            Doing::Publishes(publishing) => publish(core, peer, publishing),
+            Doing::Publishes(publishing) => claim(core, peer, publishing).and_then(|publisher| publisher.begin(core)),
             Doing::Plays(playing) => play(core, peer, playing),
         };
         if begun.is_err() {
@@ -98,9 +98,19 @@ impl Seated {
         begun
     }
 
-    /// Whether it is a publisher, or stands by.
-    pub(super) fn publishes(&self) -> bool {
-        matches!(self.doing, Doing::Publishes(_))
+    /// Lets it take the publisher's place, or stand by, if it publishes; it begins later. Any other session comes back.
+    ///
+    /// # Errors
+    /// The refusals of a new publisher.
+    pub(super) fn claim(self, core: &Core) -> Result<std::result::Result<Claimed, Self>> {
+        let Self { peer, memory, doing } = self;
+        let Doing::Publishes(publishing) = doing else { return Ok(Err(Self { peer, memory, doing })) };
+        let record = Arc::clone(&peer.record);
+        let claimed = claim(core, peer, publishing);
+        if claimed.is_err() {
+            core.registry().remove_session(record.id);
+        }
+        claimed.map(Ok)
     }
 
     /// Gives the place up; the connection is closed here, and another process may still have it.
@@ -109,20 +119,42 @@ impl Seated {
     }
 }
 
-/// Makes a session the publisher of the stream of its name, or a standby, as if its request had just come.
-fn publish(core: &Core, mut peer: Peer, Publishing { stream_id, named, feed }: Publishing) -> Result<()> {
+/// A publisher that has its place on the stream of its name and has not begun.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    peer: Peer,
+    stream: Arc<RRStream>,
+    claim: Claim,
+    stream_id: u32,
+    feed: MovedFeed,
+}
+
+/// Gives a session the publisher's place of the stream of its name, or lets it stand by, as if its request had just come.
+fn claim(core: &Core, mut peer: Peer, Publishing { stream_id, named, feed }: Publishing) -> Result<Claimed> {
     let (name, record) = (named.stream(), Arc::clone(&peer.record));
     named.note(&record);
     core.access.check(&record, true)?;
     let (stream, claim) = admission::enter(core, &mut peer, name, true, &Decision::default())?;
     core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
     core.update_state();
-    log::info!(target: told::SESSION, "{} goes on publishing {}", record.addr, stream.masked_name());
-    stream.resume_publisher(peer, stream_id, claim, feed).map_err(|(_, failure): (Peer, Failure)| {
-        core.end_session(&record, &failure);
-        stream.release(&record);
-        failure
-    })
+    Ok(Claimed { peer, stream, claim, stream_id, feed })
+}
+
+impl Claimed {
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the stream is ending.
+    pub(super) fn begin(self, core: &Core) -> Result<()> {
+        let Self { peer, stream, claim, stream_id, feed } = self;
+        let record = Arc::clone(&peer.record);
+        log::info!(target: told::SESSION, "{} goes on publishing {}", record.addr, stream.masked_name());
+        stream.resume_publisher(peer, stream_id, claim, feed).map_err(|(_, failure): (Peer, Failure)| {
+            core.end_session(&record, &failure);
+            stream.release(&record);
+            failure
+        })
+    }
 }
 
 /// Lets a session continue to play the stream of its name, as if its request had just come.

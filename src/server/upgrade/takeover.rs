@@ -143,15 +143,25 @@ impl<'a> Entering<'a> {
 
     /// Lets all of it go on here.
     fn begin(mut self) {
-        let (streams, mut sessions) = (std::mem::take(&mut self.streams).len(), std::mem::take(&mut self.sessions));
+        let (streams, sessions) = (std::mem::take(&mut self.streams).len(), std::mem::take(&mut self.sessions));
         let count = sessions.len();
-        // Players that were there before the first message are there before it here too.
-        sessions.sort_by_key(Seated::publishes);
-        for session in sessions {
-            if let Err(failure) = session.begin(self.core) {
+        let told = |begun: Result<()>| {
+            if let Err(failure) = begun {
                 log::warn!("a session that was taken over could not go on: {failure}");
             }
+        };
+        // Publishers have their places before players come, who would else want a source; and players that were there
+        // before the first message are there before it here too.
+        let (mut publishers, mut others) = (Vec::new(), Vec::new());
+        for session in sessions {
+            match session.claim(self.core) {
+                Ok(Ok(publisher)) => publishers.push(publisher),
+                Ok(Err(other)) => others.push(other),
+                Err(failure) => told(Err(failure)),
+            }
         }
+        others.into_iter().for_each(|session| told(session.begin(self.core)));
+        publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         for (listener, options) in std::mem::take(&mut self.listeners) {
             let address = listener.local_addr();
             let added = self.core.to_listener(ToListener::Listener(listener, options));

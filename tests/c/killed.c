@@ -1,0 +1,42 @@
+/* Preloaded to the bundled server: kills it where it is about to send or receive this message of a hand-over. KILL_RUNNING and
+   KILL_SUCCESSOR say which of the two servers, and when: "send 3" is its third message. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int left_to_send = -1, left_to_receive = -1;
+
+__attribute__((constructor)) static void begin(void) {
+    const char *when = getenv(getenv("RR_SERVER_TAKEOVER") ? "KILL_SUCCESSOR" : "KILL_RUNNING");
+    if (when && strncmp(when, "send ", 5) == 0) left_to_send = atoi(when + 5);
+    if (when && strncmp(when, "receive ", 8) == 0) left_to_receive = atoi(when + 8);
+}
+
+static int is_unix(int fd) {
+    int domain = 0;
+    socklen_t len = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
+static void count(int fd, int *left) {
+    if (*left >= 0 && is_unix(fd) && --*left == 0) kill(getpid(), SIGKILL);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    ssize_t (*next)(int, const struct msghdr *, int);
+    *(void **)&next = dlsym(RTLD_NEXT, "sendmsg");
+    count(fd, &left_to_send);
+    return next(fd, message, flags);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
+    ssize_t (*next)(int, struct msghdr *, int);
+    *(void **)&next = dlsym(RTLD_NEXT, "recvmsg");
+    count(fd, &left_to_receive);
+    return next(fd, message, flags);
+}

@@ -1,0 +1,123 @@
+//! Streams with players under load: each player knows whether it has got every message once.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rrelay::proto::message::kind;
+
+use super::live::Client;
+
+/// A picture of this number; every tenth one is a key frame.
+fn picture(number: u32) -> Vec<u8> {
+    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
+    [kind, &number.to_be_bytes(), &vec![number as u8; 3_000]].concat()
+}
+
+/// What comes behind the last picture.
+const LAST: &[u8] = b"\xaf\x01the last";
+
+/// A publisher that sends a picture each `every_ms` until it is told to stop, or is closed. The result is the number
+/// of pictures; the connection stays open.
+fn publishing(mut publisher: Client, every_ms: u32, stop: &Arc<AtomicBool>) -> JoinHandle<(Client, u32)> {
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut number = 0;
+        while !stop.load(Ordering::Acquire) && publisher.send(kind::VIDEO, number * every_ms, &picture(number)).is_ok()
+        {
+            number += 1;
+            std::thread::sleep(Duration::from_millis(every_ms.into()));
+        }
+        let _ = publisher.send(kind::AUDIO, number * every_ms, LAST);
+        (publisher, number)
+    })
+}
+
+/// What a player has got.
+pub(crate) struct Played {
+    /// The numbers of the pictures.
+    pub(crate) numbers: Vec<u32>,
+    /// The last message has come; otherwise it was closed before.
+    pub(crate) whole: bool,
+    /// The longest time without a message.
+    pub(crate) pause: Duration,
+    _client: Client,
+}
+
+/// A player that reads until the last message, or until it is closed.
+pub(crate) fn playing(mut client: Client) -> JoinHandle<Played> {
+    std::thread::spawn(move || {
+        let (mut numbers, mut pause, mut whole, mut closed) = (Vec::new(), Duration::ZERO, false, false);
+        let mut last = None;
+        while !whole && !closed {
+            // What has come before the end counts too.
+            closed = client.turn(Duration::from_millis(50)).is_err();
+            while let Some((head, body)) = client.messages.pop_front() {
+                let now = Instant::now();
+                pause = pause.max(last.map_or(Duration::ZERO, |last| now - last));
+                last = Some(now);
+                match head.type_id {
+                    kind::VIDEO => numbers.push(u32::from_be_bytes(body[5..9].try_into().unwrap())),
+                    kind::AUDIO => whole |= body == LAST,
+                    _ => {}
+                }
+            }
+        }
+        Played { numbers, whole, pause, _client: client }
+    })
+}
+
+/// Streams with players on a server, under load.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    publishers: Vec<JoinHandle<(Client, u32)>>,
+    players: Vec<(usize, JoinHandle<Played>)>,
+}
+
+impl Load {
+    pub(crate) fn on(port: u16, streams: usize, players: usize, every_ms: u32) -> Self {
+        let stop = Arc::default();
+        let client = |stream, publish| Client::new(port, &format!("show{stream}"), publish);
+        let publishers: Vec<_> = (0..streams).map(|stream| client(stream, true)).collect();
+        // They are there before the first picture, so they get all of them.
+        let player = |stream| (0..players).map(move |_| (stream, client(stream, false)));
+        let players: Vec<_> = (0..streams).flat_map(player).collect();
+        let players = players.into_iter().map(|(stream, player)| (stream, playing(player))).collect();
+        let publishers = publishers.into_iter().map(|publisher| publishing(publisher, every_ms, &stop)).collect();
+        Self { stop, publishers, players }
+    }
+
+    /// Ends the load: everybody has got everything, once. Returns the longest time without a message.
+    pub(crate) fn end(self) -> Duration {
+        let mut longest = Duration::ZERO;
+        for (stream, all, played) in self.played() {
+            assert!(played.whole, "a player of stream {stream} was closed");
+            assert_eq!(played.numbers, (0..all).collect::<Vec<_>>(), "a player of stream {stream}");
+            longest = longest.max(played.pause);
+        }
+        longest
+    }
+
+    /// Ends the load, where a process was killed: until its connection was closed, everybody has got everything, once. Returns
+    /// how many were closed.
+    pub(crate) fn end_cut(self) -> usize {
+        let mut closed = 0;
+        for (stream, _, played) in self.played() {
+            let numbers = &played.numbers;
+            assert_eq!(*numbers, (0..numbers.len() as u32).collect::<Vec<_>>(), "a player of stream {stream}");
+            closed += usize::from(!played.whole);
+        }
+        closed
+    }
+
+    fn played(self) -> Vec<(usize, u32, Played)> {
+        self.stop.store(true, Ordering::Release);
+        let publishers: Vec<_> = self.publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect();
+        let players = self.players.into_iter();
+        players.map(|(stream, player)| (stream, publishers[stream].1, player.join().unwrap())).collect()
+    }
+}

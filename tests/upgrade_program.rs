@@ -1,0 +1,211 @@
+//! The bundled server is replaced by a new one at SIGUSR2: publishers and players go on without a reconnect, whatever
+//! becomes of the two processes, as far as somebody has their connections.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/live.rs"]
+mod live;
+#[path = "support/load.rs"]
+mod load;
+#[allow(dead_code, clippy::duplicate_mod, reason = "each test program uses a part of it")]
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use live::Client;
+use load::{Load, playing};
+use support::program::Room;
+use support::{c, until};
+
+fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| c::build("upgrade-run", &c::server_sources(), c::As::C99))
+}
+
+/// A running server and those that have replaced it; all of them write to one file.
+struct Servers {
+    room: Room,
+    first: Child,
+    port: u16,
+}
+
+impl Servers {
+    /// A server that was started from a file of its own, which a test may replace.
+    fn start(test: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
+        let room = Room::new(test);
+        let (file, log) = (room.file("rr_server"), fs::File::create(room.file("log")).unwrap());
+        fs::copy(program(), &file).unwrap();
+        let first = Command::new(&file)
+            .args(["--addr", "127.0.0.1", "--port", "0", "--log", "info", "--upgrade-drain", "2000"])
+            .args(options)
+            .env("LD_LIBRARY_PATH", program().parent().unwrap())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut this = Self { room, first, port: 0 };
+        this.says("listens on port", 1);
+        let words = this.words();
+        let (_, rest) = words.split_once("listens on port ").unwrap();
+        this.port = rest.split([',', ' ', '\n']).next().unwrap().parse().unwrap();
+        this
+    }
+
+    fn words(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.room.file("log")).unwrap()).into_owned()
+    }
+
+    /// Waits until they have said this so many times.
+    fn says(&self, what: &str, times: usize) {
+        until(&format!("they say \"{what}\" {times} times"), || {
+            (self.words().matches(what).count() >= times).then_some(())
+        });
+    }
+
+    /// The processes of these servers.
+    fn running(&self) -> Vec<u32> {
+        let file = self.room.file("rr_server");
+        let name = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).ok();
+        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let is_ours = |pid: &u32| name(*pid).is_some_and(|name| name.starts_with(file.to_str().unwrap().as_bytes()));
+        pids.filter(is_ours).collect()
+    }
+
+    fn signal(pid: u32, which: &str) {
+        let status = Command::new("kill").arg(which).arg(pid.to_string()).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for pid in self.running() {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        }
+        let _ = self.first.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.words());
+        }
+    }
+}
+
+#[test]
+fn streams_go_on_through_five_upgrades_of_the_program_in_a_row() {
+    let mut servers = Servers::start("upgrade-five", &[], &[]);
+    let load = Load::on(servers.port, 20, 10, 40);
+    let mut running = servers.first.id();
+    for turn in 1..=5 {
+        Servers::signal(running, "-USR2");
+        servers.says("took over 20 streams", turn);
+        if turn == 1 {
+            assert!(servers.first.wait().unwrap().success());
+        }
+        until("the old one has ended", || (servers.running().len() == 1).then_some(()));
+        running = servers.running()[0];
+        // The new one is where the old one was.
+        drop(Client::new(servers.port, "show0", false));
+    }
+    let pause = load.end();
+    for line in servers.words().lines().filter(|line| line.contains("paused for")) {
+        println!("{line}");
+    }
+    println!("the longest time without a message: {} ms", pause.as_millis());
+}
+
+#[test]
+fn a_new_program_that_fails_leaves_everything_as_it_was() {
+    let servers = Servers::start("upgrade-fails", &[], &[]);
+    let load = Load::on(servers.port, 2, 2, 5);
+    let file = servers.room.file("rr_server");
+    let running = servers.first.id();
+    let replace = |how: &dyn Fn()| {
+        // A running program cannot be written to, but its name can be another file's.
+        fs::remove_file(&file).unwrap();
+        how();
+    };
+    let script = |text: &str| {
+        fs::write(&file, format!("#!/usr/bin/env bash\n{text}\n")).unwrap();
+        assert!(Command::new("chmod").arg("+x").arg(&file).status().unwrap().success());
+    };
+    let cases: [(&dyn Fn(), &str); 4] = [
+        (&|| fs::write(&file, "no program").unwrap(), "cannot be started"),
+        (&|| script("exit 3"), "has ended before it took over"),
+        (&|| script("printf 'HTTP/1.1 400 Bad Request' >&$RR_SERVER_TAKEOVER; sleep 60"), "no message of a hand-over"),
+        (&|| script("printf '\\001\\0\\0\\0\\0\\0\\0\\0' >&$RR_SERVER_TAKEOVER; sleep 60"), "this is not the greeting"),
+    ];
+    for (turn, (how, why)) in cases.into_iter().enumerate() {
+        replace(how);
+        Servers::signal(running, "-USR2");
+        servers.says("this server goes on", turn + 1);
+        let words = servers.words();
+        let last = words.lines().rfind(|line| line.contains("this server goes on")).unwrap();
+        assert!(last.contains(why), "{why}: {last}");
+    }
+    // And now one that does not fail.
+    replace(&|| assert!(fs::copy(program(), &file).is_ok()));
+    Servers::signal(running, "-USR2");
+    servers.says("took over 2 streams", 1);
+    load.end();
+}
+
+/// Where the running server sends: a greeting, a listening socket, for each of two streams it, its publisher and two
+/// players, and the end. It receives a greeting and READY.
+const RUNNING_SENDS: usize = 1 + 1 + 2 * 4 + 1;
+
+#[test]
+fn a_new_server_that_is_killed_at_any_step_has_taken_nothing() {
+    let library = killer();
+    let sends = (1..=2).map(|at| format!("send {at}"));
+    for when in (1..=RUNNING_SENDS).map(|at| format!("receive {at}")).chain(sends) {
+        let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("KILL_SUCCESSOR", &when)];
+        let servers = Servers::start("upgrade-kill-new", &[], &environment);
+        let load = Load::on(servers.port, 2, 2, 5);
+        Servers::signal(servers.first.id(), "-USR2");
+        servers.says("this server goes on", 1);
+        until("it is gone", || (servers.running().len() == 1).then_some(()));
+        load.end();
+    }
+}
+
+#[test]
+fn what_a_running_server_has_handed_over_goes_on_where_it_is_killed_at_any_step() {
+    let library = killer();
+    let sends = (1..=RUNNING_SENDS).map(|at| (format!("send {at}"), at));
+    for (when, step) in sends.chain([("receive 2".to_owned(), RUNNING_SENDS + 1)]) {
+        let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("KILL_RUNNING", &when)];
+        let mut servers = Servers::start("upgrade-kill-old", &[], &environment);
+        let load = Load::on(servers.port, 2, 2, 5);
+        Servers::signal(servers.first.id(), "-USR2");
+        assert!(!servers.first.wait().unwrap().success());
+        // It had sent so many messages; the first two are no session.
+        if step <= 2 {
+            servers.says("cannot take over", 1);
+        } else {
+            servers.says("took over", 1);
+            assert!(step > RUNNING_SENDS || servers.words().contains("was killed"), "{when}");
+            // Nobody waits longer for the connection than the system takes to close it; the listening socket is there.
+            drop(playing(Client::new(servers.port, "other", false)));
+        }
+        let closed = load.end_cut();
+        assert!(step < RUNNING_SENDS || closed == 0, "{when}: all was handed over, and {closed} were closed");
+    }
+}
+
+/// The library that kills a server at a step.
+fn killer() -> PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let library = c::workshop("upgrade-killer").join("killed.so");
+        let source = c::root().join("tests/c/killed.c");
+        let output =
+            c::compiler(c::As::C99).args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").output();
+        c::good(&output.unwrap(), "killed.c");
+        library
+    };
+    LIBRARY.get_or_init(build).clone()
+}
