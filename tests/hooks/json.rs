@@ -1,16 +1,17 @@
 //! Our own dialect: the requests to a back end, the effect of each answer, and the outcome for a session whose back end
 //! is slow, silent or broken.
 
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::backend::{Answer, Asked, Backend, json, status};
-use super::live::{Client, PATIENCE, until};
+use super::live::{Client, PATIENCE, raw, until};
 use super::{Hooked, all};
 use rrelay::config::{Decision, Dialect, HooksConfig, ServerConfig, ask};
 use rrelay::error::{Failure, RRError};
-use rrelay::server::{EventKind, kind};
+use rrelay::server::{EventKind, ListenOptions, kind};
 use rrelay::session::SessionConfig;
 
 fn value(asked: &Asked) -> serde_json::Value {
@@ -81,6 +82,33 @@ fn a_denial_reaches_the_encoder_in_words() {
     hooked.rest.set_hooks(None).unwrap();
     let told = backend.asked().iter().filter(|asked| asked.path().ends_with("_done")).count();
     assert_eq!(told, 0, "who was not let in has not left");
+}
+
+#[test]
+fn a_player_over_http_is_asked_about_and_told_of_as_any_other() {
+    let backend = Backend::new(|asked| {
+        let denied = asked.path() == "/on_play" && value(asked)["query"] == "no";
+        if denied { status("403 Forbidden") } else { yes() }
+    });
+    let hooked = Hooked::new(all(&backend, Dialect::Json));
+    let http = ListenOptions { http: true, ..ListenOptions::default() };
+    let port = hooked.live.server.listen("127.0.0.1:0", http).unwrap();
+    let mut publisher = begin(&hooked, "show", true).unwrap();
+    publisher.key_frame(0, &[7; 100]).unwrap();
+    let asks = |query: &str| {
+        let mut socket = raw(port);
+        write!(socket, "GET /live/show.flv?{query} HTTP/1.0\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        socket.read_exact(&mut head).unwrap();
+        (socket, String::from_utf8_lossy(&head).into_owned())
+    };
+    assert!(asks("no").1.ends_with(" 403"));
+    let (player, head) = asks("yes");
+    assert!(head.ends_with(" 200"), "{head}");
+    drop(player);
+    until("its end is told", || backend.at("on_play_done").len() == 1);
+    let done = value(&backend.at("on_play_done").remove(0));
+    assert_eq!((&done["query"], &done["role"]), (&"yes".into(), &"player".into()), "{done}");
 }
 
 #[test]
