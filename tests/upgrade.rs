@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 
 use live::{Client, Live, until};
 use load::{Load, playing};
-use rrelay::config::{ServerConfig, ask};
+use rrelay::config::{ServerConfig, TargetConfig, ask};
 use rrelay::error::{Failure, RRError};
 use rrelay::server::{Event, EventKind, Role, State, flag, kind as ids};
 
@@ -71,6 +71,41 @@ fn streams_go_on_through_five_upgrades_in_a_row_without_a_reconnect_or_a_lost_me
         let first = numbers[0];
         assert!(first.is_multiple_of(10) && numbers == (first..first + numbers.len() as u32).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn targets_go_along_on_their_connections_and_those_that_wait_go_on_waiting() {
+    let sink = Live::new(ServerConfig::default());
+    let mut now = Live::new(ServerConfig::default());
+    let stream = now.server.stream_create(b"live", b"show0", None).unwrap();
+    let target = |url| TargetConfig { url, retry_min_ms: 60_000, retry_max_ms: 60_000, ..TargetConfig::default() };
+    now.server.target_add(stream, target(format!("rtmp://127.0.0.1:{}/live/copy", sink.port))).unwrap();
+    // Nobody listens there.
+    now.server.target_add(stream, target("rtmp://127.0.0.1:1/live".to_owned())).unwrap();
+    let copy = playing(sink.play("copy"));
+    let load = Load::on(now.port, 1, 1, 5);
+    let waits = |event: &Event| event.state == State::Recovering;
+    until("one waits", || now.events_of(EventKind::Target).iter().any(waits));
+    let publishes = |event: &Event| event.role == Role::Publisher && event.state == State::InProgress;
+    let publishers = || sink.events_of(EventKind::Session).into_iter().filter(publishes).count();
+    until("one pushes", || publishers() == 1);
+    for _ in 0..5 {
+        let next = Live::new(ServerConfig::default());
+        assert_eq!(hand_over(&now, &next), (Ok(()), Ok(())));
+        assert_eq!(next.server.list(0, ids::TARGET).unwrap().len(), 2);
+        let ended = |event: &Event| event.flags & flag::LAST != 0;
+        let ends = || now.events_of(EventKind::Target).into_iter().filter(ended).map(|event| event.error);
+        until("the old one has none", || ends().count() == 2);
+        assert_eq!(ends().collect::<Vec<_>>(), [None, None], "each goes on elsewhere");
+        now = next;
+    }
+    assert_eq!(now.events_of(EventKind::Target).into_iter().filter(waits).count(), 1, "no try has failed since");
+    load.end();
+    let copied = copy.join().unwrap();
+    let (first, count) = (copied.numbers[0], copied.numbers.len() as u32);
+    assert!(copied.whole && first.is_multiple_of(10), "from {first}");
+    assert_eq!(copied.numbers, (first..first + count).collect::<Vec<_>>());
+    assert_eq!(publishers(), 1, "it was one connection");
 }
 
 /// The other end of a hand-over, byte by byte.

@@ -15,8 +15,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use live::Client;
+use live::{Client, Live};
 use load::{Load, playing};
+use rrelay::config::ServerConfig;
+use rrelay::server::{Event, EventKind, Role, State};
 use support::program::Room;
 use support::{c, until};
 
@@ -115,6 +117,28 @@ fn streams_go_on_through_five_upgrades_of_the_program_in_a_row() {
         println!("{line}");
     }
     println!("the longest time without a message: {} ms", pause.as_millis());
+}
+
+#[test]
+fn a_push_goes_along_once_and_is_the_new_ones() {
+    let sink = Live::new(ServerConfig::default());
+    let url = format!("live=rtmp://127.0.0.1:{}/live/copy-{{key}}", sink.port);
+    let servers = Servers::start("upgrade-push", &["--push", &url], &[]);
+    let copy = playing(sink.play("copy-show0"));
+    let load = Load::on(servers.port, 1, 1, 5);
+    let publishers = || {
+        let events = sink.events_of(EventKind::Session).into_iter();
+        let publishes = |event: &Event| event.role == Role::Publisher && event.state == State::InProgress;
+        events.filter(publishes).count()
+    };
+    until("it pushes", || (publishers() == 1).then_some(()));
+    Servers::signal(servers.first.id(), "-USR2");
+    servers.says("took over 1 streams", 1);
+    load.end();
+    let copied = copy.join().unwrap();
+    let first = copied.numbers[0];
+    assert!(copied.whole && copied.numbers == (first..first + copied.numbers.len() as u32).collect::<Vec<_>>());
+    assert_eq!(publishers(), 1, "over one connection");
 }
 
 #[test]

@@ -256,16 +256,16 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
     unsafe { on_server(s, body) }
 }
 
-/// Hands the server over to another process, without a peer noticing: the listening sockets, the streams, and the
-/// sessions that publish, play or wait for an answer. `fd` is one end of a connected unix stream socket; at its other
+/// Hands the server over to another process, without a peer noticing: the listening sockets, the streams, the sessions
+/// that publish, play or wait for an answer, and the targets and sources. `fd` is one end of a connected unix stream socket; at its other
 /// end the other process calls rr_server_takeover. The library owns it from now on, also on failure. `within_ms` (1 to
 /// 60000) is how long this may take. `fd` is readable as soon as the other process is ready, or has ended; a host may
 /// wait for that before it calls this. Then streams stand still until the other process has everything, mostly for
 /// some tens of milliseconds.
 ///
 /// With RR_OK the server stops: every session that moved has ended here with RR_OK as its error, and what cannot move (sessions
-/// over TLS, players over HTTP, connections with several plays, targets, and a stream whose publisher cannot move, with
-/// all its players) has `drain_ms` to leave. Peers among them that understand Enhanced RTMP's reconnect request are
+/// over TLS, players over HTTP, connections with several plays, and a stream whose publisher cannot move, with its
+/// players and targets) has `drain_ms` to leave. Peers among them that understand Enhanced RTMP's reconnect request are
 /// asked to connect to the same url again, where the other process is. The state STOPPED comes as an event when all
 /// have left, or at the end of that time. If the other process is of an older version that cannot read the sessions,
 /// it gets the listening sockets, and all sessions stay.
@@ -305,7 +305,8 @@ pub unsafe extern "C" fn rr_server_handover(
 /// The library owns `fd` from now on, also on failure. Call it before rr_server_listen, and after rr_server_set_tls if
 /// the other server listens with TLS. The listening sockets keep their flags. The streams keep their settings; the
 /// sessions have new ids here, and their events come as those of new sessions. Bans and rr_server_set_access of this
-/// server apply to them. Targets and sources do not come along: add them here.
+/// server apply to them. Targets and sources have their settings and what remains of their waits; targets keep their
+/// connections, except over TLS, where they connect anew, as connected sources do. User pointers do not come along.
 ///
 /// Everything that comes is checked completely before the other process lets go of it.
 ///

@@ -19,7 +19,7 @@ use crate::server::bans::Bans;
 use crate::server::events::Events;
 use crate::server::figures::{self, Stats};
 use crate::server::hooks::Hooks;
-use crate::server::inbox::{self, Inboxes, ToListener};
+use crate::server::inbox::{self, Inboxes, ToDialler, ToListener};
 use crate::server::listening::Listeners;
 use crate::server::loops::Loops;
 use crate::server::place::Place;
@@ -80,7 +80,7 @@ pub(super) struct Core {
     registry: Mutex<Registry>,
     listener: Sender<ToListener>,
     listener_wake: Arc<Wake>,
-    dialler: Sender<Weak<Target>>,
+    dialler: Sender<ToDialler>,
     dial_wake: Arc<Wake>,
     pub(super) reap: Mutex<ToReap>,
     pub(super) reaped: Condvar,
@@ -319,13 +319,16 @@ impl Core {
         Arc::clone(&self.dial_wake)
     }
 
-    /// Makes a target known to the dialler.
-    pub(super) fn watch_target(&self, target: &Arc<Target>) -> Result<()> {
-        self.dialler
-            .try_send(Arc::downgrade(target))
-            .map_err(|_| Failure::ours(RRError::Limit, "the dialler is overrun"))?;
+    /// Delivers something to the dialler.
+    pub(super) fn to_dialler(&self, order: ToDialler) -> Result<()> {
+        self.dialler.try_send(order).map_err(|_| Failure::ours(RRError::Limit, "the dialler is overrun"))?;
         self.dial_wake.wake();
         Ok(())
+    }
+
+    /// Makes a target known to the dialler.
+    pub(super) fn watch_target(&self, target: &Arc<Target>) -> Result<()> {
+        self.to_dialler(ToDialler::Target(Arc::downgrade(target)))
     }
 
     /// Makes a target or source of a stream, without adding it to the stream.

@@ -7,8 +7,8 @@ mod talk;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 
 use crossbeam::channel::Receiver;
 use slab::Slab;
@@ -23,11 +23,13 @@ use crate::net::poll::Ready;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
+use crate::server::inbox::ToDialler;
 use crate::server::resolver::Resolver;
 use crate::server::source;
 use crate::session::{SessionConfig, State, Timing};
 use crate::stream::event::Id;
 use crate::stream::memory::budget::Charge;
+use crate::stream::offer::Offer;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
 use crate::stream::remote::target::{News, Target};
@@ -104,18 +106,28 @@ pub(super) struct Dialler {
     resolver: Resolver,
     session: SessionConfig,
     random: u64,
+    /// While another process decides whether it takes the targets, nothing changes.
+    offer: Option<Offer>,
 }
 
 impl Dialler {
     pub(super) fn new(core: Arc<Core>) -> Self {
         let resolver = Resolver::new(core.dial_wake());
         let session = session_config(&core.config);
-        Self { core, jobs: HashMap::new(), slots: Slab::new(), resolver, session, random: clock::now_us() | 1 }
+        Self {
+            core,
+            jobs: HashMap::new(),
+            slots: Slab::new(),
+            resolver,
+            session,
+            random: clock::now_us() | 1,
+            offer: None,
+        }
     }
 }
 
 impl Task for Dialler {
-    type Message = Weak<Target>;
+    type Message = ToDialler;
 
     /// The dialler needs no ticks: each job has its own deadline, and everything else comes as news.
     const TICK_MS: u64 = 1_000;
@@ -129,7 +141,15 @@ impl Task for Dialler {
         self.jobs.values().filter_map(|job| job.state.due_ms()).min().map(|due_ms| due_ms.saturating_mul(1_000))
     }
 
-    fn on_message(&mut self, target: Weak<Target>, io: &mut Io<'_>) {
+    fn is_paused(&self) -> bool {
+        self.offer.as_ref().is_some_and(Offer::is_open)
+    }
+
+    fn on_message(&mut self, message: ToDialler, io: &mut Io<'_>) {
+        let target = match message {
+            ToDialler::Target(target) => target,
+            ToDialler::Offer { verdict, caller } => return self.offer(verdict, &caller),
+        };
         // The target has ended before the dialler took it.
         let Some(target) = target.upgrade() else { return };
         let id = target.id;
@@ -145,7 +165,7 @@ impl Task for Dialler {
     }
 
     /// Acts on everything that is due.
-    fn end_round(&mut self, _inbox: &Receiver<Weak<Target>>, io: &mut Io<'_>) {
+    fn end_round(&mut self, _inbox: &Receiver<ToDialler>, io: &mut Io<'_>) {
         let now_ms = clock::now_ms();
         let is_due = |job: &Job| job.state.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
         let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();
@@ -184,7 +204,7 @@ impl Task for Dialler {
         self.core.is_closing()
     }
 
-    fn on_end(&mut self, _inbox: &Receiver<Weak<Target>>, _io: &mut Io<'_>) {}
+    fn on_end(&mut self, _inbox: &Receiver<ToDialler>, _io: &mut Io<'_>) {}
 }
 
 impl Dialler {

@@ -8,11 +8,13 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use crate::config::{Decision, ListenOptions};
 use crate::net::socket::Socket;
 use crate::session::Event as Said;
+use crate::stream::exported::target::Pause;
 use crate::stream::memory::budget::Charge;
 use crate::stream::offer::{OfferedSession, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::record::Caller;
 use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
 
 /// Connections that may wait for the listener thread.
 const LISTENER_INBOX: usize = 4096;
@@ -42,6 +44,29 @@ pub(super) enum ToListener {
     },
 }
 
+/// A delivery to the dialler from another thread.
+#[derive(Debug)]
+pub(super) enum ToDialler {
+    /// A new target.
+    Target(Weak<Target>),
+    /// An order to say how far all targets and sources are, and to pause.
+    Offer {
+        /// The verdict to wait for.
+        verdict: Arc<Verdict>,
+        /// Who waits for the outcome.
+        caller: Caller<Vec<OfferedJob>>,
+    },
+}
+
+/// A target or source as the dialler knows it.
+#[derive(Debug)]
+pub(super) struct OfferedJob {
+    pub(super) target: Arc<Target>,
+    pub(super) history: Backoff,
+    /// How it goes on elsewhere; `None`: its connection is not the dialler's.
+    pub(super) pause: Option<Pause>,
+}
+
 /// What the listener offers to another process.
 #[derive(Debug, Default)]
 pub(super) struct OfferedListener {
@@ -56,11 +81,11 @@ pub(super) struct Inboxes {
     pub(super) listener: Receiver<ToListener>,
     /// The references are weak, because a bounded channel keeps its items until its senders are dropped, even without a
     /// receiver; a target holds its stream, and the stream holds the core, which is a sender.
-    pub(super) dialler: Receiver<Weak<Target>>,
+    pub(super) dialler: Receiver<ToDialler>,
 }
 
 /// The sending ends and the receiving ends of one server.
-pub(super) fn channels() -> (Sender<ToListener>, Sender<Weak<Target>>, Inboxes) {
+pub(super) fn channels() -> (Sender<ToListener>, Sender<ToDialler>, Inboxes) {
     let (to_listener, listener) = bounded(LISTENER_INBOX);
     let (to_dialler, dialler) = bounded(DIAL_INBOX);
     (to_listener, to_dialler, Inboxes { listener, dialler })

@@ -24,6 +24,7 @@ use crate::stream::offer::{OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, Wait};
 use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::threading::{Running, Spot};
 use crate::sync::spawn;
 
@@ -188,14 +189,19 @@ impl RRStream {
         Ok(Some(wait))
     }
 
-    /// Lets the relay offer the stream and its players to another process, after the publishers. It does nothing from
+    /// Lets the relay offer the stream, its players and these targets to another process, after the publishers. It does nothing from
     /// then on until the verdict.
     ///
     /// # Errors
     /// [`RRError::State`] if the stream is ending.
-    pub(crate) fn offer(self: &Arc<Self>, verdict: &Arc<Verdict>) -> Result<Wait<OfferedStream>> {
+    pub(crate) fn offer(
+        self: &Arc<Self>,
+        verdict: &Arc<Verdict>,
+        targets: Vec<(Arc<Target>, Backoff)>,
+    ) -> Result<Wait<OfferedStream>> {
         let (caller, wait) = Caller::new();
-        self.deliver(Delivery::Offer { verdict: Arc::clone(verdict), caller }).map_err(|(_, failure)| failure)?;
+        let order = Delivery::Offer { verdict: Arc::clone(verdict), targets, caller };
+        self.deliver(order).map_err(|(_, failure)| failure)?;
         Ok(wait)
     }
 

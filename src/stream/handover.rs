@@ -28,6 +28,8 @@ pub(crate) enum Delivery {
     Offer {
         /// The verdict to wait for.
         verdict: Arc<Verdict>,
+        /// Its targets whose connections are not the dialler's, with the history of their tries.
+        targets: Vec<(Arc<Target>, Backoff)>,
         /// Who waits for the outcome.
         caller: Caller<OfferedStream>,
     },

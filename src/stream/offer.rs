@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::stream::event::Id;
+
 const OPEN: u8 = 0;
 const KEPT: u8 = 1;
 const TAKEN: u8 = 2;
@@ -62,6 +64,17 @@ pub(crate) struct OfferedSession {
     pub(crate) fd: OwnedFd,
 }
 
+/// A target as another process gets it.
+#[derive(Debug)]
+pub(crate) struct OfferedTarget {
+    /// Its id here.
+    pub(crate) id: Id,
+    /// Its state.
+    pub(crate) state: Vec<u8>,
+    /// Its connection; the target has another descriptor of it.
+    pub(crate) fd: OwnedFd,
+}
+
 /// A stream as another process gets it, without its publishers.
 #[derive(Debug)]
 pub(crate) struct OfferedStream {
@@ -69,4 +82,6 @@ pub(crate) struct OfferedStream {
     pub(crate) state: Vec<u8>,
     /// Its players.
     pub(crate) players: Vec<OfferedSession>,
+    /// Its connected targets, over connections that can move.
+    pub(crate) targets: Vec<OfferedTarget>,
 }

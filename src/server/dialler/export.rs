@@ -3,20 +3,39 @@
 
 use std::sync::Arc;
 
-use super::{DialState, Dialler};
+use super::{DialState, Dialler, Job};
 use crate::error::{Failure, RRError};
 use crate::log::told;
 use crate::net::clock;
 use crate::net::event_loop::Io;
+use crate::server::inbox::OfferedJob;
 use crate::session::State;
 use crate::stream::Delivery;
 use crate::stream::event::Id;
 use crate::stream::exported;
 use crate::stream::exported::target::{About, Pause};
+use crate::stream::offer::{Offer, Verdict};
 use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::target::{Resumed, ResumedStage};
 
 impl Dialler {
+    /// Says how far all targets and sources are, and does nothing more until the verdict. What another process takes then
+    /// ends here by news.
+    pub(super) fn offer(&mut self, verdict: Arc<Verdict>, caller: &Caller<Vec<OfferedJob>>) {
+        if !caller.take() {
+            return;
+        }
+        let now_ms = clock::now_ms();
+        let jobs = self.jobs.values().filter(|job| !job.target.is_stopped());
+        let offered = jobs.map(|job| OfferedJob {
+            target: Arc::clone(&job.target),
+            history: job.backoff.clone(),
+            pause: job.pause(now_ms),
+        });
+        caller.tell(Ok(offered.collect()));
+        self.offer = Some(Offer::new(verdict, Vec::new()));
+    }
+
     /// Gives a target away. One that is being connected is connected anew by the process that gets it.
     pub(super) fn export(&mut self, id: Id, room: usize, caller: Caller<TargetExport>, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get(&id) else { return };
@@ -30,20 +49,14 @@ impl Dialler {
         if target.is_stopped() {
             return refuse(caller, RRError::State, "the target is being stopped");
         }
-        let pause = match &job.state {
-            DialState::Away if target.is_source() => {
+        let Some(pause) = job.pause(now_ms) else {
+            if target.is_source() {
                 return refuse(caller, RRError::Unsupported, "a connected source stays in its process");
             }
-            DialState::Away => {
-                let stream = self.core.stream_of(&target);
-                // Without a stream the caller learns that there is no answer.
-                let _ = stream.map(|stream| stream.deliver(Delivery::ExportTarget { target, history, room, caller }));
-                return;
-            }
-            DialState::Rests if target.state() == State::Failed => Pause::Failed,
-            DialState::Rests => Pause::Rests,
-            DialState::Waits { at_ms } => Pause::Waits(at_ms.saturating_sub(now_ms)),
-            DialState::Resolves { .. } | DialState::Connects { .. } | DialState::Talks { .. } => Pause::Waits(0),
+            let stream = self.core.stream_of(&target);
+            // Without a stream the caller learns that there is no answer.
+            let _ = stream.map(|stream| stream.deliver(Delivery::ExportTarget { target, history, room, caller }));
+            return;
         };
         if !caller.take() {
             return;
@@ -70,6 +83,20 @@ impl Dialler {
                 job.url = *url;
                 job.state = DialState::Away;
             }
+        }
+    }
+}
+
+impl Job {
+    /// How the target goes on elsewhere: one that is being connected is connected anew. `None` if its connection is not
+    /// the dialler's.
+    fn pause(&self, now_ms: u64) -> Option<Pause> {
+        match &self.state {
+            DialState::Away => None,
+            DialState::Rests if self.target.state() == State::Failed => Some(Pause::Failed),
+            DialState::Rests => Some(Pause::Rests),
+            DialState::Waits { at_ms } => Some(Pause::Waits(at_ms.saturating_sub(now_ms))),
+            DialState::Resolves { .. } | DialState::Connects { .. } | DialState::Talks { .. } => Some(Pause::Waits(0)),
         }
     }
 }

@@ -8,10 +8,12 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::fd_channel::FdChannel;
 use crate::server::core::{Core, Elsewhere};
-use crate::server::inbox::{OfferedListener, ToListener};
+use crate::server::inbox::{OfferedJob, OfferedListener, ToDialler, ToListener};
 use crate::stream::RRStream;
-use crate::stream::offer::{OfferedSession, Verdict};
+use crate::stream::exported::target::{About, Pause};
+use crate::stream::offer::{OfferedSession, OfferedTarget, Verdict};
 use crate::stream::record::{Caller, Wait};
+use crate::stream::remote::target::{News, Target};
 
 /// How long players of a stream that has moved, and that could not move with it, may take to get the rest of its log.
 const FLUSH_MS: u64 = 2_000;
@@ -62,7 +64,7 @@ fn is_cut_off(channel: &FdChannel, stop: &FdChannel, failure: &Failure) -> bool 
 
 /// Bound on messages of the new process.
 fn small(kind: u8) -> usize {
-    wire::bytes_max(kind, 0)
+    wire::bytes_max(kind, 0, 0)
 }
 
 /// Waits until the new process is ready to take over.
@@ -97,7 +99,10 @@ struct Offering<'a> {
     core: &'a Arc<Core>,
     by_ms: u64,
     listener: Arc<Verdict>,
+    dialler: Arc<Verdict>,
     streams: Vec<Offered>,
+    /// Targets that go on in the new process without their connection, if they had one.
+    targets: Vec<Arc<Target>>,
     sessions: usize,
 }
 
@@ -124,7 +129,8 @@ impl Drop for Offered {
 
 impl<'a> Offering<'a> {
     fn new(core: &'a Arc<Core>, by_ms: u64) -> Self {
-        Self { core, by_ms, listener: Arc::default(), streams: Vec::new(), sessions: 0 }
+        let (listener, dialler) = (Arc::default(), Arc::default());
+        Self { core, by_ms, listener, dialler, streams: Vec::new(), targets: Vec::new(), sessions: 0 }
     }
 
     /// Offers everything that the new process can read, until END.
@@ -134,7 +140,8 @@ impl<'a> Offering<'a> {
             channel.send(kind::LISTENER, &wire::listener(*options)?, Some(fd.as_fd()), self.by_ms)?;
         }
         if theirs.reads(kind::STREAM) && theirs.reads(kind::SESSION) {
-            self.send_streams(channel)?;
+            let jobs = if theirs.reads(kind::TARGET) { self.offer_targets()? } else { Vec::new() };
+            self.send_streams(channel, jobs)?;
             self.send_sessions(channel, &sessions)?;
         } else {
             self.listener.settle(false);
@@ -149,6 +156,25 @@ impl<'a> Offering<'a> {
         self.outcome(&wait)
     }
 
+    fn offer_targets(&self) -> Result<Vec<OfferedJob>> {
+        let (caller, wait) = Caller::new();
+        self.core.to_dialler(ToDialler::Offer { verdict: Arc::clone(&self.dialler), caller })?;
+        self.outcome(&wait)
+    }
+
+    /// Sends the targets of a stream that do not go with their connection, or have none.
+    fn send_targets(&mut self, channel: &FdChannel, jobs: Vec<OfferedJob>) -> Result<()> {
+        for OfferedJob { target, history, pause } in jobs {
+            let state = About::of(&target, history).paused(pause.unwrap_or(Pause::Waits(0)), clock::now_ms())?;
+            channel.send(kind::TARGET, &state, None, self.by_ms)?;
+            // A connected source ends with its stream here.
+            if !target.is_source() || pause.is_some() {
+                self.targets.push(target);
+            }
+        }
+        Ok(())
+    }
+
     /// The outcome of an order to a task, in time.
     fn outcome<T>(&self, wait: &Wait<T>) -> Result<T> {
         let is_lost = || clock::now_ms() >= self.by_ms || self.core.is_closing();
@@ -157,7 +183,7 @@ impl<'a> Offering<'a> {
     }
 
     /// Offers all streams that can go. Their threads work at the same time; none waits for another.
-    fn send_streams(&mut self, channel: &FdChannel) -> Result<()> {
+    fn send_streams(&mut self, channel: &FdChannel, mut jobs: Vec<OfferedJob>) -> Result<()> {
         let hold_ms = u32::try_from(self.by_ms.saturating_sub(clock::now_ms())).unwrap_or(u32::MAX).max(1);
         let streams: Vec<_> = self.core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
         let mut begun = Vec::new();
@@ -173,22 +199,31 @@ impl<'a> Offering<'a> {
         let mut goes = Vec::new();
         for (offered, publishers) in offered.into_iter().zip(begun) {
             let publishers = publishers.and_then(|wait| wait.map_or(Ok(Vec::new()), |wait| self.outcome(&wait)));
-            match publishers.and_then(|publishers| Ok((publishers, offered.stream.offer(&offered.verdict)?))) {
-                Ok(parts) => {
+            let of_stream = |job: &mut OfferedJob| job.target.stream().id() == offered.stream.id();
+            let jobs: Vec<OfferedJob> = jobs.extract_if(.., of_stream).collect();
+            let away = jobs.iter().filter(|job| job.pause.is_none());
+            let away = away.map(|job| (Arc::clone(&job.target), job.history.clone())).collect();
+            match publishers.and_then(|publishers| Ok((publishers, offered.stream.offer(&offered.verdict, away)?))) {
+                Ok((publishers, relay)) => {
                     self.streams.push(offered);
-                    goes.push(parts);
+                    goes.push((publishers, jobs, relay));
                 }
                 Err(failure) => stays(&offered, &failure),
             }
         }
         let offered = std::mem::take(&mut self.streams);
-        for (offered, (publishers, relay)) in offered.into_iter().zip(goes) {
+        for (offered, (publishers, mut jobs, relay)) in offered.into_iter().zip(goes) {
             match self.outcome(&relay) {
                 Ok(stream) => {
                     self.streams.push(offered);
                     channel.send(kind::STREAM, &stream.state, None, self.by_ms)?;
                     self.send_sessions(channel, &publishers)?;
                     self.send_sessions(channel, &stream.players)?;
+                    for OfferedTarget { id, state, fd } in &stream.targets {
+                        channel.send(kind::TARGET, state, Some(fd.as_fd()), self.by_ms)?;
+                        jobs.retain(|job| job.target.id != *id);
+                    }
+                    self.send_targets(channel, jobs)?;
                 }
                 Err(failure) => stays(&offered, &failure),
             }
@@ -208,6 +243,11 @@ impl<'a> Offering<'a> {
     fn end(self, drain_ms: u64) {
         // First, so that nobody is accepted here any more, and who is left knows that there is somebody else.
         self.core.drain(&Elsewhere { url: None }, drain_ms);
+        // The dialler takes this news when it goes on, before it does anything else with these targets.
+        for target in &self.targets {
+            self.core.end_exported_target(target);
+            self.core.tell_dialler(target, News::Over);
+        }
         self.settle(true);
         self.streams.iter().for_each(|offered| offered.stream.stop(FLUSH_MS));
     }
@@ -216,6 +256,8 @@ impl<'a> Offering<'a> {
         self.streams.iter().for_each(|offered| offered.settle(taken));
         self.listener.settle(taken);
         self.core.listener_wake().wake();
+        self.dialler.settle(taken);
+        self.core.dial_wake().wake();
     }
 }
 

@@ -11,6 +11,7 @@ use crate::net::clock;
 use crate::net::fd_channel::{FdChannel, Message};
 use crate::net::socket::{Socket, listener_from};
 use crate::server::core::Core;
+use crate::server::dialler;
 use crate::server::import::{self, Seated};
 use crate::server::inbox::ToListener;
 use crate::server::listener::session_config;
@@ -19,6 +20,11 @@ use crate::session::SessionConfig;
 use crate::stream::RRStream;
 use crate::stream::exported::ExportedSession;
 use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::target::{ExportedTarget, Stage};
+use crate::stream::remote::endpoint::Endpoint;
+
+/// Most targets and sources of one server.
+const MAX_TARGETS: usize = 100_000;
 
 /// Most listening sockets of one server.
 const MAX_LISTENERS: usize = 1024;
@@ -58,7 +64,7 @@ pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Re
 /// Why it has ended the hand-over by itself.
 fn was_killed(stop: &FdChannel) -> Result<()> {
     // It says the reason before it ends the socket. The system ends both sockets of a killed process, one after the other.
-    match stop.receive(|kind| wire::bytes_max(kind, 0), clock::now_ms() + KILL_MS)? {
+    match stop.receive(|kind| wire::bytes_max(kind, 0, 0), clock::now_ms() + KILL_MS)? {
         Some(message) => Err(wire::refused(&message.body, "the running server")),
         None => Ok(()),
     }
@@ -68,21 +74,26 @@ fn was_killed(stop: &FdChannel) -> Result<()> {
 struct Entering<'a> {
     core: &'a Arc<Core>,
     config: SessionConfig,
+    /// The settings of sessions that we open.
+    client: SessionConfig,
     listeners: Vec<(mio::net::TcpListener, ListenOptions)>,
     streams: Vec<Arc<RRStream>>,
     sessions: Vec<Seated>,
+    targets: Vec<(ExportedTarget, Option<Socket>)>,
 }
 
 impl<'a> Entering<'a> {
     fn new(core: &'a Arc<Core>) -> Self {
         let config = session_config(&core.config);
-        Self { core, config, listeners: Vec::new(), streams: Vec::new(), sessions: Vec::new() }
+        let client = dialler::session_config(&core.config);
+        let (listeners, streams, sessions, targets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { core, config, client, listeners, streams, sessions, targets }
     }
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
     fn receive_all(&mut self, channel: &FdChannel, by_ms: u64) -> Result<FdChannel> {
-        let session_bytes = ExportedSession::bytes_max(&self.config);
-        let most = |kind| wire::bytes_max(kind, session_bytes);
+        let (session, target) = (ExportedSession::bytes_max(&self.config), ExportedTarget::bytes_max(&self.client));
+        let most = |kind| wire::bytes_max(kind, session, target);
         channel.send(kind::HELLO, &Hello::ours()?, None, by_ms)?;
         let Some(message) = channel.receive(most, by_ms)? else { return Err(ended()) };
         if message.kind != kind::HELLO {
@@ -122,6 +133,11 @@ impl<'a> Entering<'a> {
                 self.sessions.push(import::seat(self.core, exported, socket)?);
                 Ok(())
             }
+            kind::TARGET => {
+                let socket = fd.map(Socket::adopt_connected).transpose()?;
+                let exported = ExportedTarget::read(&self.client, &body, clock::now_ms())?;
+                self.take_target(exported, socket)
+            }
             other => Err(Failure::peers(
                 RRError::Version,
                 format!("a record of kind {other}, which this library does not know"),
@@ -141,13 +157,26 @@ impl<'a> Entering<'a> {
         Ok(())
     }
 
+    fn take_target(&mut self, exported: ExportedTarget, socket: Option<Socket>) -> Result<()> {
+        if self.targets.len() >= MAX_TARGETS {
+            return Err(Failure::peers(RRError::Limit, format!("more than {MAX_TARGETS} targets")));
+        }
+        if matches!(exported.stage, Stage::Pushes(_)) != socket.is_some() {
+            return Err(Failure::peers(RRError::Arg, "a target and its connection do not belong together"));
+        }
+        // What its settings need is here: the files that they name, mainly.
+        Endpoint::ready(exported.about.config.clone(), &exported.about.name.key)?;
+        self.targets.push((exported, socket));
+        Ok(())
+    }
+
     /// Lets all of it go on here.
     fn begin(mut self) {
         let (streams, sessions) = (std::mem::take(&mut self.streams).len(), std::mem::take(&mut self.sessions));
         let count = sessions.len();
         let told = |begun: Result<()>| {
             if let Err(failure) = begun {
-                log::warn!("a session that was taken over could not go on: {failure}");
+                log::warn!("a session or target that was taken over could not go on: {failure}");
             }
         };
         // Publishers have their places before players come, who would else want a source; and players that were there
@@ -161,6 +190,9 @@ impl<'a> Entering<'a> {
             }
         }
         others.into_iter().for_each(|session| told(session.begin(self.core)));
+        for (target, socket) in std::mem::take(&mut self.targets) {
+            told(import::enter_target(self.core, target, socket).map(drop));
+        }
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         for (listener, options) in std::mem::take(&mut self.listeners) {
             let address = listener.local_addr();

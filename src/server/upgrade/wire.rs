@@ -1,7 +1,7 @@
 //! The messages of a hand-over, over a unix socket.
 //!
 //! The new process sends HELLO as soon as it is ready to take over. The old one answers HELLO, then sends records (LISTENER,
-//! STREAM, SESSION), each with its descriptor, then END. The new one answers READY, with which it has all that was offered,
+//! STREAM, SESSION, TARGET), each with its descriptor, then END. The new one answers READY, with which it has all that was offered,
 //! or, at any time, REFUSED. A HELLO lists the records that its sender can read; what the other side cannot read is not
 //! sent.
 
@@ -21,11 +21,16 @@ pub(super) mod kind {
     pub(crate) const LISTENER: u8 = 16;
     pub(crate) const STREAM: u8 = 17;
     pub(crate) const SESSION: u8 = 18;
+    pub(crate) const TARGET: u8 = 19;
 }
 
 /// The records that this library reads, each with its newest version.
-const RECORDS: [(u8, u16); 3] =
-    [(kind::LISTENER, LISTENER.version), (kind::STREAM, exported::stream::VERSION), (kind::SESSION, exported::VERSION)];
+const RECORDS: [(u8, u16); 4] = [
+    (kind::LISTENER, LISTENER.version),
+    (kind::STREAM, exported::stream::VERSION),
+    (kind::SESSION, exported::VERSION),
+    (kind::TARGET, exported::target::VERSION),
+];
 
 const HELLO: Form = Form { magic: b"RRup", version: 1, name: "the greeting of a hand-over" };
 
@@ -39,11 +44,12 @@ const SMALL_BYTES: usize = 16 * 1024;
 /// Longest reason of a refusal.
 const TEXT_BYTES: usize = 1024;
 
-/// Most bytes of a message of this kind; `session` is that of a session's state.
-pub(super) fn bytes_max(kind: u8, session: usize) -> usize {
+/// Most bytes of a message of this kind; `session` and `target` are those of their states.
+pub(super) fn bytes_max(kind: u8, session: usize, target: usize) -> usize {
     match kind {
         kind::STREAM => exported::stream::BYTES_MAX,
         kind::SESSION => session,
+        kind::TARGET => target,
         _ => SMALL_BYTES,
     }
 }
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn a_greeting_says_what_its_sender_reads() {
         let ours = Hello::read(&Hello::ours().unwrap()).unwrap();
-        assert!([kind::LISTENER, kind::STREAM, kind::SESSION].iter().all(|&kind| ours.reads(kind)));
+        assert!([kind::LISTENER, kind::STREAM, kind::SESSION, kind::TARGET].iter().all(|&kind| ours.reads(kind)));
         assert!(!ours.reads(kind::END) && !ours.reads(99));
         let older = Hello { reads: vec![Reads { kind: kind::SESSION, version: exported::VERSION - 1 }] };
         assert!(!older.reads(kind::SESSION) && !older.reads(kind::STREAM));

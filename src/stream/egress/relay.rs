@@ -139,9 +139,9 @@ impl Task for Relay {
                 self.export_target(&target, history, room, caller, io);
             }
             Delivery::Export { room, caller } => self.export_stream(room, &caller, io.now_us),
-            Delivery::Offer { verdict, caller } => {
+            Delivery::Offer { verdict, targets, caller } => {
                 self.let_go(io);
-                self.offer(verdict, &caller, io.now_us);
+                self.offer(verdict, targets, &caller, io.now_us);
             }
         }
     }

@@ -22,7 +22,10 @@ use crate::stream::remote::target::backoff::{Backoff, BackoffState};
 use crate::stream::remote::target::{Target, Way};
 use crate::stream::stats::Counters;
 
-const FORM: Form = Form { magic: b"RRta", version: 1, name: "an exported target" };
+/// The version of a target's state.
+pub(crate) const VERSION: u16 = 1;
+
+const FORM: Form = Form { magic: b"RRta", version: VERSION, name: "an exported target" };
 
 /// Longest wait that is accepted: no setting allows a longer one.
 const WAIT_MS: u64 = 86_400_000;
@@ -272,6 +275,12 @@ pub(crate) struct Pushing {
 }
 
 impl ExportedTarget {
+    /// Most bytes of a state under these settings.
+    pub(crate) fn bytes_max(config: &SessionConfig) -> usize {
+        let messages = (config.max_message as usize).saturating_mul(2);
+        config.snapshot_bytes_max().saturating_add(messages + UNREAD_BYTES + REST_BYTES + SETTINGS_BYTES)
+    }
+
     /// Reads the target of a state. Sessions of targets have these settings, apart from the chunk size.
     ///
     /// # Errors
@@ -279,9 +288,7 @@ impl ExportedTarget {
     /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::Unsupported`] for settings that such
     /// a target cannot have, [`RRError::NoMem`].
     pub(crate) fn read(config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
-        let messages = (config.max_message as usize).saturating_mul(2);
-        let rest = messages + UNREAD_BYTES + REST_BYTES + SETTINGS_BYTES;
-        let state: State<'_> = FORM.decode(state, config.snapshot_bytes_max().saturating_add(rest))?;
+        let state: State<'_> = FORM.decode(state, Self::bytes_max(config))?;
         let name = StreamName::checked(&state.app, &state.key)?;
         let (mut settings, mut known) = (TargetConfig::default(), Settings::default());
         settings.each_setting(|name, value| known.add(name, value));

@@ -88,12 +88,15 @@ impl Relay {
         }
     }
 
-    /// Ends a player here that goes on in another process.
+    /// Ends a player or target here that goes on in another process.
     pub(super) fn part_with(&mut self, slot: usize, io: &mut Io<'_>) -> Option<(OwnedFd, Vec<Subscription>)> {
         let mut consumer = self.take(slot)?;
         io.remove(&mut consumer.conn.socket);
-        let (conn, Who::Player(record), subscriptions) = consumer.into_parts() else { return None };
-        self.stream.upcalls().session_exported(&record);
+        let (conn, who, subscriptions) = consumer.into_parts();
+        match who {
+            Who::Player(record) => self.stream.upcalls().session_exported(&record),
+            Who::Target(target) => self.stream.upcalls().target_exported(&target),
+        }
         Some((conn.into_fd(), subscriptions))
     }
 

@@ -5,14 +5,23 @@ use std::sync::Arc;
 use super::Relay;
 use crate::error::{RRError, Result};
 use crate::net::event_loop::Io;
-use crate::stream::egress::consumer::Who;
+use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::handover::StreamExport;
-use crate::stream::offer::{Offer, OfferedSession, OfferedStream, Verdict};
+use crate::stream::offer::{Offer, OfferedSession, OfferedStream, OfferedTarget, Verdict};
 use crate::stream::record::Caller;
+use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
 
 impl Relay {
-    /// Offers the stream with all players that can go, and does nothing more until the verdict.
-    pub(super) fn offer(&mut self, verdict: Arc<Verdict>, caller: &Caller<OfferedStream>, now_us: u64) {
+    /// Offers the stream with all players that can go, and those of these targets whose connections can, and does nothing
+    /// more until the verdict.
+    pub(super) fn offer(
+        &mut self,
+        verdict: Arc<Verdict>,
+        mut targets: Vec<(Arc<Target>, Backoff)>,
+        caller: &Caller<OfferedStream>,
+        now_us: u64,
+    ) {
         if !caller.take() {
             return;
         }
@@ -23,10 +32,22 @@ impl Relay {
             Err(failure) => return caller.tell(Err(failure)),
         };
         let log = self.stream.log_place().log;
-        let (mut slots, mut players) = (Vec::new(), Vec::new());
+        let (mut slots, mut players, mut pushed) = (Vec::new(), Vec::new(), Vec::new());
         for (slot, consumer) in &mut self.consumers {
-            let Who::Player(record) = &consumer.who else { continue };
-            let record = Arc::clone(record);
+            let record = match &consumer.who {
+                Who::Player(record) => Arc::clone(record),
+                Who::Target(target) => {
+                    let at = targets.iter().position(|(known, _)| Arc::ptr_eq(known, target));
+                    let known = at.map(|at| targets.swap_remove(at));
+                    if let Some((target, history)) = known
+                        && let Some(offered) = pushed_to(consumer, &target, history, &log, now_us / 1000)
+                    {
+                        slots.push(slot);
+                        pushed.push(offered);
+                    }
+                    continue;
+                }
+            };
             let offered = consumer.state(&log, now_us / 1000);
             let offered = offered.and_then(|state| Ok(OfferedSession { state, fd: consumer.conn.second_fd()? }));
             match offered as Result<OfferedSession> {
@@ -38,7 +59,7 @@ impl Relay {
             }
         }
         self.offer = Some(Offer::new(verdict, slots));
-        caller.tell(Ok(OfferedStream { state, players }));
+        caller.tell(Ok(OfferedStream { state, players, targets: pushed }));
     }
 
     /// Lets go of what another process has taken.
@@ -48,4 +69,20 @@ impl Relay {
             drop(self.part_with(slot, io));
         }
     }
+}
+
+/// A target over a connection that can move, and is not about to end; any other is connected anew.
+fn pushed_to(
+    consumer: &mut Consumer,
+    target: &Target,
+    history: Backoff,
+    log: &[u8],
+    now_ms: u64,
+) -> Option<OfferedTarget> {
+    let ends = consumer.close_by_ms.is_some() || consumer.push.as_ref().is_none_or(|push| push.parting.is_some());
+    if ends || target.is_stopped() || consumer.conn.socket.is_tls() {
+        return None;
+    }
+    let state = consumer.push_state(log, history, now_ms).ok()?;
+    Some(OfferedTarget { id: target.id, state, fd: consumer.conn.second_fd().ok()? })
 }
