@@ -927,11 +927,11 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
    process has everything, mostly for some tens of milliseconds.
 
    With RR_OK the server stops: every session that moved has ended here with RR_OK as its error, and what cannot move
-   (sessions over TLS, players over HTTP, connections with several plays, and a stream whose publisher cannot move,
-   with its players and targets) has drain_ms to leave. Peers among them that understand Enhanced RTMP's reconnect
-   request are asked to connect to the same url again, where the other process is. The state STOPPED comes as an
-   event when all have left, or at the end of that time. If the other process is of an older version that cannot read
-   the sessions, it gets the listening sockets, and all sessions stay.
+   (sessions over TLS, connections with several plays, and a stream whose publisher cannot move, with its players and
+   targets) has drain_ms to leave. Peers among them that understand Enhanced RTMP's reconnect request are asked to
+   connect to the same url again, where the other process is. The state STOPPED comes as an event when all have left,
+   or at the end of that time. If the other process is of an older version that cannot read the sessions, it gets the
+   listening sockets, and all sessions stay.
 
    On failure the server goes on, with the same ids and without any event, as if nothing had been; also if the other
    process ends or is killed at any moment. If this process is killed, the other one goes on with what it has got.
@@ -1067,14 +1067,14 @@ RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint3
    closed before it is imported, for example because the process that holds them ends: then the connection is closed.
    For its stream here an exported publisher is lost: its place is kept for grace_ms, and players get the rest of the
    log before they are told, unless the stream moves too (rr_stream_export, called before). The state may contain
-   credentials (?args). Only plain RTMP sessions can be exported. On failure *fd is -1, and the session stays here as
+   credentials (?args). Sessions over TLS cannot be exported. On failure *fd is -1, and the session stays here as
    before.
    Waits: Briefly, for the thread that owns the session.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays
    when this call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too
-   little room at blob, and *len becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays
-   several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait for
-   its thread. */
+   little room at blob, and *len becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS, it waits for an
+   answer over HTTP, plays several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight
+   calls about it wait for its thread. */
 RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, size_t *len);
 
 /* Continues a session that rr_session_export gave: fd is its connection, which the library owns from now on, also on

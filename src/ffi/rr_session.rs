@@ -146,7 +146,7 @@ pub unsafe extern "C" fn rr_session_close(
 /// the connection are closed before it is imported, for example because the process that holds them ends: then the
 /// connection is closed. For its stream here an exported publisher is lost: its place is kept for grace_ms, and players
 /// get the rest of the log before they are told, unless the stream moves too (rr_stream_export, called before). The
-/// state may contain credentials (`?args`). Only plain RTMP sessions can be exported. On failure `*fd` is -1, and the
+/// state may contain credentials (`?args`). Sessions over TLS cannot be exported. On failure `*fd` is -1, and the
 /// session stays here as before.
 ///
 /// # Waits
@@ -155,8 +155,8 @@ pub unsafe extern "C" fn rr_session_close(
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays when this
 /// call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too little room at
-/// `blob`, and `*len` becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays several
-/// streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait for its
+/// `blob`, and `*len` becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS, it waits for an answer
+/// over HTTP, plays several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait for its
 /// thread.
 ///
 /// # Safety

@@ -7,10 +7,10 @@ use crate::proto::chunk_write::encode;
 use crate::proto::command::build;
 use crate::proto::message::{MessageHead, kind};
 use crate::session::Inbound;
-use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
-use crate::stream::exported::ExportedSession;
+use crate::session::{ClientSession, Event, HttpSession, ServerSession, SessionConfig};
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{ExportedTarget, Stage};
+use crate::stream::exported::{ExportedSession, MovedSession};
 
 /// The moment at which snapshots are made and restored.
 const NOW_MS: u64 = 1_000_000;
@@ -47,7 +47,11 @@ pub fn exported_session(data: &[u8]) {
             let again = ExportedSession::read(&config, &state, NOW_MS).expect("what a session says of itself");
             assert_eq!(again.state(NOW_MS), Ok(state));
             let (session, unread) = exported.into_session();
-            server_goes_on(session, &config, &[data, &unread].concat());
+            let data = [data, &unread].concat();
+            match session {
+                MovedSession::Rtmp(session) => server_goes_on(*session, &config, &data),
+                MovedSession::Http(session) => http_goes_on(*session, &config, &data),
+            }
         }
         Err(failure) => assert_refused(&failure),
     }
@@ -145,6 +149,28 @@ fn server_goes_on(mut session: ServerSession, config: &SessionConfig, data: &[u8
     session.note_sent(1);
     session.take_output();
     let _ = (session.unacked(), session.sent());
+}
+
+fn http_goes_on(mut session: HttpSession, config: &SessionConfig, data: &[u8]) {
+    let snapshot = session.snapshot(NOW_MS).expect("it plays");
+    let again = HttpSession::restore(config.timing, &snapshot, NOW_MS).expect("what a session says of itself");
+    assert_eq!(again.snapshot(NOW_MS), Ok(snapshot));
+    assert!(session.heap_bytes() < 4 * data.len() + SLACK_BYTES);
+    session.begin_media(NOW_MS);
+    let frames = [&data[data.len() - data.len().min(300)..], b"\x89\x80\x01\x02\x03\x04"].concat();
+    let mut at = 0;
+    while let Ok(Some(_)) = session.next(&frames, &mut at, NOW_MS) {}
+    assert!(at <= frames.len());
+    for _ in 0..6 {
+        let Some(due_ms) = session.next_timeout() else { break };
+        if session.handle_timeout(due_ms).is_err() {
+            break;
+        }
+    }
+    session.note_sent(1);
+    session.end_play(1);
+    session.take_output();
+    let _ = session.sent();
 }
 
 fn client_goes_on(mut session: ClientSession, config: &SessionConfig, data: &[u8]) {
@@ -251,6 +277,38 @@ pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
                 }
                 _ => {}
             }
+        }
+    }
+    let over_http = http_players().into_iter().map(|session| ExportedSession::playing_over_http(session, b"unread"));
+    all.extend(over_http.filter_map(|session| session.state(NOW_MS).ok()));
+    all
+}
+
+/// Players over HTTP whose streams have come, and some whose streams have not, in each form.
+#[cfg(test)]
+pub(crate) fn http_players() -> Vec<HttpSession> {
+    let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let mut all = Vec::new();
+    for (version, fields) in [("1.1", ""), ("1.0", ""), ("1.1", websocket)] {
+        for begins in [true, false] {
+            let head = format!("GET /live/show.flv?for=browser HTTP/{version}\r\n{fields}\r\n");
+            // Behind the head, the beginning of a ping.
+            let input = [head.as_bytes(), if begins { b"\x89\x84\x01\x02\x03\x04ab" } else { b"" }].concat();
+            let (mut session, mut at) = (HttpSession::new(SessionConfig::default().timing, false, 0), 0);
+            for _ in 0..3 {
+                match session.next(&input, &mut at, 0).expect("a request") {
+                    Some(Event::Connect) => session.accept_connect(0),
+                    Some(Event::Play { stream_id, .. }) => {
+                        session.accept_play(stream_id, 0);
+                        if begins {
+                            session.begin_media(0);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            all.push(session);
         }
     }
     all

@@ -82,8 +82,9 @@ impl Conn {
     /// gives: the session's snapshot, and the bytes that were read and that the session has not seen.
     ///
     /// # Errors
-    /// [`RRError::Unsupported`] if another process could not continue: over TLS, whose keys stay here, over HTTP, and
-    /// on a connection that we opened, which moves as a target. Those of [`ServerSession::snapshot`].
+    /// [`RRError::Unsupported`] if another process could not continue: over TLS, whose keys stay here, and on a
+    /// connection that we opened, which moves as a target. Those of [`ServerSession::snapshot`] and
+    /// [`HttpSession::snapshot`].
     pub(crate) fn snapshot(&mut self, now_ms: u64) -> Result<(Vec<u8>, &[u8])> {
         let unsupported = |what: &'static str| Err(Failure::ours(RRError::Unsupported, what));
         if self.socket.is_tls() {
@@ -94,7 +95,10 @@ impl Conn {
                 session.note_sent(mem::take(&mut self.unnoted));
                 Ok((session.snapshot(now_ms)?, &self.unread))
             }
-            Side::Http(_) => unsupported("a player over HTTP stays in its process"),
+            Side::Http(session) => {
+                session.note_sent(mem::take(&mut self.unnoted));
+                Ok((session.snapshot(now_ms)?, &self.unread))
+            }
             Side::Client(_) => unsupported("a connection that was opened here moves with its target or source"),
         }
     }
@@ -264,9 +268,10 @@ impl Conn {
         self.stirred
     }
 
-    /// The session's bytes for the peer, for an owner that places them between media itself.
+    /// The session's bytes for the peer, for an owner that places them between media itself, and counts as sent what it
+    /// [writes](Self::write).
     pub fn take_output(&mut self) -> Vec<u8> {
-        either!(&mut self.side, session => session.take_output())
+        either!(&mut self.side, session => session.lend_output())
     }
 
     /// Writes the session's bytes; true when all are gone. Not for an owner that writes media too.
@@ -395,6 +400,19 @@ mod tests {
 
     use super::*;
     use crate::session::Timing;
+
+    #[test]
+    fn output_that_the_owner_places_between_media_is_counted_once() {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let session = HttpSession::new(Timing::default(), false, 0);
+        let mut conn = Conn::new(Socket::adopt(ours.into()).unwrap(), Side::Http(Box::new(session)));
+        peer.write_all(b"OPTIONS / HTTP/1.1\r\n\r\n").unwrap();
+        let _ = conn.pump(&mut [0; 256], 0, 256, true, |event, _| ControlFlow::Break(event)).unwrap();
+        let output = conn.take_output();
+        let sent = conn.write(&output).unwrap().unwrap() + conn.write(b"media").unwrap().unwrap();
+        conn.pump(&mut [0; 256], 0, 256, false, |event, _| ControlFlow::Break(event)).unwrap();
+        assert_eq!((conn.bytes_out(), output.is_empty()), (sent as u64, false));
+    }
 
     #[test]
     fn a_connection_ends_after_its_last_output_even_if_that_finds_no_room_at_first() {

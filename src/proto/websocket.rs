@@ -6,6 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use minicbor::{Decode, Encode};
 use sha1::{Digest, Sha1};
 
 use crate::error::{Failure, Result};
@@ -30,6 +31,11 @@ pub(crate) fn accept(key: &[u8]) -> Option<String> {
     Some(STANDARD.encode(hash))
 }
 
+/// Whether this can be such an answer, which goes into the head of a message as it is.
+pub(crate) fn is_answer(text: &str) -> bool {
+    STANDARD.decode(text).is_ok_and(|hash| hash.len() == Sha1::output_size())
+}
+
 /// A control frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -42,26 +48,48 @@ pub(crate) enum Said {
 }
 
 /// Reads a client's frames, in whatever pieces they come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Encode, Decode)]
 pub(crate) struct Reader {
     /// The part of the head that has come.
+    #[n(0)]
+    #[cbor(with = "crate::proto::cbor::bytes")]
     head: Vec<u8>,
     /// The frame that is being read.
+    #[n(1)]
     frame: Option<Frame>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 struct Frame {
+    #[n(0)]
     opcode: u8,
+    #[n(1)]
     mask: [u8; 4],
     /// The bytes of the frame that have come, and those that are missing.
-    at: usize,
+    #[n(2)]
+    at: u64,
+    #[n(3)]
     left: u64,
     /// The payload of a control frame.
+    #[n(4)]
+    #[cbor(with = "crate::proto::cbor::bytes")]
     payload: Vec<u8>,
 }
 
 impl Reader {
+    /// Whether a client's frames can have brought it to this state.
+    pub(crate) fn is_possible(&self) -> bool {
+        let fits = |frame: &Frame| {
+            let (control, len) = (frame.opcode >= opcode::CLOSE, frame.at.saturating_add(frame.left));
+            frame.opcode <= opcode::PONG
+                && frame.left > 0
+                && len <= if control { CONTROL_MAX_BYTES } else { DATA_MAX_BYTES }
+                && frame.payload.len() as u64 == if control { frame.at } else { 0 }
+        };
+        let head_is_open = matches!(begin(&self.head), Ok(None));
+        head_is_open && self.frame.as_ref().is_none_or(|frame| self.head.is_empty() && fits(frame))
+    }
+
     /// Takes bytes from `input[*at..]` up to the end of the next control frame; `None`: all input has been taken.
     ///
     /// # Errors
@@ -83,10 +111,10 @@ impl Reader {
             let len = usize::try_from(frame.left).map_or(rest.len(), |left| left.min(rest.len()));
             if frame.opcode >= opcode::CLOSE {
                 let masked = rest.iter().take(len).zip(frame.at..);
-                frame.payload.extend(masked.map(|(byte, place)| byte ^ frame.mask[place % 4]));
+                frame.payload.extend(masked.map(|(byte, place)| byte ^ frame.mask[(place % 4) as usize]));
             }
             *at += len;
-            frame.at += len;
+            frame.at += len as u64;
             frame.left -= len as u64;
             if frame.left > 0 {
                 return Ok(None);

@@ -30,8 +30,8 @@ impl RRServer {
     ///
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::State`] if it does none of these; [`RRError::Unsupported`] for a session that
-    /// cannot move: over TLS or HTTP, with several plays, or with targets; [`RRError::Again`]. Then, and with
-    /// [`Export::Needs`], the session stays as it was.
+    /// cannot move: over TLS, with a question over HTTP, with several plays, or with targets; [`RRError::Again`]. Then,
+    /// and with [`Export::Needs`], the session stays as it was.
     pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
         let session = self.session(id)?;
         if !matches!(session.state(), State::Waiting | State::InProgress) {

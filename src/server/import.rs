@@ -55,7 +55,7 @@ pub(super) fn seat(core: &Core, exported: ExportedSession, socket: Socket) -> Re
     let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
     let ExportedSession { session, unread, doing, addr, local_addr, app_given, .. } = exported;
     let ip = ip_of(&addr).or_else(|| socket.peer_ip());
-    let mut conn = Conn::resumed(socket, Side::Server(session), unread, bytes_in);
+    let mut conn = Conn::resumed(socket, session.into(), unread, bytes_in);
     if log::log_enabled!(log::Level::Debug) {
         conn.set_name(&addr);
     }
@@ -168,7 +168,8 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     core.update_state();
     log::info!(target: told::SESSION, "{} goes on playing {}", record.addr, stream.masked_name());
     let of = Arc::<RRStream>::clone(&stream);
-    let subscription = Subscription::of_player(of, Arc::clone(&record), stream_id, start, allowed, None);
+    let flv = peer.conn.inbound().and_then(|session| session.flv_form());
+    let subscription = Subscription::of_player(of, Arc::clone(&record), stream_id, start, allowed, flv);
     peer.subscriptions.push(subscription.resuming(share));
     peer.unsent = unsent;
     stream.hand_player(peer).map_err(|(peer, failure)| {

@@ -9,8 +9,11 @@
 //! sends.
 
 mod request;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::snapshot::is_of_http;
 
 use self::request::{Parsed, Refusal, Request};
 use super::inbound::Inbound;
@@ -30,7 +33,7 @@ const REST_MAX_BYTES: usize = 64 * 1024;
 const OUTPUT_MAX_BYTES: usize = 16 * 1024;
 
 /// The message stream id of the only stream that a session has.
-const STREAM_ID: u32 = 1;
+pub(crate) const STREAM_ID: u32 = 1;
 
 /// Error texts for a client that sends no request in time, and for a stream from which nothing comes.
 const LATE: &str = "no request in time";
@@ -300,6 +303,11 @@ impl HttpSession {
     /// Takes the bytes for the peer out of the output.
     pub fn take_output(&mut self) -> Vec<u8> {
         self.sent += self.out.len() as u64;
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes them for a driver that reports them with [`note_sent`](Self::note_sent) once they are sent.
+    pub fn lend_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 

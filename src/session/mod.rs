@@ -40,6 +40,7 @@ mod timers;
 
 pub use client::{ClientSession, Refusal};
 pub use http::{FlvForm, HttpSession};
+pub(crate) use http::{STREAM_ID as HTTP_STREAM_ID, is_of_http};
 pub use inbound::Inbound;
 pub use said::Said;
 pub use server::{ConnectInfo, ServerSession};

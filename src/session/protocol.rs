@@ -349,6 +349,11 @@ impl Protocol {
         std::mem::take(&mut self.out)
     }
 
+    pub(super) fn lend_output(&mut self) -> Vec<u8> {
+        self.messages_out = 0;
+        std::mem::take(&mut self.out)
+    }
+
     pub(super) fn consumed(&mut self, bytes: usize) {
         let bytes = bytes.min(self.out.len());
         self.flow.consumed(bytes);
@@ -439,6 +444,11 @@ macro_rules! protocol_methods {
         /// Takes the bytes for the peer out of the output.
         pub fn take_output(&mut self) -> Vec<u8> {
             self.protocol.take_output()
+        }
+
+        /// Takes them for a driver that reports them with [`note_sent`](Self::note_sent) once they are sent.
+        pub fn lend_output(&mut self) -> Vec<u8> {
+            self.protocol.lend_output()
         }
 
         /// The first `bytes` of the output have been sent.

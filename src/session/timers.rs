@@ -205,6 +205,11 @@ impl Timers {
         self.question != Question::None
     }
 
+    /// Whether a player that has got media, or waits for its first, can have these.
+    pub(super) fn fits_player(&self, plays: bool) -> bool {
+        if plays { self.phase == Phase::Running } else { matches!(self.phase, Phase::Opening { .. }) }
+    }
+
     /// Goes to another phase. Earlier pings no longer count, since a publisher may have left them unanswered.
     pub(super) fn enter(&mut self, phase: Phase, now_ms: u64) {
         self.phase = phase;

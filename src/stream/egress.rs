@@ -15,5 +15,5 @@ pub(crate) mod relay;
 pub(in crate::stream) mod rewrite;
 pub(crate) mod subscribed;
 pub(crate) mod subscription;
-mod tags;
+pub(in crate::stream) mod tags;
 pub(in crate::stream) mod track_mask;

@@ -14,13 +14,18 @@ use minicbor::{Decode, Encode};
 use crate::config::{Decision, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, READ_BUFFER_BYTES, Start, Value, media};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
-use crate::net::conn::Conn;
+use crate::net::conn::{Conn, Side};
 use crate::proto::cbor::{self, Form};
 use crate::proto::message::MessageHead;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::proto::message::kind;
-use crate::session::{Event as Said, ServerSession, SessionConfig};
+#[cfg(test)]
+use crate::session::Inbound;
+use crate::session::{Event as Said, HTTP_STREAM_ID, HttpSession, ServerSession, SessionConfig, is_of_http};
 use crate::stream::egress::rewrite::Zero;
+#[cfg(test)]
+use crate::stream::egress::tags::Tags;
+use crate::stream::egress::tags::TagsState;
 use crate::stream::egress::track_mask;
 #[cfg(test)]
 use crate::stream::ingest::Incoming;
@@ -31,8 +36,8 @@ use crate::stream::name::StreamName;
 use crate::stream::record::{Caller, Export, Names, RRSession};
 use crate::stream::stats::Counters;
 
-/// The version of a session's state. Sessions that do not ask are of version 2.
-pub(crate) const VERSION: u16 = 2;
+/// The version of a session's state. Sessions that do not ask are of version 2, players over HTTP of version 3.
+pub(crate) const VERSION: u16 = 3;
 
 const FORM: Form = Form { magic: b"RRex", version: VERSION, name: "an exported session" };
 
@@ -123,6 +128,9 @@ enum DoingState<'a> {
         #[b(9)]
         #[cbor(with = "minicbor::bytes")]
         unsent: &'a [u8],
+        /// Only over HTTP.
+        #[n(10)]
+        tags: Option<TagsState>,
     },
 }
 
@@ -254,6 +262,8 @@ pub(crate) struct Share {
     pub(in crate::stream) missing_tracks: u64,
     /// The clock of a target whose time begins at 0.
     pub(in crate::stream) clock: Option<Zero>,
+    /// The tags of a player over HTTP.
+    pub(in crate::stream) tags: Option<TagsState>,
     /// It is paused.
     pub(in crate::stream) paused: bool,
     /// The next message's place, or where it waits behind; `None` where it has never begun.
@@ -265,8 +275,9 @@ pub(crate) struct Share {
 impl Share {
     /// That of a player that has had nothing.
     fn of_player() -> Self {
-        let (media, missing, tracks, missing_tracks, clock) = (media::ALL, 0, track_mask::ALL, 0, None);
-        Self { media, missing, tracks, missing_tracks, clock, paused: false, place: None, waits: true }
+        let (media, missing, tracks, missing_tracks) = (media::ALL, 0, track_mask::ALL, 0);
+        let (clock, tags, paused, place, waits) = (None, None, false, None, true);
+        Self { media, missing, tracks, missing_tracks, clock, tags, paused, place, waits }
     }
 }
 
@@ -391,9 +402,9 @@ impl<'a> DoingState<'a> {
     }
 
     fn of_player(Playing { stream_id, named, start, allowed, share, unsent }: &'a Playing) -> Self {
-        let Share { media, missing, paused, place, waits, .. } = share.clone();
+        let Share { media, missing, tags, paused, place, waits, .. } = share.clone();
         let (stream_id, named, start, allowed) = (*stream_id, named.clone(), start.number(), *allowed);
-        Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent }
+        Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent, tags }
     }
 
     fn of_question(question: Said) -> Self {
@@ -410,7 +421,7 @@ impl<'a> DoingState<'a> {
     }
 
     /// What it stands for, where the session does that.
-    fn checked(self, session: &ServerSession, decided: Decided) -> Result<Doing> {
+    fn checked(self, session: &MovedSession, decided: Decided) -> Result<Doing> {
         let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
         let question = match self {
             Self::Connect => Said::Connect,
@@ -419,7 +430,7 @@ impl<'a> DoingState<'a> {
                 Said::Play { stream_id, key, start_ms, duration_ms, reset }
             }
             Self::Publishes { stream_id, named, kept, place, owed } => {
-                if !session.publishes(stream_id) {
+                if !session.rtmp().is_some_and(|session| session.publishes(stream_id)) {
                     return impossible("the session does not publish what it is said to publish");
                 }
                 named.check()?;
@@ -428,11 +439,14 @@ impl<'a> DoingState<'a> {
                 let feed = MovedFeed { kept: KeptHeaders::from_state(&kept)?, place, owed };
                 return Ok(Doing::Publishes(Publishing { stream_id, named, feed }));
             }
-            Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent } => {
+            Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent, tags } => {
                 if !session.plays(stream_id) {
                     return impossible("the session does not play what it is said to play, or plays more");
                 }
-                if !session.chunks_as_logs() {
+                if tags.is_some() != session.rtmp().is_none() || tags.is_some_and(|tags| !tags.is_possible()) {
+                    return impossible("a player over HTTP gets tags, and no other does");
+                }
+                if !session.rtmp().is_none_or(|session| session.chunks_as_logs()) {
                     return impossible("the player was told another chunk size than logs have");
                 }
                 named.check()?;
@@ -443,9 +457,12 @@ impl<'a> DoingState<'a> {
                 let mut decision = Decision::default();
                 decision.set("start", Value::Number(start.into()))?;
                 let (start, unsent) = (decision.start.unwrap_or_default(), copied(unsent)?);
-                let share = Share { media, missing, paused, place, waits, ..Share::of_player() };
+                let share = Share { media, missing, tags, paused, place, waits, ..Share::of_player() };
                 return Ok(Doing::Plays(Playing { stream_id, named, start, allowed, share, unsent }));
             }
+        };
+        let Some(session) = session.rtmp() else {
+            return impossible("a player over HTTP that waits for an answer stays in its process");
         };
         if !session.asks(&question) {
             return impossible("the session does not have the question that the state names");
@@ -522,11 +539,53 @@ fn shown(addr: &str) -> String {
     addr.chars().filter(|one| !one.is_control()).take(ADDR_BYTES / char::MAX.len_utf8()).collect()
 }
 
+/// A session that a peer opened, of one of the protocols.
+#[derive(Debug)]
+pub(crate) enum MovedSession {
+    /// Over RTMP.
+    Rtmp(Box<ServerSession>),
+    /// A player over HTTP.
+    Http(Box<HttpSession>),
+}
+
+impl MovedSession {
+    fn rtmp(&self) -> Option<&ServerSession> {
+        match self {
+            Self::Rtmp(session) => Some(session),
+            Self::Http(_) => None,
+        }
+    }
+
+    fn plays(&self, stream_id: u32) -> bool {
+        match self {
+            Self::Rtmp(session) => session.plays(stream_id),
+            Self::Http(session) => stream_id == HTTP_STREAM_ID && session.plays(),
+        }
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    fn snapshot(&self, now_ms: u64) -> Result<Vec<u8>> {
+        match self {
+            Self::Rtmp(session) => session.snapshot(now_ms),
+            Self::Http(session) => session.snapshot(now_ms),
+        }
+    }
+}
+
+impl From<MovedSession> for Side {
+    fn from(session: MovedSession) -> Self {
+        match session {
+            MovedSession::Rtmp(session) => Self::Server(session),
+            MovedSession::Http(session) => Self::Http(session),
+        }
+    }
+}
+
 /// A checked session of another process, before it enters a server.
 #[derive(Debug)]
 pub(crate) struct ExportedSession {
     /// The session itself.
-    pub(crate) session: Box<ServerSession>,
+    pub(crate) session: MovedSession,
     /// The bytes of its peer that were read and that it has not seen.
     pub(crate) unread: Vec<u8>,
     /// What it does.
@@ -557,7 +616,11 @@ impl ExportedSession {
         let impossible = |what: &'static str| Failure::ours(RRError::Arg, what);
         let most = Self::bytes_max(config);
         let state: State<'_> = FORM.decode(state, most)?;
-        let session = Box::new(ServerSession::restore(config, state.snapshot, now_ms)?);
+        let session = if is_of_http(state.snapshot) {
+            MovedSession::Http(Box::new(HttpSession::restore(config.timing, state.snapshot, now_ms)?))
+        } else {
+            MovedSession::Rtmp(Box::new(ServerSession::restore(config, state.snapshot, now_ms)?))
+        };
         let doing = state.doing.checked(&session, state.decided)?;
         if state.unread.len() > UNREAD_BYTES
             || [state.addr, state.local_addr].iter().any(|addr| addr.len() > ADDR_BYTES)
@@ -669,8 +732,8 @@ impl ExportedSession {
     }
 
     /// The session, and the bytes that it has not seen.
-    pub(crate) fn into_session(self) -> (ServerSession, Vec<u8>) {
-        (*self.session, self.unread)
+    pub(crate) fn into_session(self) -> (MovedSession, Vec<u8>) {
+        (self.session, self.unread)
     }
 }
 
@@ -706,9 +769,25 @@ impl ExportedSession {
         Self::doing(session, Doing::Plays(playing), unread)
     }
 
+    /// A player over HTTP, with that of its input unread.
+    pub(crate) fn playing_over_http(session: HttpSession, unread: &[u8]) -> Self {
+        let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
+        let form = session.flv_form().expect("it gets FLV");
+        let tags = Some(Tags::new(form).state());
+        let share = Share { tags, place, waits: false, ..Share::of_player() };
+        let (named, start, allowed) = (Named::example(), Start::Gop, media::ALL);
+        let playing =
+            Playing { stream_id: HTTP_STREAM_ID, named, start, allowed, share, unsent: b"half a tag".to_vec() };
+        Self::of(MovedSession::Http(Box::new(session)), Doing::Plays(playing), unread)
+    }
+
     fn doing(session: ServerSession, doing: Doing, unread: &[u8]) -> Self {
+        Self::of(MovedSession::Rtmp(Box::new(session)), doing, unread)
+    }
+
+    fn of(session: MovedSession, doing: Doing, unread: &[u8]) -> Self {
         Self {
-            session: Box::new(session),
+            session,
             unread: unread.to_vec(),
             doing,
             addr: "192.0.2.7:4711".to_owned(),

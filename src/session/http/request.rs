@@ -103,6 +103,11 @@ impl Request {
         Ok(Parsed { len: Some(len), request: Some(request), info })
     }
 
+    /// The rest of a request whose stream its player may have: the name is not needed any more.
+    pub(super) fn resumed(chunked: bool, websocket: Option<String>, browser: bool) -> Self {
+        Self { key: Vec::new(), query: String::new(), chunked, websocket, browser }
+    }
+
     /// The key as RTMP has it: with the arguments behind it.
     pub(super) fn key_and_query(&self) -> Vec<u8> {
         let mark = if self.query.is_empty() { "" } else { "?" };

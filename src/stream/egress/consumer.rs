@@ -153,8 +153,7 @@ impl Consumer {
     /// [`RRError::Unsupported`] if it cannot continue elsewhere, [`RRError::State`] if it is about to end,
     /// [`RRError::NoMem`].
     pub(in crate::stream) fn state(&mut self, log: &[u8], now_ms: u64) -> Result<Vec<u8>> {
-        self.count_sent();
-        self.tally.report(self.who.counters());
+        self.settle();
         let (Who::Player(record), [subscription]) = (&self.who, &*self.subscriptions) else {
             return Err(Failure::ours(RRError::Unsupported, "it plays several streams, which stay in this process"));
         };
@@ -164,12 +163,22 @@ impl Consumer {
         if subscription.is_foreign() || self.said.is_some() || self.close_by_ms.is_some() {
             return Err(Failure::ours(RRError::State, "it is about to play something else, or to end"));
         }
-        let share = subscription.share(log)?;
+        let mut share = subscription.share(log)?;
         let mut unsent = copied(self.private.rest())?;
-        subscription.unsent(&mut unsent)?;
+        subscription.unsent(&mut share, &mut unsent)?;
         let ((start, allowed), stream_id) = (subscription.terms(), subscription.stream_id());
         let doing = Doing::Plays(Playing { stream_id, named: Named::of(record), start, allowed, share, unsent });
         exported::state_of(&mut self.conn, record, &doing, now_ms)
+    }
+
+    /// Counts what was sent, and takes the session's output to its place between two messages, before headers that are
+    /// due.
+    fn settle(&mut self) {
+        self.count_sent();
+        self.tally.report(self.who.counters());
+        if self.is_between() && self.conn.has_output() {
+            self.private.fill(self.conn.take_output());
+        }
     }
 
     /// The state with which another process continues a target with this history; `log` is the name of its stream's log.
@@ -177,15 +186,14 @@ impl Consumer {
     /// # Errors
     /// [`RRError::State`] if it is about to end, [`RRError::NoMem`], and those of [`Conn::client_snapshot`].
     pub(in crate::stream) fn push_state(&mut self, log: &[u8], history: Backoff, now_ms: u64) -> Result<Vec<u8>> {
-        self.count_sent();
-        self.tally.report(self.who.counters());
+        self.settle();
         let (Who::Target(target), Some(push), [subscription]) = (&self.who, &self.push, &*self.subscriptions) else {
             return Err(Failure::ours(RRError::State, "it is no target"));
         };
         target.counters.received(self.received_before, self.conn.bytes_in(), now_ms * 1000);
-        let mut unsent = copied(self.private.rest())?;
-        subscription.unsent(&mut unsent)?;
-        let push = MovedPush { share: subscription.share(log)?, unsent, ran_ms: push.ran_ms(now_ms) };
+        let (mut share, mut unsent) = (subscription.share(log)?, copied(self.private.rest())?);
+        subscription.unsent(&mut share, &mut unsent)?;
+        let push = MovedPush { share, unsent, ran_ms: push.ran_ms(now_ms) };
         About::of(target, history).pushing(&mut self.conn, &push, now_ms)
     }
 

@@ -14,7 +14,7 @@ use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::session::FlvForm;
 use crate::stream::egress::join::{HeaderRewrite, HeaderSet, JoinPoint};
-use crate::stream::egress::tags::Tags;
+use crate::stream::egress::tags::{Tags, TagsState};
 use crate::stream::egress::track_mask;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
@@ -158,6 +158,13 @@ impl Rewrite {
     pub(in crate::stream) fn resume_clock(&mut self, clock: Option<Zero>) {
         if self.clock.is_some() {
             self.clock = clock.or(self.clock);
+        }
+    }
+
+    /// Goes on with the tags of another process, if messages go out as FLV.
+    pub(in crate::stream) fn resume_tags(&mut self, state: Option<TagsState>) {
+        if let (Some(tags), Some(state)) = (&mut self.tags, state) {
+            tags.resume(state);
         }
     }
 

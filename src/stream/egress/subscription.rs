@@ -20,7 +20,7 @@ use crate::stream::egress::private::Private;
 use crate::stream::egress::rate_limit::RateLimit;
 use crate::stream::egress::rewrite::{DueHeaders, Rewrite};
 use crate::stream::egress::subscribed::Subscribed;
-use crate::stream::egress::tags::Written;
+use crate::stream::egress::tags::{Tags, Written};
 use crate::stream::egress::track_mask;
 use crate::stream::event::Id;
 use crate::stream::exported::Share;
@@ -146,6 +146,7 @@ impl Subscription {
     pub(crate) fn resuming(mut self, share: Share) -> Self {
         self.paused = share.paused;
         self.rewrite.media = share.media | share.missing;
+        self.rewrite.resume_tags(share.tags);
         self.moved = Some(Box::new(share));
         self
     }
@@ -332,26 +333,43 @@ impl Subscription {
             tracks,
             missing_tracks: self.pending_filters.tracks() & !tracks,
             clock,
+            tags: self.rewrite.tags().map(Tags::state),
             paused: self.paused,
             place,
             waits,
         })
     }
 
-    /// Appends what the consumer is to get before the next message: the rest of one, and headers.
+    /// Appends what the consumer is to get before the next message, the rest of one and headers, to `out`, and notes in
+    /// `share` what that changes.
     ///
     /// # Errors
     /// [`RRError::NoMem`].
-    pub(in crate::stream) fn unsent(&self, out: &mut Vec<u8>) -> Result<()> {
-        let rest = match (&self.tail, &self.place) {
-            (Some(tail), _) => tail.bytes(),
-            (None, Place::At(cursor)) => cursor.rest_of_message(),
-            (None, Place::Waiting(_)) => &[],
-        };
-        out.try_reserve(rest.len()).map_err(|_| RRError::NoMem)?;
-        out.extend_from_slice(rest);
+    pub(in crate::stream) fn unsent(&self, share: &mut Share, out: &mut Vec<u8>) -> Result<()> {
+        if let Some(tags) = self.rewrite.tags() {
+            let mut here = match &self.place {
+                Place::At(cursor) if !cursor.at_boundary() => Some(cursor.clone()),
+                _ => None,
+            };
+            let tail = self.tail.as_ref().map(Message::from);
+            if let Some(message) = tail.or_else(|| here.as_mut().and_then(Cursor::message)) {
+                tags.append_rest(&message, out)?;
+            }
+        } else {
+            let rest = match (&self.tail, &self.place) {
+                (Some(tail), _) => tail.bytes(),
+                (None, Place::At(cursor)) => cursor.rest_of_message(),
+                (None, Place::Waiting(_)) => &[],
+            };
+            out.try_reserve(rest.len()).map_err(|_| RRError::NoMem)?;
+            out.extend_from_slice(rest);
+        }
+        let Some(due) = &self.due else { return Ok(()) };
         // The headers are due still where it stays.
-        self.due.as_ref().map_or(Ok(()), |due| self.rewrite.clone().encode_headers(due, out))
+        let mut rewrite = self.rewrite.clone();
+        rewrite.encode_headers(due, out)?;
+        share.tags = rewrite.tags().map(Tags::state);
+        Ok(())
     }
 
     /// Where it begins, and the kinds that it may have.

@@ -7,6 +7,8 @@
 
 use std::io::IoSlice;
 
+use minicbor::{Decode, Encode};
+
 use crate::config::{CHUNK_SIZE, media};
 use crate::error::{RRError, Result};
 use crate::net::conn::Conn;
@@ -95,7 +97,50 @@ enum PieceKind {
     Tail,
 }
 
+/// What the tags of a consumer depend on besides their form, for another process.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
+pub(in crate::stream) struct TagsState {
+    #[n(0)]
+    begun: bool,
+    #[n(1)]
+    audio: u8,
+    #[n(2)]
+    video: u8,
+    #[n(3)]
+    unsettled: u32,
+    #[n(4)]
+    kinds: u32,
+}
+
+impl TagsState {
+    /// Whether there are such kinds.
+    pub(in crate::stream) fn is_possible(self) -> bool {
+        (self.unsettled | self.kinds) & !media::ALL == 0
+    }
+}
+
 impl Tags {
+    /// What another process needs to go on.
+    pub(in crate::stream) fn state(&self) -> TagsState {
+        let Self { begun, tracks: Tracks { audio, video }, unsettled, kinds, .. } = *self;
+        TagsState { begun, audio, video, unsettled, kinds }
+    }
+
+    /// Goes on from another process.
+    pub(in crate::stream) fn resume(&mut self, state: TagsState) {
+        let TagsState { begun, audio, video, unsettled, kinds } = state;
+        *self = Self { form: self.form, begun, tracks: Tracks { audio, video }, unsettled, kinds };
+    }
+
+    /// Appends what is left to send of a message that is half sent.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(in crate::stream) fn append_rest(&self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let tagged = self.tagged(message);
+        tagged.pieces().try_for_each(|piece| put(out, &[piece.bytes]))
+    }
+
     pub(in crate::stream) fn new(form: FlvForm) -> Self {
         Self { form, begun: false, tracks: Tracks::default(), unsettled: 0, kinds: media::ALL }
     }
@@ -395,9 +440,13 @@ mod tests {
         let mut out = [&all[..first], written.rest.bytes()].concat();
         assert_eq!(whole, first == all.len());
         assert!(written.log <= message.wire.len());
+        let mut elsewhere = out.clone();
         if written.log < message.wire.len() {
             out.extend(bytes(written.log));
+            // Another process gets the same bytes.
+            tags.append_rest(&Message { sent: written.log, ..message }, &mut elsewhere).unwrap();
         }
+        assert_eq!(elsewhere, out);
         out
     }
 

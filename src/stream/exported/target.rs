@@ -346,8 +346,8 @@ impl StageState<'_> {
                 waits,
                 unsent,
             } => {
-                let paused = false;
-                let share = Share { media, missing, tracks, missing_tracks, clock, paused, place, waits };
+                let (tags, paused) = (None, false);
+                let share = Share { media, missing, tracks, missing_tracks, clock, tags, paused, place, waits };
                 (snapshot, unread, ran_ms, unsent, share)
             }
         };
@@ -435,6 +435,7 @@ impl ExportedTarget {
             tracks: 1,
             missing_tracks: 2,
             clock: Some(Zero::default()),
+            tags: None,
             paused: false,
             place,
             waits: false,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Start;
+use crate::fuzzing::snapshot::http_players;
 use crate::fuzzing::{conversation, seeds};
 use crate::proto::amf0::Value;
 use crate::proto::chunk_write;
@@ -11,11 +12,17 @@ use crate::session::Inbound;
 const NOW_MS: u64 = 1_000;
 
 fn asking() -> ExportedSession {
+    let (session, rest) = connecting();
+    ExportedSession::asking(session, Said::Connect, &rest)
+}
+
+/// A session at its first question, and what its peer says then.
+fn connecting() -> (ServerSession, Vec<u8>) {
     let mut session = ServerSession::new(&SessionConfig::default(), 0);
     let wire = conversation(&seeds::server_conversations()[0]);
-    let (mut at, question) = (0, Said::Connect);
-    assert_eq!(session.next(&wire, &mut at, 0).unwrap(), Some(question.clone()));
-    ExportedSession::asking(session, question, &wire[at..])
+    let mut at = 0;
+    assert_eq!(session.next(&wire, &mut at, 0).unwrap(), Some(Said::Connect));
+    (session, wire[at..].to_vec())
 }
 
 fn decision(session: &mut ExportedSession) -> &mut Decision {
@@ -27,21 +34,21 @@ fn decision(session: &mut ExportedSession) -> &mut Decision {
 
 /// A session that publishes on message stream 1.
 fn publishing() -> ExportedSession {
-    let mut session = asking().session;
+    let mut session = connecting().0;
     session.accept_connect(0);
     let wire = wire_of("publish", 1);
     assert!(matches!(session.next(&wire, &mut 0, 0), Ok(Some(Said::Publish { .. }))));
     session.accept_publish(1, 0);
-    ExportedSession::publishing(*session, 1, b"unread")
+    ExportedSession::publishing(session, 1, b"unread")
 }
 
 /// A session that plays on message stream 1.
 fn playing() -> ExportedSession {
-    let mut session = asking().session;
+    let mut session = connecting().0;
     session.accept_connect(0);
     assert!(matches!(session.next(&wire_of("play", 1), &mut 0, 0), Ok(Some(Said::Play { .. }))));
     session.accept_play(1, 0);
-    ExportedSession::playing(*session, 1, b"unread")
+    ExportedSession::playing(session, 1, b"unread")
 }
 
 fn wire_of(name: &str, stream_id: u32) -> Vec<u8> {
@@ -107,7 +114,7 @@ fn what_cannot_be_is_refused_in_words() {
 
 #[test]
 fn a_session_that_plays_already_is_refused() {
-    let mut session = asking().session;
+    let mut session = connecting().0;
     session.accept_connect(0);
     for stream_id in [1, 2] {
         let question = session.next(&wire_of("play", stream_id), &mut 0, 0).unwrap().unwrap();
@@ -179,4 +186,26 @@ fn all_of_a_player_is_read_again_and_what_no_player_has_is_refused() {
     told.accept_play(1, 0);
     let failure = read(&ExportedSession::playing(told, 1, b"").state(NOW_MS).unwrap()).map(drop).unwrap_err();
     assert!(failure.kind == RRError::Arg && failure.text.contains("chunk size"), "{failure}");
+}
+
+#[test]
+fn all_of_a_player_over_http_is_read_again_and_what_no_such_player_has_is_refused() {
+    let over_http = || ExportedSession::playing_over_http(http_players().remove(0), b"unread");
+    let session = over_http();
+    let again = read(&session.state(NOW_MS).unwrap()).unwrap();
+    assert_eq!((&again.doing, &again.unread), (&session.doing, &session.unread));
+    let refused = |change: fn(&mut ExportedSession), words: &str| {
+        let mut session = over_http();
+        change(&mut session);
+        let failure = read(&session.state(NOW_MS).unwrap()).map(drop).unwrap_err();
+        assert!(failure.kind == RRError::Arg && failure.text.contains(words), "{failure}");
+    };
+    let no_tags = |session: &mut ExportedSession| {
+        let Doing::Plays(playing) = &mut session.doing else { panic!("it plays") };
+        playing.share.tags = None;
+    };
+    refused(no_tags, "tags");
+    refused(|session| session.doing = playing().doing, "tags");
+    refused(|session| session.doing = publishing().doing, "does not publish");
+    refused(|session| session.doing = asking().doing, "stays in its process");
 }
