@@ -37,7 +37,7 @@ fn null_is_an_error_and_never_a_crash() {
 
 /// Errors of the header that `errors.c` does not provoke, with the test that shows them or the reason why they cannot
 /// occur.
-const ELSEWHERE: [(&str, &str, &str); 22] = [
+const ELSEWHERE: [(&str, &str, &str); 23] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
@@ -50,9 +50,10 @@ const ELSEWHERE: [(&str, &str, &str); 22] = [
     ("rr_server_takeover", "RR_ERR_NOMEM", "it takes all memory of the process"),
     ("rr_session_close", "RR_ERR_LIMIT", "it takes 4096 bans; server::bans has a test of a full table"),
     ("rr_target_export", "RR_ERR_STATE", "it takes a server that reads nothing; see handover_targets.rs"),
-    ("rr_target_export", "RR_ERR_UNSUPPORTED", "it takes a server that is pulled from; see sources.rs"),
     ("rr_target_import", "RR_ERR_CERT", "it takes a file of roots that has gone; see handover_targets.rs"),
     ("rr_target_import", "RR_ERR_UNSUPPORTED", "no export gives such a state; see exported::target::tests"),
+    ("rr_target_import", "RR_ERR_EXISTS", "it takes a server that is pulled from; see handover_targets.rs"),
+    ("rr_target_import", "RR_ERR_REJECTED", "it takes servers in a circle; cycles.rs has them"),
     ("rr_target_import", "RR_ERR_NOMEM", "it takes all memory of the process"),
     ("rr_stream_add_source", "RR_ERR_LIMIT", "it takes 100000 targets; server::slots has a test of a full table"),
     ("rr_server_log_librtmp", "RR_ERR_UNSUPPORTED", "in a build without the feature librtmp alone"),

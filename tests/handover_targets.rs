@@ -1,5 +1,5 @@
 //! Targets go on in another server: a connected one on its connection and at the same message, so that its server gets
-//! each message once; one without a connection with what remains of its wait.
+//! each message once; one without a connection with what remains of its wait. So do sources.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::Ingest;
-use live::{Live, PATIENCE, message, until};
+use live::{Client, Live, PATIENCE, is_closed, message, until};
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig, media};
 use rrelay::error::RRError;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
-use rrelay::proto::message::kind;
+use rrelay::proto::chunk_write;
+use rrelay::proto::message::{MessageHead, kind};
 use rrelay::server::{
     Event, EventKind, Export, Id, ListenOptions, RRServer, StreamExport, TargetExport, flag, kind as ids,
 };
@@ -333,6 +334,114 @@ fn a_target_over_tls_connects_anew() {
     let mut player = away.play("away");
     publisher.key_frame(40, b"behind").unwrap();
     until("it comes", || player.message().1[5..] == *b"behind");
+}
+
+/// A server from which a source pulls, and which sends only what it is told to.
+struct Origin {
+    socket: TcpStream,
+    /// Bytes that the source was sent.
+    said: u64,
+}
+
+impl Origin {
+    /// Takes the next connection of this listener up to Play.Start.
+    fn accept(listener: &TcpListener) -> Self {
+        let mut socket = listener.accept().unwrap().0;
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut session = ServerSession::new(&SessionConfig::default(), 0);
+        let (mut input, mut said, mut plays) = ([0; 4096], 0, false);
+        while !plays {
+            let n = socket.read(&mut input).unwrap();
+            assert!(n > 0, "the source has gone");
+            let mut at = 0;
+            while let Some(event) = session.next(&input[..n], &mut at, 0).unwrap() {
+                match event {
+                    Said::Connect => session.accept_connect(0),
+                    Said::Play { stream_id, .. } => {
+                        session.accept_play(stream_id, 0);
+                        plays = true;
+                    }
+                    _ => {}
+                }
+            }
+            let out = session.take_output();
+            said += out.len() as u64;
+            socket.write_all(&out).unwrap();
+        }
+        Self { socket, said }
+    }
+}
+
+/// The sound and pictures that have come to a player, once there are so many.
+fn received(player: &mut Client, count: usize) -> Vec<(u8, u32, Vec<u8>)> {
+    let is_media = |head: &MessageHead| matches!(head.type_id, kind::AUDIO | kind::VIDEO);
+    until("media comes", || {
+        player.messages.iter().filter(|(head, _)| is_media(head)).count() >= count || {
+            player.turn(Duration::from_millis(20)).unwrap();
+            false
+        }
+    });
+    let media = player.messages.iter().filter(|(head, _)| is_media(head));
+    media.map(|(head, body)| (head.type_id, head.timestamp_ms, body.clone())).collect()
+}
+
+#[test]
+fn a_source_goes_on_elsewhere_from_each_byte_of_its_media() {
+    let (here, there) = (Live::new(ServerConfig::default()), Live::new(ServerConfig::default()));
+    let all: [(u8, u32, &[u8]); 5] = [
+        (kind::VIDEO, 1_000, b"\x17\0\0\0\0avcC"),
+        (kind::VIDEO, 1_000, b"\x17\x01\0\0\0 a key frame"),
+        (kind::AUDIO, 1_010, b"\xaf\x01 sound"),
+        (kind::VIDEO, 1_040, b"\x27\x01\0\0\0 another, which is none"),
+        (kind::AUDIO, 1_050, b"\xaf\x01 the end"),
+    ];
+    let mut media = Vec::new();
+    for (type_id, timestamp_ms, body) in all {
+        let len = body.len() as u32;
+        let head = MessageHead { timestamp_ms, type_id, stream_id: 1, len, chunk_stream: type_id.into() };
+        chunk_write::encode(&head, body, SessionConfig::default().chunk_size, &mut media);
+    }
+    let all = all.map(|(type_id, ts_ms, body)| (type_id, ts_ms, body.to_vec()));
+    for cut in (0..=media.len()).step_by(7) {
+        let key = format!("show{cut}");
+        let (listener, port) = listener();
+        let stream = here.server.stream_create(b"live", key.as_bytes(), None).unwrap();
+        let url = format!("rtmp://127.0.0.1:{port}/live/far");
+        let source = here.server.source_add(stream, TargetConfig { url, ..TargetConfig::default() }).unwrap();
+        let mut origin = Origin::accept(&listener);
+        let mut player = here.play(&key);
+        origin.socket.write_all(&media[..cut]).unwrap();
+        until("all is read", || here.server.stats(source).unwrap().bytes_in == origin.said + cut as u64);
+        let source = move_all(&here, &there, &key)[0];
+        origin.socket.write_all(&media[cut..]).unwrap();
+        assert_eq!(received(&mut player, all.len()), all, "cut at {cut}");
+        let stats = there.server.stats(source).unwrap();
+        assert_eq!((stats.connects, stats.failures), (1, 0));
+        until("all is counted", || there.server.stats(source).unwrap().bytes_in == origin.said + media.len() as u64);
+        // Another publisher has the place where it comes from here to there again, after the stream.
+        let (fd, state) = export(&there.server, source);
+        let _publisher = here.publish(&key);
+        assert_eq!(here.server.target_import(fd, &state).unwrap_err().kind, RRError::Exists);
+        assert!(is_closed(&mut origin.socket));
+        here.events.lock().unwrap().clear();
+    }
+}
+
+#[test]
+fn a_source_on_demand_goes_on_resting_and_connects_when_somebody_plays() {
+    let (here, there) = (Live::new(ServerConfig::default()), Live::new(ServerConfig::default()));
+    let (listener, port) = listener();
+    let stream = here.server.stream_create(b"live", b"show", None).unwrap();
+    let url = format!("rtmp://127.0.0.1:{port}/live/far");
+    let config = TargetConfig { url, on_demand: true, ..TargetConfig::default() };
+    let source = here.server.source_add(stream, config.clone()).unwrap();
+    let (fd, state) = export(&here.server, source);
+    assert!(fd.is_none());
+    there.server.stream_create(b"live", b"show", None).unwrap();
+    let source = there.server.target_import(None, &state).unwrap();
+    assert_eq!(there.server.target_config(source).unwrap(), config);
+    let _player = there.play("show");
+    Origin::accept(&listener);
 }
 
 #[test]

@@ -161,7 +161,8 @@ pub unsafe extern "C" fn rr_target_stop(s: *mut rr_server, id: rr_target, deadli
 /// one or two kilobytes, and for a connected target also the message that is half sent. The state has its settings with
 /// all secrets, its counters, and the history of its tries: a target that waits goes on with what remains of its wait,
 /// one that is being connected is connected anew, and one that has failed stays so. A connected target keeps its
-/// connection, and its server notices nothing; over TLS it is connected anew, because the keys stay in their process,
+/// connection, and its server notices nothing; so does a connected source, which in its stream is the publisher, or a
+/// standby, and is imported like those; over TLS it is connected anew, because the keys stay in their process,
 /// and misses what comes meanwhile. The target ends here: its last event has the state RR_STATE_STOPPED and no error,
 /// which no other end has. Its stream here goes on without it; export a stream first if it moves too (rr_stream_export).
 /// On failure `*fd` is -1, and the target stays here as before.
@@ -171,8 +172,7 @@ pub unsafe extern "C" fn rr_target_stop(s: *mut rr_server, id: rr_target, deadli
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its stream or
-/// its server ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the size that is needed;
-/// RR_ERR_UNSUPPORTED: it is a source that is connected.
+/// its server ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the size that is needed.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.
@@ -232,7 +232,8 @@ pub unsafe extern "C" fn rr_target_export(
 /// is not a target's state, or only one of them says that it is connected; RR_ERR_VERSION: the state has a newer format
 /// than this library reads; RR_ERR_LIMIT: 100000 targets, a state larger than max_message allows, or targets come faster
 /// than the server takes them; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a source with a setting that
-/// only a target has; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server or the stream is stopping.
+/// only a target has; RR_ERR_EXISTS: a connected source, and its stream has a publisher for which it may not stand by;
+/// RR_ERR_REJECTED: a connected source whose media would come from its own stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server or the stream is stopping.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.

@@ -84,9 +84,11 @@ pub fn exported_target(data: &[u8]) {
             let state = exported.state(NOW_MS).expect("its handshake is over");
             let again = ExportedTarget::read(&config, &state, NOW_MS).expect("what a target says of itself");
             assert_eq!(again.state(NOW_MS), Ok(state));
-            if let Stage::Pushes(pushing) = exported.stage {
-                client_goes_on(*pushing.session, &config, &[data, &pushing.unread].concat());
-            }
+            let connected = match exported.stage {
+                Stage::Pauses(_) => return,
+                Stage::Pushes(connected, _) | Stage::Pulls(connected, _) => connected,
+            };
+            client_goes_on(*connected.session, &config, &[data, &connected.unread].concat());
         }
         Err(failure) => assert_refused(&failure),
     }
@@ -314,9 +316,9 @@ pub(crate) fn http_players() -> Vec<HttpSession> {
     all
 }
 
-/// A session that publishes to a server.
+/// A session that publishes to a server, or one that plays from it.
 #[cfg(test)]
-pub(crate) fn publishing_client() -> ClientSession {
+pub(crate) fn running_client(publish: bool) -> ClientSession {
     use super::seeds::client_conversations;
     use super::session::conversation;
     use crate::proto::url::RtmpUrl;
@@ -324,7 +326,10 @@ pub(crate) fn publishing_client() -> ClientSession {
     let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
     let mut sessions = client_conversations().into_iter().map(|data| {
         let (wire, mut at) = (conversation(&data), 0);
-        let mut session = ClientSession::publish(&SessionConfig::default(), &url, 0).expect("random bytes");
+        let config = SessionConfig::default();
+        let session =
+            if publish { ClientSession::publish(&config, &url, 0) } else { ClientSession::play(&config, &url, 0) };
+        let mut session = session.expect("random bytes");
         while let Ok(Some(_)) = session.next(&wire, &mut at, 0) {
             if session.started() {
                 break;
@@ -333,7 +338,7 @@ pub(crate) fn publishing_client() -> ClientSession {
         session.take_output();
         session
     });
-    sessions.find(ClientSession::publishes).expect("a server that takes a publisher")
+    sessions.find(ClientSession::started).expect("a server that takes it")
 }
 
 /// Targets that do each thing that a target does.
@@ -342,8 +347,9 @@ pub(super) fn exported_targets() -> Vec<Vec<u8>> {
     use crate::stream::exported::target::Pause;
 
     let pauses = [Pause::Rests, Pause::Waits(77), Pause::Failed].map(ExportedTarget::pausing);
-    let pushes = ExportedTarget::pushing(publishing_client(), b"unread");
-    pauses.into_iter().chain([pushes]).filter_map(|target| target.state(NOW_MS).ok()).collect()
+    let pushes = ExportedTarget::pushing(running_client(true), b"unread");
+    let pulls = ExportedTarget::pulling(running_client(false), b"unread");
+    pauses.into_iter().chain([pushes, pulls]).filter_map(|target| target.state(NOW_MS).ok()).collect()
 }
 
 /// A stream with everything that a stream may have, and one without a tail.
@@ -391,7 +397,7 @@ mod tests {
     fn exported_targets_keep_their_promises_when_they_are_mutated() {
         let (seeds, config) = (exported_targets(), SessionConfig::default());
         let is_target = |data: &[u8]| ExportedTarget::read(&config, data, NOW_MS).is_ok();
-        assert!(seeds.len() == 4 && seeds.iter().all(|seed| is_target(seed)));
+        assert!(seeds.len() == 5 && seeds.iter().all(|seed| is_target(seed)));
         let mut targets = 0;
         let tried = mutate_corpus(&seeds, 24, 2_000, |data| {
             exported_target(data);

@@ -113,8 +113,8 @@ impl RRServer {
     /// threads ends.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::State`] if it is being stopped, or its stream or the server ends,
-    /// [`RRError::Unsupported`] for a connected source. Then, and with [`TargetExport::Needs`], it stays as it was.
+    /// [`RRError::NotFound`], [`RRError::State`] if it is being stopped, or its stream or the server ends. Then, and with
+    /// [`TargetExport::Needs`], it stays as it was.
     pub fn target_export(&self, id: Id, room: usize) -> Result<TargetExport> {
         let target = self.target(id)?;
         let (caller, wait) = Caller::new();
@@ -135,7 +135,9 @@ impl RRServer {
     /// [`RRError::NotFound`] if there is no stream of that name, [`RRError::Arg`] if the fd is not a connected stream
     /// socket or the state is invalid, [`RRError::Version`] if it is newer than this library, [`RRError::Limit`] if it
     /// is larger than the settings allow or there are too many targets, [`RRError::Cert`] if the file of its roots
-    /// cannot be read, [`RRError::Unsupported`], [`RRError::NoMem`], [`RRError::State`] once the server stops.
+    /// cannot be read, [`RRError::Unsupported`], [`RRError::NoMem`], [`RRError::State`] once the server stops. For a
+    /// connected source also [`RRError::Exists`] if the stream has a publisher and [`RRError::Rejected`] if its media
+    /// would come from its own stream.
     pub fn target_import(&self, fd: Option<OwnedFd>, state: &[u8]) -> Result<Id> {
         self.core.still_open()?;
         let socket = fd.map(Socket::adopt_connected).transpose()?;

@@ -15,14 +15,14 @@ use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, State};
 use crate::stream::event::{EventKind, Id};
 use crate::stream::exported::stream::ExportedStream;
-use crate::stream::exported::target::{ExportedTarget, Pause, Pushing, Stage};
+use crate::stream::exported::target::{Connected, ExportedTarget, MovedPull, MovedPush, Pause, Stage};
 use crate::stream::exported::{Doing, ExportedSession, MovedFeed, Playing, Publishing};
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
 use crate::stream::remote::endpoint::Endpoint;
-use crate::stream::remote::target::{News, Resumed, ResumedStage};
-use crate::stream::{Claim, Delivery, RRStream, Subscription};
+use crate::stream::remote::target::{News, Resumed, ResumedStage, Target};
+use crate::stream::{Claim, Delivery, Pulled, RRStream, Subscription};
 use crate::sync::locked;
 
 /// Time in which the publisher and the players of an imported stream have to come; for this long its place and its tail
@@ -194,6 +194,11 @@ pub(super) fn enter_target(core: &Core, exported: ExportedTarget, socket: Option
         Failure::ours(RRError::NotFound, "the stream of the target is not on this server: import it before")
     })?;
     let endpoint = Endpoint::ready(about.config.clone(), &about.name.key)?;
+    let resumed = |socket, Connected { session, url, unread }: Connected| {
+        // What came over it before is in the counters.
+        let conn = Conn::resumed(socket, Side::Client(session), unread, 0);
+        (ResumedStage::Away(Box::new(url)), conn)
+    };
     let (state, stage, connection) = match (stage, socket) {
         (Stage::Pauses(Pause::Rests), None) => (State::Idle, ResumedStage::Rests, None),
         (Stage::Pauses(Pause::Failed), None) => (State::Failed, ResumedStage::Failed, None),
@@ -201,14 +206,16 @@ pub(super) fn enter_target(core: &Core, exported: ExportedTarget, socket: Option
             let state = if about.error.is_some() { State::Recovering } else { State::Idle };
             (state, ResumedStage::Waits(ms), None)
         }
-        (Stage::Pushes(pushing), Some(socket)) => {
-            let Pushing { session, url, unread, push } = *pushing;
-            // What came over it before is in the counters.
-            let conn = Conn::resumed(socket, Side::Client(session), unread, 0);
-            (State::Idle, ResumedStage::Away(Box::new(url)), Some((Box::new(conn), Box::new(push))))
+        (Stage::Pushes(connected, push), Some(socket)) => {
+            let (stage, conn) = resumed(socket, connected);
+            (State::Idle, stage, Some((conn, Moved::Push(Box::new(push)))))
+        }
+        (Stage::Pulls(connected, pull), Some(socket)) => {
+            let (stage, conn) = resumed(socket, connected);
+            (State::Idle, stage, Some((conn, Moved::Pull(pull))))
         }
         (Stage::Pauses(_), Some(_)) => return Err(Failure::ours(RRError::Arg, "the target's state has no connection")),
-        (Stage::Pushes(_), None) => {
+        (Stage::Pushes(..) | Stage::Pulls(..), None) => {
             return Err(Failure::ours(RRError::Arg, "the connection of the target's state is missing"));
         }
     };
@@ -221,15 +228,34 @@ pub(super) fn enter_target(core: &Core, exported: ExportedTarget, socket: Option
         target.set_addr(way.addr, way.local_addr);
         target.resumed(state, error, (about.connects, about.failures), about.counters())
     })?;
-    if let Some((mut conn, push)) = connection {
-        // The server admits it: what it holds is charged to its stream.
-        let memory = core.pending.charge_about(conn.heap_bytes());
-        let endpoint = target.endpoint();
-        let delivery = Delivery::Target { target: Arc::clone(&target), conn, endpoint, moved: Some(push) };
-        let delivered = memory.and_then(|_| stream.deliver(delivery).map_err(|(_, failure)| failure));
-        delivered.inspect_err(|_| core.tell_dialler(&target, News::Over))?;
+    if let Some((conn, moved)) = connection {
+        hand_over(core, &stream, &target, conn, moved).inspect_err(|_| core.tell_dialler(&target, News::Over))?;
     }
     Ok(target.id)
+}
+
+/// What the thread that gets a connection knows of it.
+enum Moved {
+    Push(Box<MovedPush>),
+    Pull(MovedPull),
+}
+
+/// Gives the connection of a target of another process to its stream.
+fn hand_over(core: &Core, stream: &Arc<RRStream>, target: &Arc<Target>, mut conn: Conn, moved: Moved) -> Result<()> {
+    // The server admits it here; what it holds is charged to its stream later.
+    let _memory = core.pending.charge_about(conn.heap_bytes())?;
+    let endpoint = target.endpoint();
+    match moved {
+        Moved::Push(push) => {
+            let (target, conn) = (Arc::clone(target), Box::new(conn));
+            let delivery = Delivery::Target { target, conn, endpoint, moved: Some(push) };
+            stream.deliver(delivery).map_err(|(_, failure)| failure)
+        }
+        Moved::Pull(MovedPull { feed, via, ran_ms }) => {
+            target.set_served(endpoint);
+            stream.hand_source(target, Pulled { conn, via, moved: Some((Box::new(feed), ran_ms)) })
+        }
+    }
 }
 
 /// Makes a stream that continues one of another process.

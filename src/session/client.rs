@@ -381,6 +381,11 @@ impl ClientSession {
         self.publish && self.started()
     }
 
+    /// Whether its server sends media that it plays.
+    pub(crate) fn plays(&self) -> bool {
+        !self.publish && self.started()
+    }
+
     /// The chunk size that the server was told.
     pub(crate) fn chunk_size(&self) -> u32 {
         self.protocol.chunk_size()

@@ -22,7 +22,7 @@ use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
 use crate::stream::offer::{OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
-use crate::stream::record::{Caller, RRSession, Wait};
+use crate::stream::record::{Caller, RRSession, TargetExport, Wait};
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::threading::{Running, Spot};
@@ -61,7 +61,7 @@ impl RRStream {
         stream_id: u32,
         claim: Claim,
     ) -> std::result::Result<(), (Peer, Failure)> {
-        let publisher = NewPublisher { peer, stream_id, claim, moved: None, source: None };
+        let publisher = NewPublisher { peer, stream_id, claim, moved: None, source: None, ran_ms: 0 };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
@@ -76,7 +76,8 @@ impl RRStream {
         claim: Claim,
         moved: MovedFeed,
     ) -> std::result::Result<(), (Peer, Failure)> {
-        let publisher = NewPublisher { peer, stream_id, claim, moved: Some(Box::new(moved)), source: None };
+        let moved = Some(Box::new(moved));
+        let publisher = NewPublisher { peer, stream_id, claim, moved, source: None, ran_ms: 0 };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
@@ -87,7 +88,7 @@ impl RRStream {
     /// comes through this stream, [`RRError::State`] if the stream is ending, and [`RRError::Limit`]. On an error the
     /// connection is closed.
     pub(crate) fn hand_source(self: &Arc<Self>, source: &Arc<Target>, pulled: Pulled) -> Result<()> {
-        let Pulled { mut conn, via } = pulled;
+        let Pulled { mut conn, via, moved } = pulled;
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // In the stream's book the session has the source's id; it is in no table of the server.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
@@ -102,11 +103,27 @@ impl RRStream {
         }
         source.move_to(State::Waiting, |event| event);
         let peer = Peer::new(conn, Arc::clone(&record));
-        let publisher = NewPublisher { peer, stream_id, claim, moved: None, source: Some(Arc::clone(source)) };
+        let (moved, ran_ms) = moved.map_or((None, 0), |(moved, ran_ms)| (Some(moved), ran_ms));
+        // While nobody plays, the time of a source on demand runs.
+        self.sources().changed();
+        let publisher = NewPublisher { peer, stream_id, claim, moved, source: Some(Arc::clone(source)), ran_ms };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(_, failure)| {
             self.release(&record);
             failure
         })
+    }
+
+    /// Lets accumulate export a connected source. If it cannot, whoever waits for the outcome learns that there is none.
+    pub(crate) fn export_source(
+        self: &Arc<Self>,
+        source: Arc<Target>,
+        history: Backoff,
+        room: usize,
+        caller: Caller<TargetExport>,
+    ) {
+        if start_accumulate(self, Accumulate::new).is_ok() {
+            let _ = self.accumulate().send(ForAccumulate::ExportSource { source, history, room, caller }, |_, _| {});
+        }
     }
 
     /// Adds a player to the book; from now on it counts as a watcher.

@@ -387,17 +387,12 @@ impl Beside<'_> {
 
 impl<'a> DoingState<'a> {
     fn of_publisher(Publishing { stream_id, named, feed }: &'a Publishing) -> Self {
-        let owed = |(head, body): &'a (MessageHead, Vec<u8>)| OwedState {
-            type_id: head.type_id,
-            timestamp_ms: head.timestamp_ms,
-            body,
-        };
         Self::Publishes {
             stream_id: *stream_id,
             named: named.clone(),
             kept: feed.kept.state(),
             place: feed.place.clone(),
-            owed: feed.owed.iter().map(owed).collect(),
+            owed: feed.owed.iter().map(OwedState::of).collect(),
         }
     }
 
@@ -475,7 +470,11 @@ impl<'a> DoingState<'a> {
     }
 }
 
-impl OwedState<'_> {
+impl<'a> OwedState<'a> {
+    fn of((head, body): &'a (MessageHead, Vec<u8>)) -> Self {
+        Self { type_id: head.type_id, timestamp_ms: head.timestamp_ms, body }
+    }
+
     fn checked(&self) -> Result<(MessageHead, Vec<u8>)> {
         let len = u32::try_from(self.body.len()).ok().filter(|&len| len <= MAX_MESSAGE_BYTES);
         let Some(len) = len.filter(|_| may_stand_in_log(self.type_id)) else {

@@ -71,6 +71,17 @@ pub(in crate::stream) enum ForAccumulate {
         /// Who waits for the outcome: the live publisher comes first.
         caller: Caller<Vec<OfferedSession>>,
     },
+    /// An order to export a connected source to another process.
+    ExportSource {
+        /// The source.
+        source: Arc<Target>,
+        /// The history of its tries.
+        history: Backoff,
+        /// The most bytes that its state may have.
+        room: usize,
+        /// Who waits for the outcome.
+        caller: Caller<TargetExport>,
+    },
 }
 
 /// The outcome of a stream's export.
@@ -89,6 +100,8 @@ pub(crate) struct Pulled {
     pub conn: Conn,
     /// The streams that its media comes through, as its server names them.
     pub via: Vec<u8>,
+    /// What another process knew of it, and how long media had come there, if it continues from there.
+    pub moved: Option<(Box<MovedFeed>, u64)>,
 }
 
 /// A session whose `publish` was accepted on this message stream; it goes to accumulate.
@@ -101,4 +114,6 @@ pub(in crate::stream) struct NewPublisher {
     pub(in crate::stream) moved: Option<Box<MovedFeed>>,
     /// The source, if the publisher is one: we opened its connection, and it has had `Play.Start`.
     pub(in crate::stream) source: Option<Arc<Target>>,
+    /// How long media came from the source in another process.
+    pub(in crate::stream) ran_ms: u64,
 }

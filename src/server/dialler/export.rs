@@ -41,21 +41,20 @@ impl Dialler {
         let Some(job) = self.jobs.get(&id) else { return };
         let (target, history) = (Arc::clone(&job.target), job.backoff.clone());
         let now_ms = clock::now_ms();
-        let refuse = |caller: Caller<TargetExport>, kind, text: &'static str| {
-            if caller.take() {
-                caller.tell(Err(Failure::ours(kind, text)));
-            }
-        };
         if target.is_stopped() {
-            return refuse(caller, RRError::State, "the target is being stopped");
+            if caller.take() {
+                caller.tell(Err(Failure::ours(RRError::State, "the target is being stopped")));
+            }
+            return;
         }
         let Some(pause) = job.pause(now_ms) else {
-            if target.is_source() {
-                return refuse(caller, RRError::Unsupported, "a connected source stays in its process");
-            }
-            let stream = self.core.stream_of(&target);
             // Without a stream the caller learns that there is no answer.
-            let _ = stream.map(|stream| stream.deliver(Delivery::ExportTarget { target, history, room, caller }));
+            let Some(stream) = self.core.stream_of(&target) else { return };
+            if target.is_source() {
+                stream.export_source(target, history, room, caller);
+            } else {
+                let _ = stream.deliver(Delivery::ExportTarget { target, history, room, caller });
+            }
             return;
         };
         if !caller.take() {
@@ -79,7 +78,8 @@ impl Dialler {
             ResumedStage::Failed => {}
             ResumedStage::Away(url) => {
                 let name = job.target.stream().masked_name();
-                log::info!(target: told::TARGET, "pushing {name} to {} goes on", url.masked());
+                let (doing, to) = if job.target.is_source() { ("pulling", "from") } else { ("pushing", "to") };
+                log::info!(target: told::TARGET, "{doing} {name} {to} {} goes on", url.masked());
                 job.url = *url;
                 job.state = DialState::Away;
             }

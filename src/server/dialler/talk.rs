@@ -99,7 +99,7 @@ impl Dialler {
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            let pulled = Pulled { conn: *conn, via: std::mem::take(&mut job.via) };
+            let pulled = Pulled { conn: *conn, via: std::mem::take(&mut job.via), moved: None };
             match source::started(&self.core, &target, &job.endpoint, pulled, &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id, io),

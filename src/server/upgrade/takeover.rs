@@ -161,7 +161,7 @@ impl<'a> Entering<'a> {
         if self.targets.len() >= MAX_TARGETS {
             return Err(Failure::peers(RRError::Limit, format!("more than {MAX_TARGETS} targets")));
         }
-        if matches!(exported.stage, Stage::Pushes(_)) != socket.is_some() {
+        if matches!(exported.stage, Stage::Pauses(_)) == socket.is_some() {
             return Err(Failure::peers(RRError::Arg, "a target and its connection do not belong together"));
         }
         // What its settings need is here: the files that they name, mainly.

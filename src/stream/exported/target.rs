@@ -7,14 +7,20 @@
 use minicbor::{Decode, Encode};
 
 use super::settings::{self, SettingState, Settings};
-use super::{ADDR_BYTES, Counted, REST_BYTES, Share, UNREAD_BYTES, check_place, shown};
+use super::{
+    ADDR_BYTES, COUNT_MAX, Counted, MovedFeed, OwedState, REST_BYTES, Share, UNREAD_BYTES, check_place, shown,
+};
 use crate::config::{TargetConfig, media};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::conn::Conn;
 use crate::proto::cbor::{self, Form};
+use crate::proto::command::MAX_VIA_BYTES;
+#[cfg(test)]
+use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
 use crate::session::{ClientSession, SessionConfig};
 use crate::stream::egress::rewrite::Zero;
+use crate::stream::ingest::kept::{KeptHeaders, KeptState};
 use crate::stream::log::lineage::LogPlace;
 use crate::stream::name::StreamName;
 use crate::stream::remote::endpoint::Endpoint;
@@ -72,6 +78,30 @@ enum StageState<'a> {
         #[b(10)]
         #[cbor(with = "minicbor::bytes")]
         unsent: &'a [u8],
+    },
+    #[n(4)]
+    Pulls {
+        #[b(0)]
+        #[cbor(with = "minicbor::bytes")]
+        snapshot: &'a [u8],
+        #[b(1)]
+        #[cbor(with = "minicbor::bytes")]
+        unread: &'a [u8],
+        #[n(2)]
+        ran_ms: u64,
+        /// The streams that its media comes through.
+        #[n(3)]
+        #[cbor(with = "crate::proto::cbor::bytes")]
+        via: Vec<u8>,
+        #[b(4)]
+        kept: KeptState<'a>,
+        /// The end of its stream's log, where it is the one that fills it.
+        #[n(5)]
+        place: Option<LogPlace>,
+        /// What it has sent and the log has not got.
+        #[b(6)]
+        #[cbor(with = "crate::proto::cbor::list")]
+        owed: Vec<OwedState<'a>>,
     },
 }
 
@@ -156,6 +186,17 @@ pub(crate) struct MovedPush {
     pub(in crate::stream) ran_ms: u64,
 }
 
+/// What accumulate knows of a connected source.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MovedPull {
+    /// What it knows of every publisher.
+    pub(crate) feed: MovedFeed,
+    /// The streams that its media comes through.
+    pub(crate) via: Vec<u8>,
+    /// How long media has come from it.
+    pub(crate) ran_ms: u64,
+}
+
 impl About {
     /// What is to be known of a target with this history.
     pub(crate) fn of(target: &Target, history: Backoff) -> Self {
@@ -194,6 +235,15 @@ impl About {
     pub(in crate::stream) fn pushing(&self, conn: &mut Conn, push: &MovedPush, now_ms: u64) -> Result<Vec<u8>> {
         let (snapshot, unread) = conn.client_snapshot(now_ms)?;
         self.encode(push.stage(&snapshot, unread), now_ms)
+    }
+
+    /// The state of a connected source.
+    ///
+    /// # Errors
+    /// Those of [`Conn::client_snapshot`].
+    pub(in crate::stream) fn pulling(&self, conn: &mut Conn, pull: &MovedPull, now_ms: u64) -> Result<Vec<u8>> {
+        let (snapshot, unread) = conn.client_snapshot(now_ms)?;
+        self.encode(pull.stage(&snapshot, unread), now_ms)
     }
 
     fn encode(&self, stage: StageState<'_>, now_ms: u64) -> Result<Vec<u8>> {
@@ -243,6 +293,21 @@ impl MovedPush {
     }
 }
 
+impl MovedPull {
+    fn stage<'a>(&'a self, snapshot: &'a [u8], unread: &'a [u8]) -> StageState<'a> {
+        let Self { feed: MovedFeed { kept, place, owed }, via, ran_ms } = self;
+        StageState::Pulls {
+            snapshot,
+            unread,
+            ran_ms: *ran_ms,
+            via: via.clone(),
+            kept: kept.state(),
+            place: place.clone(),
+            owed: owed.iter().map(OwedState::of).collect(),
+        }
+    }
+}
+
 /// A checked target of another process, before it enters a server.
 #[derive(Debug)]
 pub(crate) struct ExportedTarget {
@@ -257,21 +322,21 @@ pub(crate) struct ExportedTarget {
 pub(crate) enum Stage {
     /// It has no connection.
     Pauses(Pause),
-    /// It is connected.
-    Pushes(Box<Pushing>),
+    /// It is connected, and what the relay knows of it.
+    Pushes(Connected, MovedPush),
+    /// It is a connected source, and what accumulate knows of it.
+    Pulls(Connected, MovedPull),
 }
 
-/// A connected target.
+/// A connection that was opened in another process.
 #[derive(Debug)]
-pub(crate) struct Pushing {
+pub(crate) struct Connected {
     /// The session.
     pub(crate) session: Box<ClientSession>,
     /// The url that it is connected to.
     pub(crate) url: RtmpUrl,
     /// The bytes of its server that were read and that the session has not seen.
     pub(crate) unread: Vec<u8>,
-    /// The rest, for the relay.
-    pub(crate) push: MovedPush,
 }
 
 impl ExportedTarget {
@@ -328,11 +393,19 @@ impl StageState<'_> {
         index: usize,
         now_ms: u64,
     ) -> Result<Stage> {
-        let (snapshot, unread, ran_ms, unsent, share) = match self {
-            Self::Rests => return Ok(Stage::Pauses(Pause::Rests)),
-            Self::Waits { ms } if ms <= WAIT_MS => return Ok(Stage::Pauses(Pause::Waits(ms))),
+        let connected = |snapshot, unread: &[u8]| {
+            let connected = Connected::checked(config, endpoint, index, snapshot, unread, now_ms)?;
+            let session = &connected.session;
+            if pulls != session.plays() || pulls == session.publishes() {
+                return Err(impossible("the session does not do what such a target does"));
+            }
+            Ok(connected)
+        };
+        Ok(match self {
+            Self::Rests => Stage::Pauses(Pause::Rests),
+            Self::Waits { ms } if ms <= WAIT_MS => Stage::Pauses(Pause::Waits(ms)),
             Self::Waits { .. } => return Err(impossible("no target waits that long")),
-            Self::Failed => return Ok(Stage::Pauses(Pause::Failed)),
+            Self::Failed => Stage::Pauses(Pause::Failed),
             Self::Pushes {
                 snapshot,
                 unread,
@@ -346,15 +419,45 @@ impl StageState<'_> {
                 waits,
                 unsent,
             } => {
+                check_place(place.as_ref())?;
+                if (media | missing) & !media::ALL != 0 {
+                    return Err(impossible("there are no such kinds of media"));
+                }
+                if clock.is_some_and(|clock: Zero| !clock.is_possible()) {
+                    return Err(impossible("no clock can have come so far"));
+                }
                 let (tags, paused) = (None, false);
                 let share = Share { media, missing, tracks, missing_tracks, clock, tags, paused, place, waits };
-                (snapshot, unread, ran_ms, unsent, share)
+                let push = MovedPush { share, unsent: copied(unsent)?, ran_ms: ran_ms.min(COUNT_MAX) };
+                Stage::Pushes(connected(snapshot, unread)?, push)
             }
-        };
+            Self::Pulls { snapshot, unread, ran_ms, via, kept, place, owed } => {
+                check_place(place.as_ref())?;
+                if via.len() > MAX_VIA_BYTES {
+                    return Err(Failure::ours(RRError::Limit, "its media comes through more streams than are allowed"));
+                }
+                let owed = owed.iter().map(OwedState::checked).collect::<Result<_>>()?;
+                let feed = MovedFeed { kept: KeptHeaders::from_state(&kept)?, place, owed };
+                let pull = MovedPull { feed, via, ran_ms: ran_ms.min(COUNT_MAX) };
+                Stage::Pulls(connected(snapshot, unread)?, pull)
+            }
+        })
+    }
+}
+
+impl Connected {
+    fn checked(
+        config: &SessionConfig,
+        endpoint: &Endpoint,
+        index: usize,
+        snapshot: &[u8],
+        unread: &[u8],
+        now_ms: u64,
+    ) -> Result<Self> {
         let chunk_size = endpoint.config.chunk_size;
         let session = ClientSession::restore(&SessionConfig { chunk_size, ..config.clone() }, snapshot, now_ms)?;
-        if pulls || !session.publishes() || session.chunk_size() != chunk_size {
-            return Err(impossible("the session does not publish, or not as the settings say"));
+        if session.chunk_size() != chunk_size {
+            return Err(impossible("its server was told another chunk size than the settings have"));
         }
         let login = endpoint.url(index);
         let url = RtmpUrl { user: login.user.clone(), password: login.password.clone(), ..session.url()? };
@@ -364,15 +467,7 @@ impl StageState<'_> {
         if unread.len() > UNREAD_BYTES {
             return Err(Failure::ours(RRError::Limit, "it has more unread bytes than is possible"));
         }
-        check_place(share.place.as_ref())?;
-        if (share.media | share.missing) & !media::ALL != 0 {
-            return Err(impossible("there are no such kinds of media"));
-        }
-        if share.clock.is_some_and(|clock| !clock.is_possible()) {
-            return Err(impossible("no clock can have come so far"));
-        }
-        let push = MovedPush { share, unsent: copied(unsent)?, ran_ms: ran_ms.min(super::COUNT_MAX) };
-        Ok(Stage::Pushes(Box::new(Pushing { session: Box::new(session), url, unread: copied(unread)?, push })))
+        Ok(Self { session: Box::new(session), url, unread: copied(unread)? })
     }
 }
 
@@ -386,9 +481,11 @@ impl ExportedTarget {
     pub(crate) fn state(&self, now_ms: u64) -> Result<Vec<u8>> {
         match &self.stage {
             Stage::Pauses(pause) => self.about.paused(*pause, now_ms),
-            Stage::Pushes(pushing) => {
-                let snapshot = pushing.session.snapshot(now_ms)?;
-                self.about.encode(pushing.push.stage(&snapshot, &pushing.unread), now_ms)
+            Stage::Pushes(Connected { session, unread, .. }, push) => {
+                self.about.encode(push.stage(&session.snapshot(now_ms)?, unread), now_ms)
+            }
+            Stage::Pulls(Connected { session, unread, .. }, pull) => {
+                self.about.encode(pull.stage(&session.snapshot(now_ms)?, unread), now_ms)
             }
         }
     }
@@ -440,10 +537,29 @@ impl ExportedTarget {
             place,
             waits: false,
         };
-        let url = session.url().expect("a session's own url");
         let push = MovedPush { share, unsent: b"unsent".to_vec(), ran_ms: 5 };
-        let pushing = Pushing { session: Box::new(session), url, unread: unread.to_vec(), push };
-        Self { stage: Stage::Pushes(Box::new(pushing)), ..Self::pausing(Pause::Rests) }
+        Self { stage: Stage::Pushes(Connected::of(session, unread), push), ..Self::pausing(Pause::Rests) }
+    }
+
+    /// A source with this session.
+    pub(crate) fn pulling(session: ClientSession, unread: &[u8]) -> Self {
+        let head = MessageHead { type_id: kind::AUDIO, timestamp_ms: 7, len: 2, ..MessageHead::default() };
+        let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
+        let feed = MovedFeed { kept: KeptHeaders::default(), place, owed: vec![(head, b"\xaf\x01".to_vec())] };
+        let pull = MovedPull { feed, via: b"a,b".to_vec(), ran_ms: 5 };
+        let mut source = Self::pausing(Pause::Rests);
+        source.about.pulls = true;
+        let TargetConfig { url, backup_urls, .. } = source.about.config;
+        source.about.config = TargetConfig { on_demand: true, url, backup_urls, ..TargetConfig::default() };
+        Self { stage: Stage::Pulls(Connected::of(session, unread), pull), ..source }
+    }
+}
+
+#[cfg(test)]
+impl Connected {
+    fn of(session: ClientSession, unread: &[u8]) -> Self {
+        let url = session.url().expect("a session's own url");
+        Self { session: Box::new(session), url, unread: unread.to_vec() }
     }
 }
 

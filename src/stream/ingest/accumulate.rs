@@ -103,6 +103,9 @@ impl Task for Accumulate {
                 self.let_go(io);
                 self.offer(verdict, &caller, io);
             }
+            ForAccumulate::ExportSource { source, history, room, caller } => {
+                self.export_source(&source, history, room, caller, io);
+            }
         }
     }
 
@@ -520,7 +523,8 @@ impl Accumulate {
 
     /// Ends a publisher's connection.
     fn end(&self, feed: Feed, failure: &Failure, io: &mut Io<'_>) {
-        let Feed { mut peer, source, goes, media_ms, since_ms, .. } = feed;
+        let ran_ms = feed.ran_ms();
+        let Feed { mut peer, source, goes, .. } = feed;
         if let Some(session) = peer.conn.client() {
             session.close();
         }
@@ -530,9 +534,7 @@ impl Accumulate {
         half_close(&mut peer.conn.socket);
         self.stream.book().lose(&peer.record, false);
         match source {
-            Some(source) => {
-                source::over(&**self.stream.upcalls(), &source, failure, goes, media_ms.saturating_sub(since_ms))
-            }
+            Some(source) => source::over(&**self.stream.upcalls(), &source, failure, goes, ran_ms),
             None => self.stream.upcalls().session_over(&peer.record, failure),
         }
     }
@@ -548,7 +550,8 @@ impl Accumulate {
         let now_ms = clock::now_ms();
         let feed = |message| match message {
             ForAccumulate::Publisher(publisher) => Some(Box::new(Feed::new(*publisher, nothing(), now_ms))),
-            ForAccumulate::Offer { .. } => None,
+            // Its caller learns that there is no answer.
+            ForAccumulate::Offer { .. } | ForAccumulate::ExportSource { .. } => None,
         };
         let waiting: Vec<Box<Feed>> = inbox.try_iter().filter_map(feed).collect();
         for mut feed in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {

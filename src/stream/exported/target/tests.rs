@@ -1,7 +1,7 @@
 //! A state that no target can have is refused with the reason, and a target's state is read back completely.
 
 use super::*;
-use crate::fuzzing::snapshot::publishing_client;
+use crate::fuzzing::snapshot::running_client;
 
 const NOW_MS: u64 = 1_000;
 
@@ -10,7 +10,7 @@ fn read(state: &[u8]) -> Result<ExportedTarget> {
 }
 
 fn pushing() -> ExportedTarget {
-    ExportedTarget::pushing(publishing_client(), b"unread")
+    ExportedTarget::pushing(running_client(true), b"unread")
 }
 
 #[test]
@@ -23,12 +23,21 @@ fn all_of_a_target_is_read_again() {
     }
     let target = pushing();
     let again = read(&target.state(NOW_MS).unwrap()).unwrap();
-    let (Stage::Pushes(before), Stage::Pushes(after)) = (&target.stage, &again.stage) else { panic!("it pushes") };
-    assert_eq!((&after.push, &after.unread), (&before.push, &before.unread));
+    let (Stage::Pushes(before, push), Stage::Pushes(after, same)) = (&target.stage, &again.stage) else {
+        panic!("it pushes")
+    };
+    assert_eq!((same, &after.unread), (push, &before.unread));
     let login = RtmpUrl { user: Some("me".to_owned()), password: Some("secret".to_owned()), ..before.url.clone() };
     // It is at its second url, which has no login.
     assert_eq!((&after.url, login == after.url), (&before.url, false));
     assert_eq!(again.about, target.about);
+    let source = ExportedTarget::pulling(running_client(false), b"unread");
+    let again = read(&source.state(NOW_MS).unwrap()).unwrap();
+    let (Stage::Pulls(before, pull), Stage::Pulls(after, same)) = (&source.stage, &again.stage) else {
+        panic!("it pulls")
+    };
+    assert_eq!((same, &after.unread), (pull, &before.unread));
+    assert_eq!(again.about, source.about);
 }
 
 #[test]
@@ -49,35 +58,36 @@ fn what_no_target_has_is_refused_in_words() {
         let failure = read(&target.state(NOW_MS).unwrap()).map(drop).unwrap_err();
         assert!(failure.kind == kind && !failure.by_peer && failure.text.contains(words), "{failure}");
     };
-    fn push(target: &mut ExportedTarget) -> &mut Pushing {
+    fn pushes(target: &mut ExportedTarget) -> (&mut Connected, &mut MovedPush) {
         match &mut target.stage {
-            Stage::Pushes(pushing) => pushing,
-            Stage::Pauses(_) => panic!("it pushes"),
+            Stage::Pushes(connected, push) => (connected, push),
+            _ => panic!("it pushes"),
         }
     }
     refused(|target| target.about.name.app = b"li\0ve".to_vec(), RRError::Arg, "NUL");
     refused(|target| target.about.config.url.clear(), RRError::Arg, "url");
     refused(|target| target.about.config.queue_ms = 1, RRError::Arg, "queue_ms");
     refused(|target| target.about.config.on_demand = true, RRError::Arg, "on_demand");
-    refused(|target| target.about.config.chunk_size = 4096, RRError::Arg, "as the settings say");
+    refused(|target| target.about.config.chunk_size = 4096, RRError::Arg, "chunk size");
     refused(|target| target.about.pulls = true, RRError::Unsupported, "for targets");
     refused(|target| target.about.way.addr = "a\nb".to_owned(), RRError::Arg, "address");
     refused(|target| target.about.counted.bytes_out = u64::MAX, RRError::Arg, "counters");
-    refused(|target| push(target).unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "unread");
-    refused(|target| push(target).push.share.media = 64, RRError::Arg, "kinds");
+    refused(|target| pushes(target).0.unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "unread");
+    refused(|target| pushes(target).1.share.media = 64, RRError::Arg, "kinds");
     refused(
-        |target| push(target).push.share.place = Some(LogPlace { log: vec![b'a'; 1000], position: 0 }),
+        |target| pushes(target).1.share.place = Some(LogPlace { log: vec![b'a'; 1000], position: 0 }),
         RRError::Arg,
         "no log",
     );
     refused(
         |target| {
-            let session = push(target).session.snapshot(0).unwrap();
-            *push(target).session = ClientSession::restore(&SessionConfig::default(), &session, 0).unwrap();
-            push(target).session.close();
+            let session = &mut pushes(target).0.session;
+            let snapshot = session.snapshot(0).unwrap();
+            **session = ClientSession::restore(&SessionConfig::default(), &snapshot, 0).unwrap();
+            session.close();
         },
         RRError::Arg,
-        "does not publish",
+        "does not do what",
     );
     let mut newer = pushing().state(NOW_MS).unwrap();
     newer[4] += 1;

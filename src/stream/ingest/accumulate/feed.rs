@@ -7,6 +7,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Pumped;
 use crate::session::{Role, State};
 use crate::stream::book::Claim;
+use crate::stream::exported::target::{About, MovedPull};
 use crate::stream::exported::{self, Doing, MovedFeed, Named, Publishing};
 use crate::stream::front::RRStream;
 use crate::stream::handover::NewPublisher;
@@ -19,6 +20,7 @@ use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::stats::Counters;
 
 /// A publisher's connection.
@@ -32,9 +34,11 @@ pub(super) struct Feed {
     /// The source of this connection, if we opened it, and the reason of its end.
     pub(super) source: Option<Arc<Target>>,
     pub(super) goes: Goes,
-    pub(super) since_ms: u64,
+    since_ms: u64,
     /// When the last media message came; 0 before the first.
-    pub(super) media_ms: u64,
+    media_ms: u64,
+    /// How long media came in other processes before.
+    ran_before_ms: u64,
     /// The failure of a write: the connection is read to its end and then ends with this failure.
     pub(super) gone: Option<Failure>,
     /// Bytes of the connection that have been counted.
@@ -52,7 +56,7 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(publisher: NewPublisher, memory: Charge, now_ms: u64) -> Self {
-        let NewPublisher { peer, stream_id, claim, moved, source } = publisher;
+        let NewPublisher { peer, stream_id, claim, moved, source, ran_ms } = publisher;
         let opens = moved.is_some();
         let MovedFeed { mut kept, mut owed, .. } = *moved.unwrap_or_default();
         if claim == Claim::Standby {
@@ -62,6 +66,8 @@ impl Feed {
             }
         }
         let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
+        // What was sent over this connection in another process has been counted there.
+        let sent_before = sent_before.saturating_sub(if opens { peer.conn.bytes_out() } else { 0 });
         // A session has one connection, on which it may have published or played before; a source may have had other
         // connections.
         let bytes_in = if source.is_some() { 0 } else { peer.record.counters.bytes_in.get() };
@@ -75,6 +81,7 @@ impl Feed {
             goes: Goes::Lost,
             since_ms: now_ms,
             media_ms: 0,
+            ran_before_ms: ran_ms,
             gone: None,
             bytes_in,
             over_since_ms: None,
@@ -157,6 +164,16 @@ impl Feed {
         }
     }
 
+    /// How long media has come over the connection of a source.
+    pub(super) fn ran_ms(&self) -> u64 {
+        self.ran_before_ms.saturating_add(self.media_ms.saturating_sub(self.since_ms))
+    }
+
+    /// Whether the connection of a source is about to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.gone.is_some() || self.source.as_ref().is_some_and(|source| !source.is_served())
+    }
+
     /// The counters; those of a source cover all its connections.
     fn counters(&self) -> &Counters {
         self.source.as_ref().map_or(&self.peer.record.counters, |source| &source.counters)
@@ -216,11 +233,28 @@ impl Feed {
         if let Some(failure) = &self.gone {
             return Err(Failure::ours(RRError::State, format!("its connection has failed: {failure}")));
         }
-        self.count_sent(now_ms);
-        let record = &self.peer.record;
-        let feed = MovedFeed { kept: self.kept.clone(), place, owed: self.owed.messages(self.peer.conn.body())? };
+        let (feed, record) = (self.moved(place, now_ms)?, &self.peer.record);
         let doing = Doing::Publishes(Publishing { stream_id: self.stream_id, named: Named::of(record), feed });
         exported::state_of(&mut self.peer.conn, record, &doing, now_ms)
+    }
+
+    /// The state with which another process continues its source, which has this history.
+    ///
+    /// # Errors
+    /// [`RRError::Unsupported`] if it is no source's, [`RRError::NoMem`], and those of [`Conn::client_snapshot`].
+    ///
+    /// [`Conn::client_snapshot`]: crate::net::conn::Conn::client_snapshot
+    pub(super) fn source_state(&mut self, place: Option<LogPlace>, history: Backoff, now_ms: u64) -> Result<Vec<u8>> {
+        let (feed, ran_ms, via) = (self.moved(place, now_ms)?, self.ran_ms(), self.peer.record.names().via);
+        let Some(source) = &self.source else {
+            return Err(Failure::ours(RRError::Unsupported, "it is no source"));
+        };
+        About::of(source, history).pulling(&mut self.peer.conn, &MovedPull { feed, via, ran_ms }, now_ms)
+    }
+
+    fn moved(&self, place: Option<LogPlace>, now_ms: u64) -> Result<MovedFeed> {
+        self.count_sent(now_ms);
+        Ok(MovedFeed { kept: self.kept.clone(), place, owed: self.owed.messages(self.peer.conn.body())? })
     }
 
     fn count_sent(&self, now_ms: u64) {
