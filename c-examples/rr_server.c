@@ -224,6 +224,7 @@ static int take_events(rr_server *s, const struct options *o) {
     while ((code = rr_event_next(s, &ev, 0)) == 1) {
         print_event(o, ev);
         push_follow(s, o, ev);
+        if (ev->type == RR_EV_UPGRADE) on_signal(SIGUSR2);
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) return 1;
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_FAILED) return -1;
     }

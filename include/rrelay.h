@@ -470,6 +470,9 @@ typedef enum rr_event_type {
     RR_EV_NEXT = 14,
     RR_EV_LOG = 15,                    /* A log line, in text. */
     RR_EV_OVERFLOW = 16,               /* Events were lost because they were not taken; value = how many. */
+    /* Somebody asks by HTTP (POST /v1/upgrade) that the server be replaced by a new one: start the program that is
+       to take over, and call rr_server_handover. A host that does not do that ignores the event. */
+    RR_EV_UPGRADE = 17,
 } rr_event_type;
 
 /* The action that a controller asks for on a stream. */

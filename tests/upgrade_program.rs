@@ -14,6 +14,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+#[cfg(feature = "rest")]
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use live::{Client, Live};
 use load::{Load, playing};
@@ -39,7 +44,7 @@ impl Servers {
     fn start(test: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let room = Room::new(test);
         let (file, log) = (room.file("rr_server"), fs::File::create(room.file("log")).unwrap());
-        fs::copy(program(), &file).unwrap();
+        fs::hard_link(program(), &file).unwrap();
         let first = Command::new(&file)
             .args(["--addr", "127.0.0.1", "--port", "0", "--log", "info", "--upgrade-drain", "2000"])
             .args(options)
@@ -141,6 +146,32 @@ fn a_push_goes_along_once_and_is_the_new_ones() {
     assert_eq!(publishers(), 1, "over one connection");
 }
 
+#[cfg(feature = "rest")]
+#[test]
+fn a_request_by_http_upgrades_too_and_the_new_server_is_asked_by_http_next() {
+    let token = c::workshop("upgrade-token").join("token");
+    fs::write(&token, "token-of-the-user\n").unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let rest = format!("127.0.0.1:{port}");
+    let servers = Servers::start("upgrade-http", &["--rest", &rest, "--token-file", token.to_str().unwrap()], &[]);
+    let load = Load::on(servers.port, 1, 1, 5);
+    let ask = || {
+        let mut socket = TcpStream::connect(&rest).ok()?;
+        let head = "POST /v1/upgrade HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer token-of-the-user\r\n\r\n";
+        socket.write_all(head.as_bytes()).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        answer.contains(" 202 ").then_some(())
+    };
+    for turn in 1..=2 {
+        // The new one has the port as soon as the old one has given it up.
+        until("it is asked", ask);
+        servers.says("took over 1 streams", turn);
+        until("the old one has ended", || (servers.running().len() == 1).then_some(()));
+    }
+    load.end();
+}
+
 #[test]
 fn a_new_program_that_fails_leaves_everything_as_it_was() {
     let servers = Servers::start("upgrade-fails", &[], &[]);
@@ -171,7 +202,7 @@ fn a_new_program_that_fails_leaves_everything_as_it_was() {
         assert!(last.contains(why), "{why}: {last}");
     }
     // And now one that does not fail.
-    replace(&|| assert!(fs::copy(program(), &file).is_ok()));
+    replace(&|| fs::hard_link(program(), &file).unwrap());
     Servers::signal(running, "-USR2");
     servers.says("took over 2 streams", 1);
     load.end();

@@ -50,6 +50,9 @@ pub enum rr_event_type {
     RR_EV_LOG = 15,
     /// Events were lost because they were not taken; value = how many.
     RR_EV_OVERFLOW = 16,
+    /// Somebody asks by HTTP (`POST /v1/upgrade`) that the server be replaced by a new one: start the program that is to
+    /// take over, and call rr_server_handover. A host that does not do that ignores the event.
+    RR_EV_UPGRADE = 17,
 }
 
 /// The action that a controller asks for on a stream.

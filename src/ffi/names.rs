@@ -21,7 +21,7 @@ const STATES: [&CStr; 11] = [
 ];
 
 /// Names of the event types, by number.
-const EVENTS: [&CStr; 17] = [
+const EVENTS: [&CStr; 18] = [
     c"NONE",
     c"SERVER",
     c"STREAM",
@@ -39,6 +39,7 @@ const EVENTS: [&CStr; 17] = [
     c"NEXT",
     c"LOG",
     c"OVERFLOW",
+    c"UPGRADE",
 ];
 
 /// Names of the roles, by number.

@@ -101,9 +101,9 @@ fn names_and_sentences_match_the_core() {
     assert_eq!(c_text(rr_strerror(-9999)), "unknown error");
     assert_eq!(c_text(rr_name(1, rr_state::RR_STATE_IN_PROGRESS as c_int)), "IN_PROGRESS");
     assert_eq!(c_text(rr_name(1, rr_state::RR_STATE_FAILED as c_int)), "FAILED");
-    assert_eq!(c_text(rr_name(2, event::rr_event_type::RR_EV_OVERFLOW as c_int)), "OVERFLOW");
+    assert_eq!(c_text(rr_name(2, event::rr_event_type::RR_EV_UPGRADE as c_int)), "UPGRADE");
     assert_eq!(c_text(rr_name(2, event::rr_event_type::RR_EV_TRACKS as c_int)), "TRACKS");
-    for (what, value) in [(1, 11), (1, -1), (2, 17), (0, 0), (99, 1), (2, i32::MIN)] {
+    for (what, value) in [(1, 11), (1, -1), (2, 18), (0, 0), (99, 1), (2, i32::MIN)] {
         assert_eq!(c_text(rr_name(what, value)), "UNKNOWN");
     }
 }
@@ -155,6 +155,7 @@ fn states_and_events_have_the_cores_numbers() {
         (ev::RR_EV_RECONNECT, Kind::Reconnect),
         (ev::RR_EV_LOG, Kind::Log),
         (ev::RR_EV_OVERFLOW, Kind::Overflow),
+        (ev::RR_EV_UPGRADE, Kind::Upgrade),
     ] {
         assert_eq!(c as u32, core as u32, "{core:?}");
     }

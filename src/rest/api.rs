@@ -67,6 +67,7 @@ const DEADLINE_MS: u32 = 5_000;
         retry_target,
         switch,
         drain,
+        upgrade,
         get_metrics,
         get_stat,
         noalbs::get_noalbs,
@@ -111,6 +112,7 @@ pub(crate) fn routes(server: Shared) -> Router {
         .route("/v1/sessions", get(get_sessions))
         .route("/v1/sessions/{id}", get(get_session).delete(delete_session))
         .route("/v1/sessions/{id}/reconnect", post(reconnect_session))
+        .route("/v1/upgrade", post(upgrade))
         .route("/v1/drain", post(drain))
         .route("/v1/openapi.json", get(openapi))
         .route("/metrics", get(get_metrics))
@@ -439,6 +441,17 @@ async fn switch(
     let source = source.parse().map_err(|_| Failure::ours(RRError::Arg, "source: an id as text"))?;
     RRRestOut::Switch { stream, source }.carry_out(&server)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Asks the host to replace the running server by a new one, to which streams and connections go on. The host may be one that
+/// cannot do that.
+#[utoipa::path(
+    post, path = "/v1/upgrade",
+    responses((status = 202, description = "The host is asked"))
+)]
+async fn upgrade(State(server): State<Shared>) -> Answer<StatusCode> {
+    RRRestOut::Upgrade.carry_out(&server)?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// Stops the server in order.

@@ -729,6 +729,7 @@ impl RRRestOut {
             Self::ReconnectSession { session, url, text } => {
                 server.session_reconnect(session, url.as_deref(), &text).map(|()| session)
             }
+            Self::Upgrade => server.ask_for_upgrade().map(|()| 0),
             Self::Drain { reconnect_url, deadline_ms } => {
                 server.stop(reconnect_url.as_deref(), deadline_ms).map(|()| 0)
             }

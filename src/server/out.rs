@@ -138,6 +138,8 @@ pub enum RRRestOut {
         /// The reason, for people.
         text: String,
     },
+    /// Asks the host to replace the running server by a new process: only it can start one.
+    Upgrade,
     /// Stops the server in an orderly way.
     Drain {
         /// The url to which peers are sent that understand reconnect requests.

@@ -17,6 +17,7 @@ use crate::net::clock;
 use crate::net::fd_channel::FdChannel;
 use crate::server::RRServer;
 use crate::server::events::refuse_in_callback;
+use crate::stream::event::{Event, EventKind};
 
 /// Longest time for a hand-over: all that moves stands still meanwhile.
 const MAX_WITHIN_MS: u32 = 60_000;
@@ -55,6 +56,16 @@ impl RRServer {
         let taken = takeover::take_over(&self.core, &channel, by_ms);
         drop(moving);
         taken
+    }
+
+    /// Asks the host, by an event, to replace this server by another process.
+    ///
+    /// # Errors
+    /// [`RRError::State`] once the server stops.
+    pub(super) fn ask_for_upgrade(&self) -> Result<()> {
+        self.core.still_open()?;
+        self.core.events.push(Event::new(EventKind::Upgrade));
+        Ok(())
     }
 
     fn begin_move(&self, fd: OwnedFd, within_ms: u32) -> Result<(FdChannel, u64)> {

@@ -44,6 +44,8 @@ pub enum EventKind {
     Log,
     /// Events were folded or lost.
     Overflow,
+    /// The host is asked to replace the running server.
+    Upgrade,
 }
 
 impl EventKind {
@@ -66,6 +68,7 @@ impl EventKind {
             Self::Next => "next",
             Self::Log => "log",
             Self::Overflow => "overflow",
+            Self::Upgrade => "upgrade",
         }
     }
 }

@@ -232,7 +232,7 @@ fn subject(event: &Event) -> Option<Subject> {
     let owner = [event.target, event.session, event.stream].into_iter().find(|&id| id != 0).unwrap_or(0);
     let subject = match event.kind {
         kind if event.flags & flag::LAST != 0 || (is_move(kind) && event.prev == State::None) => return None,
-        kind @ EventKind::Server => (kind, 0),
+        kind @ (EventKind::Server | EventKind::Upgrade) => (kind, 0),
         kind @ EventKind::Session => (kind, event.session),
         kind @ EventKind::Target => (kind, event.target),
         kind @ (EventKind::Stream | EventKind::Tracks) => (kind, event.stream),
