@@ -148,11 +148,32 @@ pub struct Connect<'a> {
     pub asks_via: bool,
 }
 
-impl Connect<'_> {
+impl<'a> Connect<'a> {
+    /// The application without its query, and without the trailing slash of some clients.
+    pub fn app_name(&self) -> &'a [u8] {
+        let name = split_query(self.app).0;
+        name.strip_suffix(b"/").unwrap_or(name)
+    }
+
+    /// The query of the application, or else of the url: some clients put it only into the url.
+    pub fn query(&self) -> &'a [u8] {
+        match split_query(self.app).1 {
+            [] => split_query(self.tc_url).1,
+            query => query,
+        }
+    }
+
     /// Whether the peer sent any field of Enhanced RTMP, and thus understands them in an answer.
     pub fn speaks_enhanced(&self) -> bool {
         self.caps_ex != 0
             || !(self.four_cc_list.is_empty() && self.video_four_cc.is_empty() && self.audio_four_cc.is_empty())
+    }
+}
+
+fn split_query(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match bytes.iter().position(|byte| *byte == b'?') {
+        Some(mark) => (&bytes[..mark], &bytes[mark + 1..]),
+        None => (bytes, &[]),
     }
 }
 

@@ -118,16 +118,16 @@ impl Wish {
 pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
     let record = Arc::clone(&peer.record);
     let connect = peer.conn.inbound().and_then(|session| session.connect());
-    let of_app = connect.map(|info| info.query()).filter(|_| args != Args::Drop).unwrap_or_default();
+    let of_app = connect.as_ref().map(|info| info.query()).filter(|_| args != Args::Drop).unwrap_or_default();
     match wish {
         Wish::Connect => {
             let Some(info) = connect else { return };
             record.rename(|names| {
                 names.app = clean(info.app_name());
-                names.agent = clean(&info.flash_ver);
-                let (tc_url, tc_query) = take_apart(&info.tc_url, args);
+                names.agent = clean(info.flash_ver);
+                let (tc_url, tc_query) = take_apart(info.tc_url, args);
                 (names.tc_url, names.tc_query) = (clean(tc_url), clean(tc_query));
-                (names.page_url, names.swf_url) = (clean(&info.page_url), clean(&info.swf_url));
+                (names.page_url, names.swf_url) = (clean(info.page_url), clean(info.swf_url));
                 // The host checks arguments after the application too, because some peers put theirs only there.
                 names.query = clean(of_app);
                 names.app_query.clone_from(&names.query);
@@ -140,7 +140,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
             record.set_wish(if publish { Role::Publisher } else { Role::Player });
             let joint: &[u8] = if of_app.is_empty() || query.is_empty() { b"" } else { b"&" };
             let given = record.names().app_given;
-            let asked = connect.map_or(&[][..], |info| info.app_name());
+            let asked = connect.as_ref().map_or(&[][..], |info| info.app_name());
             let name = StreamName::of_peer(given.as_deref().unwrap_or(asked), key);
             record.rename(|names| {
                 (names.app, names.key) = (clean(&name.app), clean(&name.key));
@@ -402,6 +402,7 @@ pub(super) fn hand_over(
             let flv = peer.conn.inbound().and_then(|session| session.flv_form());
             let of = Arc::<RRStream>::clone(stream);
             let newest = Subscription::of_player(of, record, stream_id, start, decision.media, flv);
+            peer.subscriptions.reserve_exact(1);
             peer.subscriptions.push(newest);
             stream.hand_player(peer).err().map(|(mut peer, failure)| {
                 if let Some(session) = peer.conn.inbound() {

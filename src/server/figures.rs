@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::net::clock;
 use crate::stream::RRStream;
-use crate::stream::stats::Counters;
+use crate::stream::stats::{Counters, ReceivedMedia};
 
 /// Figures of a server, stream, session or target (`rr_stats`); the C header says what each field means for which kind
 /// of object.
@@ -58,9 +58,6 @@ impl Stats {
             bytes_out: counters.bytes_out.get(),
             msgs_in: counters.msgs_in.get(),
             msgs_out: counters.msgs_out.get(),
-            audio_bytes: counters.audio_bytes.get(),
-            video_bytes: counters.video_bytes.get(),
-            data_bytes: counters.data_bytes.get(),
             dropped_msgs: counters.dropped.get().msgs,
             dropped_bytes: counters.dropped.get().bytes,
             dropped_runs: counters.dropped.get().runs,
@@ -72,21 +69,30 @@ impl Stats {
                 moment_us => clock::wall_at_us(moment_us),
             },
             last_ts_ms: counters.last_ts_ms.load(Ordering::Relaxed),
-            last_key_ts_ms: counters.last_key_ts_ms.load(Ordering::Relaxed),
             queue_ms: small(counters.queue_ms.get()),
             queue_ms_max: small(counters.queue_ms_max.get()),
             kbps_in: counters.rate_in.kbps(now_us),
             kbps_out: counters.rate_out.kbps(now_us),
-            audio_kbps: counters.rate_audio.kbps(now_us),
-            video_kbps: counters.rate_video.kbps(now_us),
-            fps_milli: counters.rate_frames.milli(now_us),
-            key_interval_ms: counters.key_interval_ms.load(Ordering::Relaxed),
             rtt_us: tcp.rtt_us.load(Ordering::Relaxed),
             rtt_var_us: tcp.rtt_var_us.load(Ordering::Relaxed),
             retransmits: tcp.retransmits.load(Ordering::Relaxed),
             unacked_bytes: tcp.unacked_bytes.load(Ordering::Relaxed),
-            unknown_msgs: small(counters.unknown_msgs.get()),
-            clock_jumps: small(counters.clock_jumps.get()),
+            ..counters.received_media().map(|media| Self::of_media(media, now_us)).unwrap_or_default()
+        }
+    }
+
+    fn of_media(media: &ReceivedMedia, now_us: u64) -> Self {
+        Self {
+            audio_bytes: media.audio_bytes.get(),
+            video_bytes: media.video_bytes.get(),
+            data_bytes: media.data_bytes.get(),
+            last_key_ts_ms: media.last_key_ts_ms.load(Ordering::Relaxed),
+            audio_kbps: media.rate_audio.kbps(now_us),
+            video_kbps: media.rate_video.kbps(now_us),
+            fps_milli: media.rate_frames.milli(now_us),
+            key_interval_ms: media.key_interval_ms.load(Ordering::Relaxed),
+            unknown_msgs: small(media.unknown_msgs.get()),
+            clock_jumps: small(media.clock_jumps.get()),
             ..Self::default()
         }
     }

@@ -170,6 +170,7 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     let of = Arc::<RRStream>::clone(&stream);
     let flv = peer.conn.inbound().and_then(|session| session.flv_form());
     let subscription = Subscription::of_player(of, Arc::clone(&record), stream_id, start, allowed, flv);
+    peer.subscriptions.reserve_exact(1);
     peer.subscriptions.push(subscription.resuming(share));
     peer.unsent = unsent;
     stream.hand_player(peer).map_err(|(peer, failure)| {

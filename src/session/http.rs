@@ -18,8 +18,9 @@ pub(crate) use self::snapshot::is_of_http;
 use self::request::{Parsed, Refusal, Request};
 use super::inbound::Inbound;
 use super::timers::{Due, Phase, Question, Timers};
-use super::{ConnectInfo, Event, Said, Timing};
+use super::{Event, Said, Timing};
 use crate::error::{Failure, RRError, Result};
+use crate::proto::command::Connect;
 use crate::proto::framing::{Framing, frame, opcode};
 use crate::proto::websocket;
 
@@ -81,7 +82,6 @@ pub struct HttpSession {
     /// The request's head, as far as it has come.
     head: Vec<u8>,
     request: Option<Box<Request>>,
-    info: Option<Box<ConnectInfo>>,
     frames: websocket::Reader,
     /// The answer is only a head, as for HEAD.
     head_only: bool,
@@ -108,7 +108,6 @@ impl HttpSession {
             stage: Stage::Request,
             head: Vec::new(),
             request: None,
-            info: None,
             frames: websocket::Reader::default(),
             rest: 0,
             out: Vec::new(),
@@ -166,9 +165,8 @@ impl HttpSession {
         self.head_only = self.head.starts_with(b"HEAD ");
         self.head = Vec::new();
         match parsed {
-            Ok(Parsed { request: Some(request), info, .. }) => {
+            Ok(Parsed { request: Some(request), .. }) => {
                 self.request = Some(Box::new(request));
-                self.info = Some(Box::new(info));
                 self.ask(Stage::AskedConnect);
             }
             Ok(_) => {
@@ -382,8 +380,7 @@ impl HttpSession {
     /// Heap in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let request = self.request.as_ref().map_or(0, |request| request.heap_bytes());
-        let info = self.info.as_ref().map_or(0, |info| info.heap_bytes());
-        self.head.capacity() + self.out.capacity() + request + info
+        self.head.capacity() + self.out.capacity() + request
     }
 }
 
@@ -393,8 +390,8 @@ fn is_location(url: &str) -> bool {
 }
 
 impl Inbound for HttpSession {
-    fn connect(&self) -> Option<&ConnectInfo> {
-        self.info.as_deref()
+    fn connect(&self) -> Option<Connect<'_>> {
+        self.request.as_deref().map(Request::connect)
     }
 
     fn connected(&self) -> bool {

@@ -1,11 +1,12 @@
 //! The answers and news that a driver gives to a session on a connection that a peer opened, in whichever protocol.
 
-use super::{ConnectInfo, FlvForm};
+use super::FlvForm;
+use crate::proto::command::Connect;
 
 /// A session on a connection that a peer opened. An answer to a question that is not open does nothing.
 pub trait Inbound {
     /// The peer's fields of `connect`, from [`Event::Connect`](super::Event::Connect) on.
-    fn connect(&self) -> Option<&ConnectInfo>;
+    fn connect(&self) -> Option<Connect<'_>>;
 
     /// Whether the peer was let in.
     fn connected(&self) -> bool;

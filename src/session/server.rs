@@ -13,7 +13,7 @@ use super::{Event, Said, SessionConfig};
 use crate::config::CHUNK_SIZE;
 use crate::error::{Failure, RRError, Result};
 use crate::proto::amf0::Value;
-use crate::proto::command::{CAPS_RECONNECT, Call, Command, build};
+use crate::proto::command::{CAPS_RECONNECT, Call, Command, Connect, build};
 use crate::proto::handshake::Handshake;
 use crate::proto::message::{MessageHead, kind};
 
@@ -21,7 +21,7 @@ mod info;
 mod snapshot;
 mod streams;
 
-pub use info::ConnectInfo;
+use info::ConnectInfo;
 pub(super) use snapshot::ServerState;
 use streams::{Mode, Next, STREAMS_MAX, Streams};
 
@@ -73,7 +73,7 @@ enum Ask {
 pub struct ServerSession {
     protocol: Protocol,
     config: SessionConfig,
-    info: Option<Box<ConnectInfo>>,
+    info: Option<ConnectInfo>,
     ask: Ask,
     connected: bool,
     finished: bool,
@@ -180,9 +180,9 @@ impl ServerSession {
             if body.len() > CONNECT_MAX_BYTES {
                 return Err(Failure::limit(format!("a connect of {} bytes", body.len())));
             }
-            let (transaction, info) = (call.transaction, ConnectInfo::new(connect, head.type_id)?);
+            let (transaction, info) = (call.transaction, ConnectInfo::new(connect, head.type_id));
             self.set_ask(Ask::Connect { transaction });
-            self.info = Some(Box::new(ConnectInfo { raw: body, ..info }));
+            self.info = Some(ConnectInfo { body: body.into_boxed_slice(), ..info });
             return Ok(Some(Event::Connect));
         }
         let (transaction, stream_id) = (call.transaction, head.stream_id);
@@ -420,7 +420,7 @@ impl ServerSession {
 
     /// Heap in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let info = self.info.as_ref().map_or(0, |info| info.heap_bytes());
+        let info = self.info.as_ref().map_or(0, ConnectInfo::heap_bytes);
         self.protocol.heap_bytes() + self.streams.heap_bytes() + info
     }
 
@@ -428,8 +428,8 @@ impl ServerSession {
 }
 
 impl Inbound for ServerSession {
-    fn connect(&self) -> Option<&ConnectInfo> {
-        self.info.as_deref()
+    fn connect(&self) -> Option<Connect<'_>> {
+        self.info.as_ref().map(ConnectInfo::fields)
     }
 
     fn connected(&self) -> bool {

@@ -34,7 +34,7 @@ use crate::stream::log::buffer::may_stand_in_log;
 use crate::stream::log::lineage::LogPlace;
 use crate::stream::name::StreamName;
 use crate::stream::record::{Caller, Export, Names, RRSession};
-use crate::stream::stats::Counters;
+use crate::stream::stats::{Count, Counters, ReceivedMedia};
 
 /// The version of a session's state. Sessions that do not ask are of version 2, players over HTTP of version 3.
 pub(crate) const VERSION: u16 = 3;
@@ -675,14 +675,16 @@ impl Decided {
 
 impl Counted {
     fn of(counters: &Counters) -> Self {
+        let media =
+            |count: fn(&ReceivedMedia) -> &Count| counters.received_media().map_or(0, |media| count(media).get());
         Self {
             bytes_in: counters.bytes_in.get(),
             bytes_out: counters.bytes_out.get(),
             msgs_in: counters.msgs_in.get(),
             msgs_out: counters.msgs_out.get(),
-            audio_bytes: counters.audio_bytes.get(),
-            video_bytes: counters.video_bytes.get(),
-            data_bytes: counters.data_bytes.get(),
+            audio_bytes: media(|media| &media.audio_bytes),
+            video_bytes: media(|media| &media.video_bytes),
+            data_bytes: media(|media| &media.data_bytes),
             conn_bytes_in: 0,
             started_us: counters.started_us,
         }
@@ -714,9 +716,12 @@ impl Counted {
         counters.bytes_out.set(self.bytes_out);
         counters.msgs_in.set(self.msgs_in);
         counters.msgs_out.set(self.msgs_out);
-        counters.audio_bytes.set(self.audio_bytes);
-        counters.video_bytes.set(self.video_bytes);
-        counters.data_bytes.set(self.data_bytes);
+        if self.msgs_in > 0 {
+            let media = counters.receiving();
+            media.audio_bytes.set(self.audio_bytes);
+            media.video_bytes.set(self.video_bytes);
+            media.data_bytes.set(self.data_bytes);
+        }
         counters
     }
 }

@@ -162,11 +162,11 @@ impl Ingest {
     }
 
     fn report_jump(&self, jump_ms: i64, now_us: u64) {
-        let counters = self.stats.incoming();
-        counters.clock_jumps.add(1);
-        let told = counters.clock_told_us.get();
+        let media = self.stats.incoming().receiving();
+        media.clock_jumps.add(1);
+        let told = media.clock_told_us.get();
         if told == 0 || now_us.saturating_sub(told) > JUMP_REPORT_US {
-            counters.clock_told_us.set(now_us);
+            media.clock_told_us.set(now_us);
             log::warn!(target: told::STREAM, "the publisher's time jumped by {jump_ms} ms");
             self.stream.tell(Event { value: jump_ms, ..self.life.event(EventKind::Clock) });
         }

@@ -4,6 +4,8 @@
 //! leaves an [`Order`] in the record and wakes the owner. Orders travel with the session, so none is lost if the
 //! session is handed over at that moment.
 
+mod names;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -23,6 +25,9 @@ use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::stats::Counters;
 use crate::sync::locked;
+use names::KeptNames;
+
+pub(crate) use names::Names;
 
 /// Most orders that wait for one session: an answer, a close, and some repetitions.
 const MAX_ORDERS: usize = 8;
@@ -143,38 +148,6 @@ pub enum TargetExport {
     Needs(usize),
 }
 
-/// Names as the peer gave them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Names {
-    /// Application.
-    pub app: Vec<u8>,
-    /// The application that it was connected to, if that is another than the one it asked for.
-    pub app_given: Option<Vec<u8>>,
-    /// Stream key.
-    pub key: Vec<u8>,
-    /// The stream key that it asked for, if `key` was given to it instead.
-    pub key_asked: Vec<u8>,
-    /// The arguments after the application, as far as `query` has them.
-    pub app_query: Vec<u8>,
-    /// The arguments after the application and the key, if they are not part of the name: credentials, which are never
-    /// shown.
-    pub query: Vec<u8>,
-    /// The program that the peer claims to be (flashVer).
-    pub agent: Vec<u8>,
-    /// The url that it dialled.
-    pub tc_url: Vec<u8>,
-    /// The arguments of that url.
-    pub tc_query: Vec<u8>,
-    /// The page of a player in a browser, as the player says.
-    pub page_url: Vec<u8>,
-    /// The program in that page.
-    pub swf_url: Vec<u8>,
-    /// The Enhanced RTMP capabilities that it claims.
-    pub caps_ex: u32,
-    /// For a source: the streams through which its media comes, separated by commas.
-    pub via: Vec<u8>,
-}
-
 #[derive(Debug, Default)]
 struct Post {
     owner: Option<Arc<Wake>>,
@@ -206,7 +179,7 @@ pub(crate) struct RRSession {
     read_ms: AtomicU64,
     user: AtomicUsize,
     tls: AtomicBool,
-    names: Mutex<Names>,
+    names: Mutex<KeptNames>,
     post: Mutex<Post>,
     /// Orders wait; read without the lock.
     mail: AtomicU32,
@@ -340,17 +313,20 @@ impl RRSession {
 
     /// The names.
     pub(crate) fn names(&self) -> Names {
-        locked(&self.names).clone()
+        locked(&self.names).get()
     }
 
     /// Changes the names; owner only.
     pub(crate) fn rename(&self, change: impl FnOnce(&mut Names)) {
-        change(&mut locked(&self.names));
+        let mut kept = locked(&self.names);
+        let mut names = kept.get();
+        change(&mut names);
+        *kept = names.into();
     }
 
     /// Whether the peer said at connect that it understands the reconnect request.
     pub(crate) fn reconnects(&self) -> bool {
-        locked(&self.names).caps_ex & CAPS_RECONNECT != 0
+        locked(&self.names).caps_ex() & CAPS_RECONNECT != 0
     }
 
     /// An event about this session, with all its fields filled in; after the end of a publish or play it still has the
@@ -442,6 +418,8 @@ impl RRSession {
         let mut post = locked(&self.post);
         let order = post.orders.iter().position(fits).and_then(|at| post.orders.remove(at));
         if post.orders.is_empty() {
+            // Most sessions get one order at most, the answer to their question.
+            post.orders = VecDeque::new();
             self.mail.store(0, Ordering::Release);
         }
         order

@@ -5,14 +5,16 @@
 //! moments.
 
 mod rate;
+mod received;
 
 use std::ops::AddAssign;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use crate::net::conn::Conn;
-use crate::proto::message::kind;
 use rate::STEP_US;
-pub(crate) use rate::{Count, FrameRate, Rate};
+pub(crate) use rate::{Count, Rate};
+pub(crate) use received::ReceivedMedia;
 
 /// How often the system is asked about a connection whose figures are being read.
 const SAMPLE_MS: u64 = 1_000;
@@ -69,12 +71,8 @@ pub(crate) struct Counters {
     pub msgs_in: Count,
     /// Messages sent.
     pub msgs_out: Count,
-    /// Bytes of audio bodies.
-    pub audio_bytes: Count,
-    /// Bytes of video bodies.
-    pub video_bytes: Count,
-    /// Bytes of data bodies.
-    pub data_bytes: Count,
+    /// The media received; made with its first message, since most sessions are players and send none.
+    media: OnceLock<Box<ReceivedMedia>>,
     /// Messages and bytes jumped over.
     pub dropped: Drops,
     /// Bytes that wait to be sent.
@@ -85,30 +83,14 @@ pub(crate) struct Counters {
     pub queue_ms: Count,
     /// The largest such age so far.
     pub queue_ms_max: Count,
-    /// Messages of unknown type.
-    pub unknown_msgs: Count,
-    /// Jumps of the publisher's time.
-    pub clock_jumps: Count,
-    /// When the last jump was reported, monotonic.
-    pub clock_told_us: Count,
     /// Rate in.
     pub rate_in: Rate,
     /// Rate out.
     pub rate_out: Rate,
-    /// Rate of audio bodies.
-    pub rate_audio: Rate,
-    /// Rate of video bodies.
-    pub rate_video: Rate,
     /// Timestamp of the newest message, unwrapped.
     pub last_ts_ms: AtomicI64,
-    /// Timestamp of the newest key frame, unwrapped.
-    pub last_key_ts_ms: AtomicI64,
     /// When the newest message came or went, monotonic; 0 before the first.
     pub last_media_us: Count,
-    /// Time between the last two key frames.
-    pub key_interval_ms: AtomicU32,
-    /// Rate of video frames.
-    pub rate_frames: FrameRate,
     /// The system's figures of the connection.
     pub tcp: TcpFigures,
     /// Wall clock of the beginning.
@@ -129,7 +111,7 @@ impl Counters {
         let ts_ms = if self.msgs_in.get() == 1 { i64::from(ts_ms) } else { last + i64::from(step) };
         self.last_ts_ms.store(ts_ms, Ordering::Relaxed);
         if key_frame {
-            self.key_frame(ts_ms);
+            self.receiving().key_frame(ts_ms);
         }
     }
 
@@ -140,33 +122,20 @@ impl Counters {
         self.last_ts_ms.store(if last == 0 { ts_ms.into() } else { last + i64::from(step) }, Ordering::Relaxed);
     }
 
-    /// Notes a key frame. Tracks mostly have their key frames at the same time, in separate messages; these count as
-    /// one.
-    fn key_frame(&self, ts_ms: i64) {
-        let before = self.last_key_ts_ms.swap(ts_ms, Ordering::Relaxed);
-        if ts_ms != before {
-            self.key_interval_ms.store(u32::try_from(ts_ms - before).unwrap_or(0), Ordering::Relaxed);
-        }
-    }
-
     /// Counts one received message, and the picture of this track if it has one; owner only.
     pub(crate) fn message_in(&self, type_id: u8, bytes: u64, picture: Option<u8>, now_us: u64) {
         self.msgs_in.add(1);
-        match type_id {
-            kind::AUDIO => {
-                self.audio_bytes.add(bytes);
-                self.rate_audio.add(bytes, now_us);
-            }
-            kind::VIDEO => {
-                self.video_bytes.add(bytes);
-                self.rate_video.add(bytes, now_us);
-                if let Some(track) = picture {
-                    self.rate_frames.add(track, now_us);
-                }
-            }
-            kind::DATA | kind::DATA_AMF3 => self.data_bytes.add(bytes),
-            _ => self.unknown_msgs.add(1),
-        }
+        self.receiving().message(type_id, bytes, picture, now_us);
+    }
+
+    /// What was counted of received media; `None` if none came.
+    pub(crate) fn received_media(&self) -> Option<&ReceivedMedia> {
+        self.media.get().map(|media| &**media)
+    }
+
+    /// The counters of received media, to count some; owner only.
+    pub(crate) fn receiving(&self) -> &ReceivedMedia {
+        self.media.get_or_init(Box::default)
     }
 
     /// Counts the bytes that the connection in use has received, and those of the connections before; owner only.
@@ -305,30 +274,28 @@ impl StreamStats {
 /// for each message.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// The total sent so far.
     sent: Sent,
-    /// The part of the total that the counters have.
-    told: Sent,
-    at_us: u64,
+    /// The end of the rate's step in which that was sent.
+    step_end_us: u64,
 }
 
 impl Tally {
     /// Notes what was sent. The counters are updated when a step of the rate begins, so that each step gets its own
     /// bytes.
     pub(crate) fn sent(&mut self, sent: Sent, now_us: u64, counters: &Counters) {
-        if now_us / STEP_US != self.at_us / STEP_US {
+        if now_us >= self.step_end_us {
             self.report(counters);
+            self.step_end_us = (now_us / STEP_US + 1) * STEP_US;
         }
-        self.at_us = now_us;
         self.sent += sent;
     }
 
     /// Updates the counters; the owner calls it a few times a second and at the end.
     pub(crate) fn report(&mut self, counters: &Counters) {
-        if self.sent != self.told {
-            counters.sent(self.sent.bytes - self.told.bytes, self.at_us);
-            counters.msgs_out.add(self.sent.msgs - self.told.msgs);
-            self.told = self.sent;
+        if self.sent != Sent::default() {
+            let Sent { msgs, bytes } = std::mem::take(&mut self.sent);
+            counters.sent(bytes, self.step_end_us - 1);
+            counters.msgs_out.add(msgs);
         }
     }
 }

@@ -258,3 +258,13 @@ fn refusals_are_understood_in_the_shapes_servers_give_them() {
         assert_eq!(status.description, "only words");
     });
 }
+
+#[test]
+fn the_application_and_its_query_are_told_apart_wherever_the_query_is() {
+    let connect = |app, tc_url| Connect { app, tc_url, ..Connect::default() };
+    let plain = connect(b"live/", b"rtmp://h/live/");
+    assert_eq!((plain.app_name(), plain.query()), (&b"live"[..], &b""[..]));
+    let with_query = connect(b"live?a=1?b", b"rtmp://h/live?c=2");
+    assert_eq!((with_query.app_name(), with_query.query()), (&b"live"[..], &b"a=1?b"[..]));
+    assert_eq!(connect(b"live", b"rtmp://h/live?c=2").query(), b"c=2");
+}

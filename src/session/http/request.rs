@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode;
 
+use crate::proto::command::Connect;
 use crate::proto::websocket;
-use crate::session::ConnectInfo;
 
 /// Most fields of a head. Browsers send some twenty.
 const FIELDS_MAX: usize = 64;
@@ -15,8 +15,9 @@ const SUFFIX: &[u8] = b".flv";
 const FOR_BROWSER: &str = "for=browser";
 
 /// A request for a stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Request {
+    pub(super) app: Vec<u8>,
     key: Vec<u8>,
     /// The arguments behind the path, without the one that asks for the form for browsers.
     query: String,
@@ -25,6 +26,10 @@ pub(super) struct Request {
     /// The answer to a WebSocket's handshake key; `None` for a plain GET.
     pub(super) websocket: Option<String>,
     pub(super) browser: bool,
+    /// The address that the client asked, up to the application.
+    pub(super) tc_url: Vec<u8>,
+    pub(super) agent: Vec<u8>,
+    pub(super) page_url: Vec<u8>,
 }
 
 /// The result of reading a head so far.
@@ -34,7 +39,6 @@ pub(super) struct Parsed {
     pub(super) len: Option<usize>,
     /// The request; `None` for OPTIONS.
     pub(super) request: Option<Request>,
-    pub(super) info: ConnectInfo,
 }
 
 /// The answer to a request that cannot be served.
@@ -87,25 +91,31 @@ impl Request {
         let (app, key) = stream_of(path)?;
         let field = |name: &str| field(&head, name);
         let accepts_browser_form = field("accept").is_some_and(|accept| contains(accept, FOR_BROWSER));
+        let host = field("host").unwrap_or_default();
+        let scheme: &[u8] = if secure { b"https://" } else { b"http://" };
         let request = Self {
+            tc_url: [scheme, host, b"/", &app].concat(),
+            app,
             key,
             query: query.iter().filter(|part| **part != FOR_BROWSER).copied().collect::<Vec<_>>().join("&"),
             chunked: head.version == Some(1),
             websocket: websocket_of(gets, field)?,
             browser: accepts_browser_form || query.contains(&FOR_BROWSER),
+            agent: field("user-agent").unwrap_or_default().to_vec(),
+            page_url: field("referer").or_else(|| field("origin")).unwrap_or_default().to_vec(),
         };
-        let host = field("host").unwrap_or_default();
-        let page_url = field("referer").or_else(|| field("origin")).unwrap_or_default().to_vec();
-        let scheme: &[u8] = if secure { b"https://" } else { b"http://" };
-        let tc_url = [scheme, host, b"/", &app].concat();
-        let flash_ver = field("user-agent").unwrap_or_default().to_vec();
-        let info = ConnectInfo { app, tc_url, flash_ver, page_url, ..ConnectInfo::default() };
-        Ok(Parsed { len: Some(len), request: Some(request), info })
+        Ok(Parsed { len: Some(len), request: Some(request) })
+    }
+
+    /// The fields that a `connect` has in RTMP.
+    pub(super) fn connect(&self) -> Connect<'_> {
+        let Self { app, tc_url, agent, page_url, .. } = self;
+        Connect { app, tc_url, flash_ver: agent, page_url, ..Connect::default() }
     }
 
     /// The rest of a request whose stream its player may have: the name is not needed any more.
     pub(super) fn resumed(chunked: bool, websocket: Option<String>, browser: bool) -> Self {
-        Self { key: Vec::new(), query: String::new(), chunked, websocket, browser }
+        Self { chunked, websocket, browser, ..Self::default() }
     }
 
     /// The key as RTMP has it: with the arguments behind it.
@@ -116,7 +126,8 @@ impl Request {
 
     pub(super) fn heap_bytes(&self) -> usize {
         let accept = self.websocket.as_ref().map_or(0, String::capacity);
-        size_of::<Self>() + self.key.capacity() + self.query.capacity() + accept
+        let texts = [&self.app, &self.tc_url, &self.key, &self.agent, &self.page_url];
+        size_of::<Self>() + texts.map(Vec::capacity).iter().sum::<usize>() + self.query.capacity() + accept
     }
 }
 

@@ -7,8 +7,8 @@ use super::{HttpSession, NO_MEDIA, OUTPUT_MAX_BYTES, REST_MAX_BYTES, Stage};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::proto::cbor::Form;
 use crate::proto::websocket;
+use crate::session::Timing;
 use crate::session::timers::{Clocks, Timers};
-use crate::session::{ConnectInfo, Timing};
 
 const FORM: Form = Form { magic: b"RRsh", version: 1, name: "a snapshot of a player over HTTP" };
 
@@ -79,10 +79,9 @@ impl HttpSession {
             Stage::Over => return Err(Failure::ours(RRError::State, "the answer to the player is complete")),
             _ => return Err(Failure::ours(RRError::Unsupported, "a player over HTTP stays until it plays")),
         };
-        let (Some(request), Some(info)) = (&self.request, &self.info) else {
+        let Some(request) = &self.request else {
             return Err(Failure::ours(RRError::State, "it has sent no request"));
         };
-        let ConnectInfo { app, tc_url, flash_ver, page_url, .. } = (**info).clone();
         FORM.encode(&State {
             at_ms: now_ms,
             plays,
@@ -95,10 +94,10 @@ impl HttpSession {
             out: &self.out,
             sent: self.sent,
             timers: self.timers.clone(),
-            app,
-            tc_url,
-            flash_ver,
-            page_url,
+            app: copied(&request.app)?,
+            tc_url: copied(&request.tc_url)?,
+            flash_ver: copied(&request.agent)?,
+            page_url: copied(&request.page_url)?,
         })
     }
 
@@ -125,11 +124,12 @@ impl HttpSession {
         let clocks = Clocks { from_ms: state.at_ms, to_ms: now_ms };
         let State { app, tc_url, flash_ver, page_url, .. } = state;
         let websocket = state.websocket.map(str::to_owned);
+        let mut request = Request::resumed(state.chunked, websocket, state.browser);
+        (request.app, request.tc_url, request.agent, request.page_url) = (app, tc_url, flash_ver, page_url);
         Ok(Self {
             timers: state.timers.resumed(Timing { ping_ms, ..timing }, NO_MEDIA, clocks),
             stage: if state.plays { Stage::Playing } else { Stage::Waiting },
-            request: Some(Box::new(Request::resumed(state.chunked, websocket, state.browser))),
-            info: Some(Box::new(ConnectInfo { app, tc_url, flash_ver, page_url, ..ConnectInfo::default() })),
+            request: Some(Box::new(request)),
             frames: state.frames,
             head_only: state.head_only,
             rest: state.rest as usize,

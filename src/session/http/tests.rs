@@ -46,7 +46,7 @@ fn a_request_asks_as_a_connect_and_a_play_wherever_it_is_cut() {
         assert_eq!(key, b"show?token=a%3D1&x");
         let info = session.connect().unwrap();
         assert_eq!(info.app, b"live/a room");
-        assert_eq!((&info.tc_url[..], &info.flash_ver[..]), (&b"http://h:80/live/a room"[..], &b"curl"[..]));
+        assert_eq!((info.tc_url, info.flash_ver), (&b"http://h:80/live/a room"[..], &b"curl"[..]));
         assert_eq!(session.flv_form(), Some(FlvForm { framing: Framing::Chunked, browser: true }));
         assert!(session.output().is_empty(), "the head waits for media");
     }

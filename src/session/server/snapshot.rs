@@ -45,8 +45,8 @@ impl ServerSession {
     /// session has ended because the peer's chunks could not be read; [`RRError::NoMem`].
     pub fn snapshot(&self, now_ms: u64) -> Result<Vec<u8>> {
         let state = ServerState {
-            connect: self.info.as_ref().map(|info| info.raw.as_slice().into()),
-            connect_type: self.info.as_ref().map_or(0, |info| info.raw_type),
+            connect: self.info.as_ref().map(|info| (&*info.body).into()),
+            connect_type: self.info.as_ref().map_or(0, |info| info.type_id),
             ask: self.ask,
             connected: self.connected,
             finished: self.finished,
@@ -70,7 +70,7 @@ impl ServerSession {
         let Side::Server(state) = side else { return impossible("it is a client session's snapshot") };
         let clocks = Clocks { from_ms: at_ms, to_ms: now_ms };
         let protocol = Protocol::from_state(&protocol, config, LATE, clocks)?;
-        let info = state.connect.map(|raw| read_connect(raw, state.connect_type)).transpose()?;
+        let info = state.connect.map(|body| read_connect(body, state.connect_type)).transpose()?;
         let ServerState { ask, connected, finished, streams, commands, begun_until_ms, .. } = state;
         let order = match ask {
             Ask::Nothing => !connected || !finished,
@@ -102,13 +102,13 @@ impl ServerSession {
     }
 }
 
-fn read_connect(raw: &[u8], raw_type: u8) -> Result<Box<ConnectInfo>> {
-    if raw.len() > CONNECT_MAX_BYTES {
+fn read_connect(body: &[u8], type_id: u8) -> Result<ConnectInfo> {
+    if body.len() > CONNECT_MAX_BYTES {
         return Err(Failure::ours(RRError::Limit, "its connect is too long"));
     }
-    match Call::parse(raw_type, raw).map(|call| call.command) {
+    match Call::parse(type_id, body).map(|call| call.command) {
         Ok(Command::Connect(connect)) => {
-            Ok(Box::new(ConnectInfo { raw: copied(raw)?, ..ConnectInfo::new(&connect, raw_type)? }))
+            Ok(ConnectInfo { body: copied(body)?.into_boxed_slice(), ..ConnectInfo::new(&connect, type_id) })
         }
         _ => Err(Failure::ours(RRError::Arg, "its connect is malformed")),
     }

@@ -93,8 +93,9 @@ fn a_message_is_counted_and_told_with_what_was_worked_out_of_it_once() {
     ingest.begin();
     push(&ingest, &mut reader, 40, 0);
     let counters = ingest.stats.incoming();
-    assert_eq!((counters.msgs_in.get(), counters.video_bytes.get(), counters.bytes_in.get()), (1, 6, 6));
-    assert_eq!(counters.last_key_ts_ms.load(Ordering::Relaxed), 40);
+    let media = counters.received_media().unwrap();
+    assert_eq!((counters.msgs_in.get(), media.video_bytes.get(), counters.bytes_in.get()), (1, 6, 6));
+    assert_eq!(media.last_key_ts_ms.load(Ordering::Relaxed), 40);
     let kinds: Vec<EventKind> = locked(&told.0).iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Stream, EventKind::Tracks]);
 }
