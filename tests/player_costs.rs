@@ -181,8 +181,10 @@ fn no_copy_of_a_large_message_for_a_player_in_a_browser() {
     assert!(allocated < 3 * LARGE as u64, "{allocated} bytes for {PLAYERS} players");
 }
 
+/// A host pays for this with every player that waits, so it is bounded closely: a field that few players need belongs
+/// behind a pointer, and a buffer is given back when it is not used.
 #[test]
-fn an_idle_player_costs_less_than_8_kib() {
+fn an_idle_player_costs_less_than_2_and_a_half_kib() {
     const PLAYERS: usize = 500;
     let _gate = GATE.lock().unwrap();
     let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
@@ -193,9 +195,12 @@ fn an_idle_player_costs_less_than_8_kib() {
     let before = LIVE.load(Relaxed);
     sockets.extend((0..PLAYERS).map(|_| Raw::play(port, "show").socket));
     last_player(&server, stream, PLAYERS + 1);
-    let each = (LIVE.load(Relaxed) - before) / PLAYERS as i64;
-    println!("{each} bytes for each idle player");
-    assert!((1..8 * 1024).contains(&each), "{each} bytes");
+    // A tick of the relay frees the buffers of the answers that let them play.
+    until("little is held", || {
+        let each = (LIVE.load(Relaxed) - before) / PLAYERS as i64;
+        println!("{each} bytes for each idle player");
+        (1..2560).contains(&each).then_some(())
+    });
 }
 
 #[test]

@@ -46,30 +46,43 @@ pub enum Pumped {
     Event(Event),
 }
 
-/// One connection.
+/// One connection. The fields in the order of declaration: what a write of media touches comes last, together.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Conn {
-    /// The socket.
-    pub socket: Socket,
-    /// The session. It is changed only through [`Self::inbound`] and [`Self::client`].
-    side: Side,
     /// Bytes read from the socket that the session has not seen yet, because the owner has to handle an event first.
     unread: Vec<u8>,
-    /// Bytes read from the socket so far.
-    bytes_in: u64,
-    /// Media written to the socket that the session has not been told about yet.
-    unnoted: u64,
     /// The peer's name for the log; `None` if the log took no such lines when the connection began.
     name: Option<Box<str>>,
+    /// Bytes read from the socket so far.
+    bytes_in: u64,
+    /// The session. It is changed only through [`Self::inbound`] and [`Self::client`].
+    side: Side,
+    /// The socket.
+    pub socket: Socket,
+    /// Media written to the socket that the session has not been told about yet.
+    unnoted: u64,
     /// The session may have output. Together with `unnoted`, this flag lets a write of media proceed without touching
     /// the session's memory.
     stirred: bool,
+    /// The session may have an event without further input (a queued play, the rest of an aggregate), because its owner
+    /// has used it or has stopped at an event.
+    may_have_event: bool,
 }
 
 impl Conn {
     /// A connection of a new socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, name: None, stirred: true }
+        Self {
+            socket,
+            side,
+            unread: Vec::new(),
+            may_have_event: true,
+            bytes_in: 0,
+            unnoted: 0,
+            name: None,
+            stirred: true,
+        }
     }
 
     /// A connection that continues here: the session tells its peer nothing again, and sees first the bytes that were
@@ -140,7 +153,7 @@ impl Conn {
 
     /// The session, if the peer opened the connection; `None` if we did.
     pub fn inbound(&mut self) -> Option<&mut dyn Inbound> {
-        self.stirred = true;
+        (self.stirred, self.may_have_event) = (true, true);
         match &mut self.side {
             Side::Server(session) => Some(&mut **session),
             Side::Http(session) => Some(&mut **session),
@@ -150,7 +163,7 @@ impl Conn {
 
     /// The client session; `None` if the peer opened the connection.
     pub fn client(&mut self) -> Option<&mut ClientSession> {
-        self.stirred = true;
+        (self.stirred, self.may_have_event) = (true, true);
         match &mut self.side {
             Side::Server(_) | Side::Http(_) => None,
             Side::Client(session) => Some(session),
@@ -183,10 +196,11 @@ impl Conn {
         // Costs one load if nobody listens; nothing is formatted then.
         let reports = log::log_enabled!(log::Level::Debug);
         either!(&mut self.side, session => session.report_commands(reports));
-        let unread = mem::take(&mut self.unread);
-        // This runs also with nothing unread, because the session may have an event without input (a queued play).
-        if let Some(event) = self.feed(&unread, now_ms, reports, &mut on)? {
-            return Ok(Pumped::Event(event));
+        if mem::take(&mut self.may_have_event) || !self.unread.is_empty() {
+            let unread = mem::take(&mut self.unread);
+            if let Some(event) = self.feed(&unread, now_ms, reports, &mut on)? {
+                return Ok(Pumped::Event(event));
+            }
         }
         let mut left = budget;
         while left > 0 {
@@ -241,6 +255,7 @@ impl Conn {
                     either!(&mut self.side, session => session.keep_body(input))?;
                 }
                 self.unread = copied(input.get(at..).unwrap_or_default())?;
+                self.may_have_event = true;
                 return Ok(Some(event));
             }
         }
@@ -341,7 +356,11 @@ impl Conn {
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
+    #[inline]
     pub fn flush_tls(&mut self) -> Result<bool> {
+        if !self.socket.is_tls() {
+            return Ok(true);
+        }
         self.socket.flush_tls().map_err(|error| broken("write", &error))
     }
 
@@ -377,7 +396,7 @@ impl Conn {
         if self.next_timeout().is_none_or(|next_ms| now_ms < next_ms) {
             return Ok(None);
         }
-        self.stirred = true;
+        (self.stirred, self.may_have_event) = (true, true);
         either!(&mut self.side, session => session.handle_timeout(now_ms))
     }
 }

@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use super::SessionConfig;
 use super::flow::Flow;
 use super::said::SaidList;
-use super::timers::{Due, Timers};
+use super::timers::{self, Due, Timers};
 use crate::config::MAX_OPEN_BYTES_COMMAND;
 use crate::error::{Failure, RRError, Result, copied};
 use crate::proto::chunk_header::{CHUNK_SIZE_DEFAULT, CHUNK_STREAM_MAX, CHUNK_STREAM_MIN};
@@ -377,7 +377,7 @@ impl Protocol {
     }
 
     pub(super) fn next_timeout(&self) -> Option<u64> {
-        self.timers.next_ms().into_iter().chain(self.still_ms()).min()
+        timers::earliest(self.timers.next_ms(), self.still_ms())
     }
 
     /// Does what is due. True if the host has not answered the open question in time.

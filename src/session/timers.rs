@@ -122,6 +122,14 @@ impl Clocks {
     }
 }
 
+/// The earlier of two times of which either may not come.
+pub(super) fn earliest(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// The action that [`Timers::due`] finds due.
 #[derive(Debug, PartialEq)]
 pub(super) enum Due {
@@ -287,9 +295,7 @@ impl Timers {
             Question::Open if !matches!(self.phase, Phase::Opening { .. }) => return None,
             Question::Open | Question::None => {}
         }
-        let deadline_ms = self.deadline_ms();
-        let ping_ms = self.next_ping_ms();
-        deadline_ms.into_iter().chain(ping_ms).min()
+        earliest(self.deadline_ms(), self.next_ping_ms())
     }
 
     fn deadline_ms(&self) -> Option<u64> {

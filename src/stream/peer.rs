@@ -38,7 +38,7 @@ pub(crate) struct Peer {
     /// What a player that goes on from another process is to get before the next message of the log.
     pub unsent: Vec<u8>,
     /// The question that is open about the player's next request, while a relay sends it its other plays.
-    pub question: Option<OpenQuestion>,
+    pub question: Option<Box<OpenQuestion>>,
 }
 
 /// An open question about a player, as its relay sees it. The listener asks, and takes the player back for the answer.

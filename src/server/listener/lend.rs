@@ -35,7 +35,7 @@ impl Listener {
             // The host's time, which the session keeps.
             None => peer.conn.next_timeout().unwrap_or(u64::MAX),
         };
-        peer.question = Some(OpenQuestion { by_ms, known: Box::new(Known { state, command }) });
+        peer.question = Some(Box::new(OpenQuestion { by_ms, known: Box::new(Known { state, command }) }));
         self.core.pass_on(peer);
     }
 

@@ -7,8 +7,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
 use crate::net::conn::Conn;
@@ -77,44 +75,46 @@ pub(in crate::stream) struct Run {
     len: usize,
 }
 
-/// A player or a target.
+/// A player or a target. A pass touches hundreds of these for each message, so the fields that it needs lie together, in
+/// this order: from the end of `conn` to the beginning of `private`.
+#[repr(C)]
 pub(in crate::stream) struct Consumer {
-    pub(in crate::stream) conn: Conn,
     pub(in crate::stream) who: Who,
-    /// At least one; a target has exactly one.
-    pub(in crate::stream) subscriptions: SmallVec<[Subscription; 1]>,
-    /// The subscription being sent: the half-sent message, and the private bytes, belong to it.
-    current: usize,
-    /// The socket took less than all; the poller reports when it takes more.
-    pub(in crate::stream) blocked: bool,
-    /// When the socket last took something.
-    pub(in crate::stream) progress_ms: u64,
-    /// The latest time of its close, once its peer has been told of the end.
-    pub(in crate::stream) close_by_ms: Option<u64>,
+    /// The target's settings and state, if the consumer is a target.
+    pub(in crate::stream) push: Option<Box<Push>>,
     /// The number of the last change of the media's way that the peer was told, if the peer is a relay that asks for
     /// it.
     pub(in crate::stream) told_via: Option<u32>,
-    /// The target's settings and state, if the consumer is a target.
-    pub(in crate::stream) push: Option<Box<Push>>,
-    /// A command of the peer that waits until the consumer is between two messages.
-    pub(in crate::stream) said: Option<session::Event>,
+    /// Bytes that a target received over its earlier connections.
+    received_before: u64,
     /// The question that is open about the peer's last command; until the answer nothing more is read.
-    pub(in crate::stream) question: Option<OpenQuestion>,
+    pub(in crate::stream) question: Option<Box<OpenQuestion>>,
+    pub(in crate::stream) conn: Conn,
+    /// At least one; a target has exactly one.
+    pub(in crate::stream) subscriptions: Vec<Subscription>,
+    /// The subscription being sent: the half-sent message, and the private bytes, belong to it.
+    current: usize,
+    /// The latest time of its close, once its peer has been told of the end.
+    pub(in crate::stream) close_by_ms: Option<u64>,
+    /// A command of the peer that waits until the consumer is between two messages.
+    pub(in crate::stream) said: Option<Box<session::Event>>,
+    /// When the socket last took something.
+    pub(in crate::stream) progress_ms: u64,
+    /// The socket took less than all; the poller reports when it takes more.
+    pub(in crate::stream) blocked: bool,
     /// The listener is to take the consumer back, for the answer or because none came in time.
     pub(in crate::stream) is_due: bool,
-    private: Private,
     tally: Tally,
     /// Messages and bytes of the relay's own stream that were sent and not yet counted there.
     sent: Sent,
-    /// Bytes that a target received over its earlier connections.
-    received_before: u64,
+    private: Private,
 }
 
 impl Consumer {
     pub(in crate::stream) fn new(
         mut conn: Conn,
         who: Who,
-        subscriptions: SmallVec<[Subscription; 1]>,
+        subscriptions: Vec<Subscription>,
         budget: &Budget,
         now_ms: u64,
     ) -> Self {
@@ -154,7 +154,7 @@ impl Consumer {
     /// [`RRError::NoMem`].
     pub(in crate::stream) fn state(&mut self, log: &[u8], now_ms: u64) -> Result<Vec<u8>> {
         self.settle();
-        let (Who::Player(record), [subscription]) = (&self.who, &*self.subscriptions) else {
+        let (Who::Player(record), [subscription]) = (&self.who, self.subscriptions.as_slice()) else {
             return Err(Failure::ours(RRError::Unsupported, "it plays several streams, which stay in this process"));
         };
         if self.question.is_some() {
@@ -215,6 +215,7 @@ impl Consumer {
     }
 
     /// Follows the logs of other streams.
+    #[inline]
     pub(in crate::stream) fn follow(&mut self, now_us: u64) {
         if self.subscriptions.len() > 1 {
             self.subscriptions.iter_mut().for_each(|subscription| subscription.follow(now_us));
@@ -245,6 +246,7 @@ impl Consumer {
 
     /// Whether the relay has to act on the consumer: a subscription has ended, the peer sent a command or the listener is
     /// to take the consumer back, and nothing is half sent.
+    #[inline]
     pub(in crate::stream) fn is_done(&self) -> bool {
         self.has_ended() || (self.stops() && self.is_between())
     }
@@ -389,7 +391,7 @@ impl Consumer {
     /// `head`, and nothing else waits.
     fn has_sent_all(&mut self, head: Head) -> bool {
         let waits = !self.private.is_empty() || self.conn.has_output() || self.conn.socket.is_tls();
-        match &mut *self.subscriptions {
+        match self.subscriptions.as_mut_slice() {
             [subscription] if !waits => subscription.reaches(head),
             _ => false,
         }
@@ -458,11 +460,28 @@ impl Consumer {
     pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who, Vec<Subscription>) {
         self.count_sent();
         self.tally.report(self.who.counters());
-        (self.conn, self.who, self.subscriptions.into_vec())
+        (self.conn, self.who, self.subscriptions)
     }
 }
 
 /// The index of the next turn after `current`, among `count`.
 fn after(current: usize, count: usize) -> usize {
     if current + 1 < count { current + 1 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Consumer, Subscription};
+    use crate::session::ServerSession;
+    use crate::stream::record::RRSession;
+
+    /// Thousands of players wait for hours, and each has one of these. A field that few players need belongs behind a
+    /// pointer, which is empty for all others.
+    #[test]
+    fn each_part_of_an_idle_player_is_small() {
+        let sizes =
+            [size_of::<Consumer>(), size_of::<Subscription>(), size_of::<RRSession>(), size_of::<ServerSession>()];
+        let most = [336, 288, 480, 784];
+        assert!(sizes.iter().zip(most).all(|(size, most)| *size <= most), "{sizes:?} bytes; at most {most:?}");
+    }
 }

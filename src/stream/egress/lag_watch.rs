@@ -34,15 +34,16 @@ impl Bounds {
     }
 }
 
-/// One subscription's bounds, and its history since it joined.
+/// One subscription's bounds, and its history since it joined; what each pass looks at comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(in crate::stream) struct LagWatch {
-    pub(in crate::stream) bounds: Bounds,
-    /// The subscription has reached the head since it joined; from then on lag counts.
-    caught_up: bool,
-    joined_ms: u64,
     /// When the subscription began to jump, while it is slow.
     slow_since_ms: Option<u64>,
+    /// The subscription has reached the head since it joined; from then on lag counts.
+    caught_up: bool,
+    pub(in crate::stream) bounds: Bounds,
+    joined_ms: u64,
     slow_told_ms: u64,
 }
 

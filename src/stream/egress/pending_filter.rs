@@ -82,13 +82,23 @@ impl PendingFilters {
     }
 
     /// How many bytes from `position` on may be sent before the next check for a change.
+    #[inline]
     pub(in crate::stream) fn distance(&self, position: u64) -> u64 {
+        if self.list.is_empty() { u64::MAX } else { self.way_to_next(position) }
+    }
+
+    fn way_to_next(&self, position: u64) -> u64 {
         let place = |filter: &PendingFilter| filter.at.as_ref().map_or(self.indexed, |point| point.cursor.position());
         self.list.iter().map(place).min().map_or(u64::MAX, |place| place.saturating_sub(position))
     }
 
     /// The change whose place `position` has reached, with that place.
+    #[inline]
     pub(in crate::stream) fn reached(&mut self, position: u64) -> Option<(PendingFilter, JoinPoint)> {
+        if self.list.is_empty() { None } else { self.take_reached(position) }
+    }
+
+    fn take_reached(&mut self, position: u64) -> Option<(PendingFilter, JoinPoint)> {
         let is_here =
             |filter: &PendingFilter| filter.at.as_ref().is_some_and(|point| position >= point.cursor.position());
         let mut filter = self.list.remove(self.list.iter().position(is_here)?);

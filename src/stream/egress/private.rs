@@ -13,7 +13,8 @@ pub(in crate::stream) const COLLECTED_BYTES: usize = 64 * 1024;
 /// A larger buffer is freed when it is empty, so that idle consumers hold almost no memory.
 const KEPT_BYTES: usize = 1024;
 
-/// The private bytes of one consumer.
+/// The private bytes of one consumer; what each pass looks at comes first.
+#[repr(C)]
 pub(in crate::stream) struct Private {
     bytes: Vec<u8>,
     /// How many of the bytes have been sent.
@@ -22,11 +23,13 @@ pub(in crate::stream) struct Private {
     charge: Charge,
     /// The connection's part of the charge, as last counted.
     connection_bytes: usize,
+    /// Something was put into the buffer since the last [`recount`](Self::recount).
+    is_used: bool,
 }
 
 impl Private {
     pub(in crate::stream) fn new(budget: &Budget) -> Self {
-        Self { bytes: Vec::new(), at: 0, charge: budget.nothing(), connection_bytes: 0 }
+        Self { bytes: Vec::new(), at: 0, is_used: false, charge: budget.nothing(), connection_bytes: 0 }
     }
 
     /// The bytes that have not been sent.
@@ -63,7 +66,7 @@ impl Private {
     /// Takes whole messages from another buffer; all earlier private bytes must have been sent.
     pub(in crate::stream) fn fill(&mut self, messages: Vec<u8>) {
         debug_assert!(self.is_empty(), "what was there goes first");
-        (self.bytes, self.at) = (messages, 0);
+        (self.bytes, self.at, self.is_used) = (messages, 0, true);
     }
 
     /// Lets `write` append about `bytes` more, if the memory limit allows it.
@@ -75,6 +78,7 @@ impl Private {
         bytes: usize,
         write: impl FnOnce(&mut Vec<u8>) -> Result<T>,
     ) -> Result<T> {
+        self.is_used = true;
         self.count(self.bytes.len() + bytes)?;
         let written = write(&mut self.bytes)?;
         self.count(0)?;
@@ -92,9 +96,13 @@ impl Private {
         self.charge.follow(bytes).inspect_err(|_| (self.bytes, self.at) = (Vec::new(), 0))
     }
 
-    /// Charges the buffer's present size and the connection's memory; called with the other figures. Bytes beyond the
-    /// limit are charged all the same, because the connection holds them already; other streams then give back memory.
+    /// Frees the buffer if nothing was put into it since the last call, and charges its present size and the connection's
+    /// memory; called with the other figures. Bytes beyond the limit are charged all the same, because the connection
+    /// holds them already; other streams then give back memory.
     pub(in crate::stream) fn recount(&mut self, connection_bytes: usize) {
+        if !std::mem::take(&mut self.is_used) && self.is_empty() {
+            (self.bytes, self.at) = (Vec::new(), 0);
+        }
         self.connection_bytes = connection_bytes;
         let _ = self.charge.follow(self.bytes.capacity() + connection_bytes);
     }

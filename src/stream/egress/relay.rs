@@ -250,7 +250,6 @@ impl Relay {
             // The player has come back with its old plays: a further play was refused, or is asked about.
             flows(&self.stream, &who);
         }
-        let subscriptions = subscriptions.into_iter().collect();
         let mut consumer = Consumer::new(conn, who, subscriptions, self.stream.memory().private(), now_us / 1000);
         consumer.resume(unsent);
         consumer.question = question;

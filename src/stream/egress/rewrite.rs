@@ -58,9 +58,9 @@ pub(in crate::stream) struct Rewrite {
     pub(in crate::stream) allowed: u32,
     /// Tracks that the consumer gets, bit n for id n.
     tracks: u64,
-    clock: Option<Zero>,
+    clock: Option<Box<Zero>>,
     /// FLV tags instead of chunks.
-    tags: Option<Tags>,
+    tags: Option<Box<Tags>>,
 }
 
 /// A clock that begins at 0.
@@ -113,7 +113,7 @@ impl Rewrite {
             allowed,
             tracks: track_mask::ALL,
             clock: None,
-            tags: flv.map(Tags::new),
+            tags: flv.map(|form| Box::new(Tags::new(form))),
         }
     }
 
@@ -126,7 +126,7 @@ impl Rewrite {
             media: config.media,
             allowed: media::ALL,
             tracks: track_mask::of_setting(config.tracks),
-            clock: config.from_zero.then(Zero::default),
+            clock: config.from_zero.then(Box::default),
             tags: None,
         }
     }
@@ -151,13 +151,13 @@ impl Rewrite {
 
     /// The clock that begins at 0, where there is one, and the tracks, for another process.
     pub(in crate::stream) fn clock_and_tracks(&self) -> (Option<Zero>, u64) {
-        (self.clock, self.tracks)
+        (self.clock.as_deref().copied(), self.tracks)
     }
 
     /// Goes on with the clock of another process, if the settings ask for one.
     pub(in crate::stream) fn resume_clock(&mut self, clock: Option<Zero>) {
-        if self.clock.is_some() {
-            self.clock = clock.or(self.clock);
+        if let (Some(own), Some(clock)) = (&mut self.clock, clock) {
+            **own = clock;
         }
     }
 
@@ -194,12 +194,12 @@ impl Rewrite {
 
     /// Whether the consumer is a player in a browser, which must get only what it understands.
     pub(in crate::stream) fn is_for_browser(&self) -> bool {
-        self.tags.as_ref().is_some_and(Tags::is_for_browser)
+        self.tags().is_some_and(Tags::is_for_browser)
     }
 
     /// The tags, if messages go out as FLV.
     pub(in crate::stream) fn tags(&self) -> Option<&Tags> {
-        self.tags.as_ref()
+        self.tags.as_deref()
     }
 
     /// Appends these headers to `out`.

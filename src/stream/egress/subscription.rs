@@ -72,32 +72,34 @@ impl Taken {
     }
 }
 
-/// One play of a connection, or a target's push.
+/// One play of a connection, or a target's push. The fields in the order of declaration: what each pass touches comes
+/// first, together, down to the beginning of `lag_watch`.
+#[repr(C)]
 pub(crate) struct Subscription {
+    place: Place,
+    /// Log position at which the subscription ends.
+    leave_at: Option<u64>,
+    /// A message waits this long for others to go with it; 0 sends at once.
+    merge_us: u64,
+    /// Present while the relay of another stream owns the connection.
+    foreign: Option<Box<Foreign>>,
+    /// The limit on the rate of sending.
+    rate_limit: Option<Box<RateLimit>>,
+    /// The rest of the message that a jump interrupted; it is sent first.
+    tail: Option<Box<Tail>>,
+    /// Headers to send before the next message.
+    due: Option<DueHeaders>,
+    /// Kinds and tracks that the consumer will get from a later place on.
+    pending_filters: PendingFilters,
+    rewrite: Rewrite,
+    /// Messages and bytes that were sent and not yet counted.
+    sent: Sent,
+    paused: bool,
+    start: Start,
+    lag_watch: LagWatch,
     stream: Arc<dyn Subscribed>,
     /// The player that is on the stream's book for this subscription.
     player: Option<Arc<RRSession>>,
-    /// Present while the relay of another stream owns the connection.
-    foreign: Option<Box<Foreign>>,
-    place: Place,
-    start: Start,
-    lag_watch: LagWatch,
-    /// A message waits this long for others to go with it; 0 sends at once.
-    merge_us: u64,
-    /// The limit on the rate of sending.
-    rate_limit: Option<RateLimit>,
-    paused: bool,
-    /// Log position at which the subscription ends.
-    leave_at: Option<u64>,
-    rewrite: Rewrite,
-    /// Kinds and tracks that the consumer will get from a later place on.
-    pending_filters: PendingFilters,
-    /// Headers to send before the next message.
-    due: Option<DueHeaders>,
-    /// The rest of the message that a jump interrupted; it is sent first.
-    tail: Option<Tail>,
-    /// Messages and bytes that were sent and not yet counted.
-    sent: Sent,
     /// What it has had of the stream in another process, until it has a place here.
     moved: Option<Box<Share>>,
 }
@@ -196,8 +198,12 @@ impl Subscription {
         let merge_ms = config.merge_ms.unwrap_or_else(|| stream.identity().config().merge_ms);
         let rewrite = Rewrite::of_target(stream_id, config);
         let mut this = Self::new(stream, config.start, Bounds::of_target(config), merge_ms, rewrite);
-        this.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
+        this.limit_rate(config, now_us);
         this
+    }
+
+    fn limit_rate(&mut self, config: &TargetConfig, now_us: u64) {
+        self.rate_limit = config.max_kbps.map(|kbps| Box::new(RateLimit::new(kbps, now_us)));
     }
 
     /// The stream of the subscription.
@@ -351,7 +357,7 @@ impl Subscription {
                 Place::At(cursor) if !cursor.at_boundary() => Some(cursor.clone()),
                 _ => None,
             };
-            let tail = self.tail.as_ref().map(Message::from);
+            let tail = self.tail.as_deref().map(Message::from);
             if let Some(message) = tail.or_else(|| here.as_mut().and_then(Cursor::message)) {
                 tags.append_rest(&message, out)?;
             }
@@ -486,8 +492,8 @@ impl Subscription {
         self.lag_watch.bounds = Bounds::of_target(config);
         self.start = config.start;
         self.merge_us = u64::from(config.merge_ms.unwrap_or_else(|| self.stream().config().merge_ms)) * 1000;
-        if self.rate_limit.as_ref().map(RateLimit::kbps) != config.max_kbps {
-            self.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
+        if self.rate_limit.as_ref().map(|limit| limit.kbps()) != config.max_kbps {
+            self.limit_rate(config, now_us);
         }
         self.pending_filters.clear();
         if self.rewrite.narrow(config) {
@@ -613,7 +619,7 @@ impl Subscription {
 
     /// Whether the rate is used up for now.
     pub(in crate::stream) fn is_limited(&self, now_us: u64) -> bool {
-        let until = self.rate_limit.as_ref().and_then(RateLimit::rests_until_us);
+        let until = self.rate_limit.as_ref().and_then(|limit| limit.rests_until_us());
         until.is_some_and(|until| now_us < until)
     }
 
@@ -638,7 +644,7 @@ impl Subscription {
     pub(in crate::stream) fn write(&self, len: usize, conn: &mut Conn, private: &mut Private) -> Result<Taken> {
         let Some(tags) = self.rewrite.tags() else { return Ok(Taken::of(conn.write(self.bytes(len))?)) };
         let written = match (&self.tail, &self.place) {
-            (Some(tail), _) => tags.write(std::iter::once(Message::from(tail)), conn)?,
+            (Some(tail), _) => tags.write(std::iter::once(Message::from(&**tail)), conn)?,
             (None, Place::At(cursor)) => tags.write(cursor.messages_ahead(len), conn)?,
             (None, Place::Waiting(_)) => Written::default(),
         };
@@ -758,7 +764,7 @@ impl Subscription {
     /// sent first, from the log's own memory. Returns what is dropped.
     pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> Dropped {
         let Place::At(cursor) = &mut self.place else { return Dropped::default() };
-        let tail = cursor.tail();
+        let tail = cursor.tail().map(Box::new);
         let kept = tail.as_ref().map_or(0, |tail| tail.bytes().len() as u64);
         let first =
             Head { position: cursor.position() + kept, messages: cursor.message_number() + u64::from(tail.is_some()) };

@@ -95,7 +95,7 @@ impl Relay {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(false) };
         match (&consumer.who, event) {
             (Who::Player(_), event) => {
-                consumer.said = Some(event);
+                consumer.said = Some(Box::new(event));
                 Ok(consumer.is_between())
             }
             (Who::Target(_), session::Event::Ended { code, text }) => {

@@ -45,7 +45,7 @@ impl Relay {
             self.say_goodbye(slot, now_us / 1000 + if goes_on { SHORT_GOODBYE_MS } else { GOODBYE_MS });
             return;
         }
-        let said = consumer.said.take();
+        let said = consumer.said.take().map(|event| *event);
         for ended in consumer.remove(Subscription::has_ended) {
             if let Some(session) = consumer.conn.inbound() {
                 session.end_play(ended.stream_id());

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use smallvec::smallvec;
-
 use super::Relay;
 use crate::config::SlowPolicy;
 use crate::error::{Failure, RRError, Result};
@@ -47,7 +45,7 @@ impl Relay {
             subscription = subscription.resuming_push(moved.share);
             unsent = moved.unsent;
         }
-        let mut consumer = Consumer::new(conn, who, smallvec![subscription], private, now_us / 1000);
+        let mut consumer = Consumer::new(conn, who, vec![subscription], private, now_us / 1000);
         consumer.resume(unsent);
         consumer.push = Some(Box::new(push));
         consumer
