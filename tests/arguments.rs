@@ -77,7 +77,7 @@ fn shown_nowhere(live: &Live) {
 }
 
 #[test]
-fn arguments_are_no_part_of_a_name_and_only_the_host_is_told() {
+fn arguments_are_no_part_of_a_name_and_only_the_host_gets_them() {
     let (near, far) = (server(Args::Apart), server(Args::Apart));
     push(&near, &far, false);
     let mut publisher = publish(near.port);

@@ -226,7 +226,7 @@ fn the_server_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characte
 }
 
 #[test]
-fn streams_whose_keys_are_hidden_are_told_apart_by_a_number() {
+fn streams_with_hidden_keys_differ_by_a_number() {
     let far = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server = Server::start(&["--push", &format!("rtmp://{}/app", far.local_addr().unwrap())]);
     assert!(server.greeting.contains("--show-keys"), "{}", server.greeting);

@@ -229,7 +229,7 @@ fn calm(code: c_int) {
 }
 
 #[test]
-fn players_that_are_left_alone_lose_nothing() {
+fn players_that_nobody_closes_lose_nothing() {
     let fresh = holds();
     let server = Server::new();
     // The stream exists until the end: its publisher comes after its players, so they get its very first message.

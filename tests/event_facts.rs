@@ -55,7 +55,7 @@ fn a_target_says_its_role_to_its_end() {
 }
 
 #[test]
-fn tracks_are_told_when_they_are_others_and_named() {
+fn changed_tracks_are_reported_by_name() {
     let relay = Relay::new();
     let mut publisher = Client::publish(relay.port, "show");
     publisher.send_metadata("one encoder");

@@ -334,7 +334,7 @@ fn let_in<T: Send>(server: &RRServer, media: u32, ask: impl FnOnce() -> T + Send
 }
 
 #[test]
-fn the_host_lets_players_have_some_kinds_alone_from_the_first_message_on() {
+fn the_host_limits_players_to_some_kinds_from_the_first_message_on() {
     let config = ServerConfig { ask: ask::PLAY, ..ServerConfig::default() };
     let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
     let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();

@@ -264,7 +264,7 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
 }
 
 #[test]
-fn a_stream_that_stops_ends_its_play_alone() {
+fn a_stream_that_stops_ends_only_its_own_play() {
     let mut rig = Rig::new();
     rig.feed("one", 0);
     rig.feed("two", 1_000_000);

@@ -63,7 +63,7 @@ fn never_back(got: &[Got]) {
 }
 
 #[test]
-fn a_second_publisher_is_refused_and_leaves_the_first_alone() {
+fn a_second_publisher_is_refused_and_the_first_goes_on() {
     let relay = relay(|_| {});
     let mut first = Client::publish(relay.port, "show");
     send_group(&mut first, 1, 0, 0);
@@ -309,7 +309,7 @@ fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
 }
 
 #[test]
-fn a_publisher_above_its_rate_is_closed_and_told_why() {
+fn a_publisher_above_its_rate_is_closed_with_the_reason() {
     let relay = relay(|stream| stream.max_kbps = 100);
     let mut publisher = Client::publish(relay.port, "show");
     let session = publisher_of(&relay, "show");

@@ -266,7 +266,7 @@ fn a_reconnect_request_is_honoured_at_once() {
 }
 
 #[test]
-fn why_a_server_left_is_told_also_where_media_met_its_closed_door_first() {
+fn the_reason_of_a_server_that_left_is_reported_also_after_a_failed_write() {
     let leaves = Ingest::new(|_| Script { then: Then::SayAndReset("NetStream.Failed"), ..Script::default() });
     let mut rig = Rig::new();
     rig.begin(0);

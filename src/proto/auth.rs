@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_told_apart() {
+    fn each_refusal_of_a_login_has_its_reason() {
         let says = |text: &str| ask("live?authmod=adobe&user=joe", text);
         assert_eq!(says("[ authmod=adobe ] : ?reason=nosuchuser"), Answer::Refused(Refusal::NoSuchUser));
         assert_eq!(says("[ authmod=adobe ] : ?reason=authfailed&opaque=x"), Answer::Refused(Refusal::WrongPassword));

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn control_frames_are_told_wherever_the_input_is_cut_and_data_is_passed_over() {
+    fn control_frames_are_found_wherever_the_input_is_cut_and_data_is_skipped() {
         let input = [
             masked(0x89, b"ping"),
             masked(0x01, &[7; 300]),

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_takes_nothing_loses_the_oldest_and_is_told() {
+    fn a_reader_that_takes_nothing_loses_the_oldest_events_and_learns_their_number() {
         for (events, text, kept) in [(MAX_EVENTS + 10, 0, MAX_EVENTS), (600, 1024, MAX_BYTES / 1024)] {
             let recent = Recent::new(1);
             for number in 0..events {

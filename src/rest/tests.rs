@@ -348,7 +348,7 @@ impl Listening {
 }
 
 #[test]
-fn readers_are_told_of_events_as_they_happen() {
+fn events_reach_readers_as_they_happen() {
     let rig = Rig::new();
     let mut readers = [(); 2].map(|()| Listening::new(rig.port));
     for reader in &mut readers {

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_what_stands_behind_the_application_alone_or_with_arguments() {
+    fn keys_match_what_follows_the_application_with_and_without_arguments() {
         let file = Held::new("forms", "# the studio\r\n show \r\n\nroom/cam1\nlobby?pass=abc\n");
         let access = Access::default();
         access.set(file.config(), Args::Apart).unwrap();

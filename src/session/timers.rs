@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_does_not_open_in_time_is_told_so() {
+    fn a_peer_that_does_not_open_in_time_ends_with_that_text() {
         let mut timers = Timers::new(TIMING, "too late", 100);
         timers.heard(9_000);
         assert_eq!(run(&mut timers, 60_000), (vec![], Some((10_100, "too late".to_owned()))));

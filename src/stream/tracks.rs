@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_without_end_are_told_four_times_a_second_and_the_last_one_is_told() {
+    fn endless_changes_are_reported_four_times_a_second_and_the_last_one_always() {
         let tracks = Tracks::default();
         let began_us = 77_000_000;
         let told = |from_us: u64, changes: u64| {

@@ -19,7 +19,7 @@ fn encoder_says(room: &Room, port: u16, key: &str) -> String {
 }
 
 #[test]
-fn the_first_matching_rule_decides_and_a_refused_peer_is_told_why() {
+fn the_first_matching_rule_decides_and_a_refused_peer_gets_the_reason() {
     let room = Room::new("bundled-access");
     let rules = [
         "--allow",

@@ -123,7 +123,7 @@ fn a_play_of_an_absent_stream_is_pulled_for_all_who_ask_with_one_question() {
 }
 
 #[test]
-fn sessions_that_are_told_to_wait_wait_on_the_stream_and_cause_another_question() {
+fn sessions_that_must_wait_stay_on_the_stream_and_cause_another_question() {
     let origin = Live::new(ServerConfig::default());
     let mut publisher = origin.publish("late");
     publisher.key_frame(0, &[7; 100]).unwrap();
@@ -185,7 +185,7 @@ fn sessions_that_wait_on_the_stream_are_answered_with_those_that_come_later() {
 }
 
 #[test]
-fn a_relay_that_is_lost_is_replaced_by_another_and_what_else_runs_is_left_alone() {
+fn a_lost_relay_is_replaced_by_another_and_other_targets_go_on() {
     let [first, second, own] = [(); 3].map(|()| Live::new(ServerConfig::default()));
     let (to_first, to_second) = (url(&first), url(&second));
     let backend =

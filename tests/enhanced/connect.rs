@@ -35,7 +35,7 @@ fn answer(relay: &Relay, says: &[(&str, Amf0Value)]) -> HashMap<String, Amf0Valu
 }
 
 #[test]
-fn a_peer_with_enhanced_rtmp_is_told_that_everything_is_forwarded_and_what_else_is_understood() {
+fn the_answer_to_enhanced_rtmp_says_that_everything_is_forwarded_and_what_else_is_understood() {
     let relay = Relay::new();
     let list = Amf0Value::StrictArray(vec![text("av01"), text("hvc1"), text("Opus")]);
     let says: [(&str, Amf0Value); 4] = [

@@ -171,7 +171,7 @@ fn three_hops_change_nothing() {
 }
 
 #[test]
-fn the_host_is_told_every_track_and_its_codec_and_how_far_apart_key_frames_are() {
+fn the_host_learns_every_track_with_its_codec_and_the_distance_of_key_frames() {
     let relay = Relay::new();
     for (vector, tags) in vectors::all() {
         let mut player = Raw::play(relay.port, vector.name);

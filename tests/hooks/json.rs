@@ -27,7 +27,7 @@ fn yes() -> Answer {
 }
 
 #[test]
-fn a_back_end_is_asked_once_and_told_once_with_all_that_is_known() {
+fn a_back_end_is_asked_once_and_notified_once_with_all_that_is_known() {
     let backend = Backend::new(|_| yes());
     let hooked = Hooked::new(HooksConfig { secret: Some(b"secret".to_vec()), ..all(&backend, Dialect::Json) });
     let mut publisher = begin(&hooked, "show?token=a.b", true).unwrap();
@@ -286,7 +286,7 @@ fn an_update_may_end_a_session_and_the_done_comes_after_it() {
 }
 
 #[test]
-fn states_of_targets_are_told_in_their_order() {
+fn states_of_targets_are_notified_in_their_order() {
     let backend = Backend::new(|_| status("200 OK"));
     let on_target_state = Some(backend.url("on_target_state"));
     let hooked = Hooked::new(HooksConfig { on_target_state, ..HooksConfig::default() });

@@ -19,7 +19,7 @@ fn trusting(backend: &Backend, roots: &Papers) -> HooksConfig {
 }
 
 #[test]
-fn a_back_end_whose_certificate_is_trusted_is_asked_and_told() {
+fn a_back_end_whose_certificate_is_trusted_is_asked_and_notified() {
     let papers = Papers::new("hooks-tls");
     let backend = Backend::secure(&papers.certificate, &papers.key, |asked| match asked.path() {
         "/on_publish" => json(r#"{"action": "allow", "rename": "other"}"#),

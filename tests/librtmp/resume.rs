@@ -119,7 +119,7 @@ fn a_download_of_another_film_is_not_resumed() {
 }
 
 #[test]
-fn a_download_begins_where_it_is_told() {
+fn a_download_begins_at_the_given_time() {
     let room = Room::new("librtmp-start");
     let server = Stored::new(&flv::read(&media().file));
     let (tags, _) = film(&room, &server);

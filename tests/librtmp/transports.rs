@@ -51,7 +51,7 @@ fn certificate_with(room: &Room, options: &[&str]) {
 }
 
 #[test]
-fn rtmps_verifies_unless_it_is_told_not_to() {
+fn rtmps_verifies_unless_an_option_turns_that_off() {
     let room = Room::new("librtmp-rtmps");
     certificate(&room);
     assert_eq!(messages_over_tls(&room, "", None), 0, "nobody has signed this certificate");

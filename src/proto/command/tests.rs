@@ -260,7 +260,7 @@ fn refusals_are_understood_in_the_shapes_servers_give_them() {
 }
 
 #[test]
-fn the_application_and_its_query_are_told_apart_wherever_the_query_is() {
+fn the_application_is_split_from_its_query_wherever_the_query_is() {
     let connect = |app, tc_url| Connect { app, tc_url, ..Connect::default() };
     let plain = connect(b"live/", b"rtmp://h/live/");
     assert_eq!((plain.app_name(), plain.query()), (&b"live"[..], &b""[..]));

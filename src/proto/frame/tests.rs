@@ -136,7 +136,7 @@ fn mod_ex_is_stepped_over_and_its_nanoseconds_are_read() {
 }
 
 #[test]
-fn data_messages_are_told_by_name_bare_or_wrapped_in_either_clothing() {
+fn data_messages_are_recognised_by_name_bare_or_wrapped_in_amf0_and_amf3() {
     let bare = bytes("02 000a 6f6e4d65746144617461 05");
     let wrapped = [bytes("02 000d 40736574446174614672616d65"), bare.clone()].concat();
     let amf3 = [vec![0], wrapped.clone()].concat();

@@ -97,7 +97,7 @@ fn cuts_change_nothing() {
 }
 
 #[test]
-fn bytes_after_the_handshake_are_left_alone_and_the_want_is_exact() {
+fn the_handshake_takes_no_byte_behind_it_and_wants_exactly_what_it_needs() {
     let (mut client, mut server) = pair(Options::default(), 8);
     assert_eq!(server.want(), 1537);
     let mut at = 0;

@@ -412,7 +412,7 @@ fn settings_that_are_set_again_keep_the_answers_and_let_what_rests_rest() {
 }
 
 #[test]
-fn the_url_that_failed_is_told_as_the_controller_has_named_it() {
+fn a_failed_url_is_reported_as_the_controller_named_it() {
     let [first, second] =
         ["rtmp://u:p@a.example:1935/live/key?x=1", "rtmps://B.example/live?auth=1"].map(str::to_owned);
     let config = TargetConfig { backup_urls: vec![second.clone()], ..target(&first) };

@@ -59,7 +59,7 @@ fn the_fd_is_readable_exactly_while_an_event_waits() {
 }
 
 #[test]
-fn next_waits_as_long_as_it_was_told() {
+fn next_waits_for_the_given_time() {
     let events = by_queue(10);
     let start = Instant::now();
     assert!(events.next(60).unwrap().is_none());
@@ -452,7 +452,7 @@ fn each_subscriber_has_a_bound_of_its_own_and_the_host_loses_nothing_by_it() {
 }
 
 #[test]
-fn subscribers_come_and_go_while_events_are_told() {
+fn subscribers_come_and_go_while_events_are_delivered() {
     let events = by_queue(100);
     let ((early, one), (late, two)) = (Recorder::new(100), Recorder::new(100));
     events.push(numbered(EventKind::Session, 1, 0));
@@ -484,7 +484,7 @@ impl Subscriber for Caller {
 }
 
 #[test]
-fn no_lock_is_held_while_a_subscriber_is_told() {
+fn no_lock_is_held_while_a_subscriber_gets_an_event() {
     let events = Arc::new(by_queue(100));
     let (taken, values) = mpsc::channel();
     let caller = Arc::new(Caller { events: Arc::clone(&events), itself: Mutex::default(), taken });

@@ -84,7 +84,7 @@ fn a_panic_in_the_relay_fails_only_that_stream_also_on_a_shared_loop() {
 }
 
 #[test]
-fn a_connection_that_plays_another_stream_too_loses_the_failed_one_alone() {
+fn a_connection_that_plays_two_streams_loses_only_the_failed_one() {
     let live = Live::new(ServerConfig::default());
     let (mut show, mut other) = (live.publish("show"), live.publish("other"));
     show.key_frame(0, b"0").unwrap();

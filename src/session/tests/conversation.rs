@@ -150,7 +150,7 @@ fn until_a_question_is_answered_nothing_more_is_taken() {
 }
 
 #[test]
-fn a_refused_publisher_is_told_with_the_code_and_stops_at_once() {
+fn a_refused_publisher_gets_the_code_and_stops_at_once() {
     let mut pair = Pair::new(true);
     pair.answer = |server, event| match event {
         Event::Publish { stream_id, .. } => {
@@ -165,7 +165,7 @@ fn a_refused_publisher_is_told_with_the_code_and_stops_at_once() {
 }
 
 #[test]
-fn a_refused_player_is_told_with_the_code_and_stops_at_once() {
+fn a_refused_player_gets_the_code_and_stops_at_once() {
     let mut pair = Pair::new(false);
     pair.answer = |server, event| match event {
         Event::Play { stream_id, .. } => {
@@ -190,7 +190,7 @@ fn a_rejected_connect_carries_its_redirect_and_swallows_what_follows() {
 }
 
 #[test]
-fn an_authentication_challenge_is_told_from_a_plain_no() {
+fn an_authentication_challenge_differs_from_a_plain_refusal() {
     let mut pair = Pair::new(true);
     let text = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";
     pair.answer = |server, _| {
@@ -283,7 +283,7 @@ fn acknowledgements_carry_the_running_total() {
 }
 
 #[test]
-fn a_stream_that_ends_is_told() {
+fn the_client_reports_the_end_of_a_stream() {
     let mut pair = Pair::new(false);
     pair.run().unwrap();
     pair.client_events.clear();

@@ -487,7 +487,7 @@ fn a_window_of_one_byte_does_not_make_us_answer_every_byte() {
 }
 
 #[test]
-fn a_peer_that_told_of_no_window_is_acknowledged_once_it_stands_still() {
+fn a_peer_that_announced_no_window_is_acknowledged_once_it_stands_still() {
     let mut peer = Peer::connected();
     peer.call(1, "publish", &[NULL, key("k")]).unwrap();
     peer.replies();

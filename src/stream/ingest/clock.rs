@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn repair_leaves_a_jump_of_one_track_alone() {
+    fn repair_does_not_change_a_jump_of_one_track() {
         let mut clock = Clock::new(ClockMode::Repair);
         let out =
             run(&mut clock, 0, &[(V, 1000), (A, 1000), (V, 1040), (A, 90_000), (V, 1080), (A, 90_020), (V, 1120)]);

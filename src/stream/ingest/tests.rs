@@ -67,7 +67,7 @@ fn the_relay_is_answered_while_a_publisher_holds_the_log() {
 }
 
 #[test]
-fn time_goes_on_with_the_next_publisher_unless_the_end_was_told() {
+fn time_goes_on_with_the_next_publisher_unless_players_saw_the_end() {
     for told in [false, true] {
         let (ingest, mut reader, _) = ingest();
         ingest.begin();
@@ -88,7 +88,7 @@ fn time_goes_on_with_the_next_publisher_unless_the_end_was_told() {
 }
 
 #[test]
-fn a_message_is_counted_and_told_with_what_was_worked_out_of_it_once() {
+fn a_message_is_counted_and_reported_with_its_facts() {
     let (ingest, mut reader, told) = ingest();
     ingest.begin();
     push(&ingest, &mut reader, 40, 0);

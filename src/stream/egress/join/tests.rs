@@ -211,7 +211,7 @@ fn without_video_every_audio_message_is_a_join_point() {
 }
 
 #[test]
-fn in_a_stream_of_data_alone_every_message_is_a_join_point() {
+fn in_a_stream_of_only_data_every_message_is_a_join_point() {
     let mut feed = Feed::new(1 << 20, 10_000);
     let cue = |ts_ms| Entry { ts_ms, type_id: kind::DATA, ..Entry::default() };
     feed.log.append(&cue(5), &[b"cue"]).unwrap();
@@ -439,7 +439,7 @@ fn the_header_sent_last_stands_last_also_where_tracks_share_a_message() {
 }
 
 #[test]
-fn a_plain_stream_that_changes_codecs_has_the_new_header_alone() {
+fn a_plain_stream_that_changes_codecs_has_only_the_new_header() {
     let mut feed = Feed::new(1 << 20, 10_000);
     feed.begin();
     let hevc: &[u8] = b"\x90hvc1\x01\x02";
