@@ -31,7 +31,8 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     drop(end);
     let mut offering = Offering::new(core, by_ms);
     let begun_ms = clock::now_ms();
-    let taken = match offering.send(channel, &theirs).and_then(|()| answer(channel, by_ms)) {
+    let sent = offering.send(channel, &theirs).map_err(|failure| refusal_behind(channel, failure));
+    let taken = match sent.and_then(|()| answer(channel, by_ms)) {
         Err(failure) if is_cut_off(channel, &stop, &failure) => Err(failure),
         _ => Ok(()),
     };
@@ -49,6 +50,19 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
         }
     }
     taken
+}
+
+/// Why nothing more could be sent: a successor that refuses may have closed the socket before all has reached it, and said
+/// the reason before that.
+fn refusal_behind(channel: &FdChannel, failure: Failure) -> Failure {
+    if failure.kind != RRError::Closed {
+        return failure;
+    }
+    // The socket has ended, so this does not wait.
+    match channel.receive(small, clock::now_ms() + 1_000) {
+        Ok(Some(message)) if message.kind == kind::REFUSED => wire::refused(&message.body, "the successor"),
+        _ => failure,
+    }
 }
 
 /// Makes it impossible for the new process to take over. False if it has done so a moment before.
