@@ -20,6 +20,7 @@ pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
 }
 
 /// Lowers the calling thread's priority: raises its nice value by so much, to at most 19. That needs no privilege.
+#[cfg(feature = "rest")]
 #[allow(unsafe_code)] // std has no nice values
 pub(crate) fn lower_priority(by: i32) {
     // SAFETY: takes an integer only; on Linux a nice value belongs to a thread.
