@@ -950,8 +950,8 @@ RR_API int rr_server_handover(rr_server *s, int fd, unsigned int within_ms, unsi
    rr_server_set_tls if the other server listens with TLS. The listening sockets keep their flags. The streams keep
    their settings; the sessions have new ids here, and their events come as those of new sessions. Bans and
    rr_server_set_access of this server apply to them. Targets and sources have their settings and what remains of
-   their waits; targets keep their connections, except over TLS, where they connect anew, as connected sources do.
-   User pointers do not come along.
+   their waits, and keep their connections, except over TLS, where they connect anew. User pointers do not come
+   along.
 
    Everything that comes is checked completely before the other process lets go of it.
    Waits: For the other process, within_ms (1 to 60000) at most.

@@ -99,13 +99,46 @@ fn targets_go_along_on_their_connections_and_those_that_wait_go_on_waiting() {
         assert_eq!(ends().collect::<Vec<_>>(), [None, None], "each goes on elsewhere");
         now = next;
     }
-    assert_eq!(now.events_of(EventKind::Target).into_iter().filter(waits).count(), 1, "no try has failed since");
+    let waiting = || now.events_of(EventKind::Target).into_iter().filter(waits).count();
+    until("it waits there", || waiting() > 0);
     load.end();
+    assert_eq!(waiting(), 1, "no try has failed since");
     let copied = copy.join().unwrap();
     let (first, count) = (copied.numbers[0], copied.numbers.len() as u32);
     assert!(copied.whole && first.is_multiple_of(10), "from {first}");
     assert_eq!(copied.numbers, (first..first + count).collect::<Vec<_>>());
     assert_eq!(publishers(), 1, "it was one connection");
+}
+
+#[test]
+fn a_connected_source_goes_along_on_its_connection() {
+    let origin = Live::new(ServerConfig::default());
+    let mut now = Live::new(ServerConfig::default());
+    let stream = now.server.stream_create(b"live", b"copy", None).unwrap();
+    let url = format!("rtmp://127.0.0.1:{}/live/show0", origin.port);
+    now.server.source_add(stream, TargetConfig { url, ..TargetConfig::default() }).unwrap();
+    let copy = playing(now.play("copy"));
+    let load = Load::on(origin.port, 1, 1, 5);
+    until("media comes from it", || now.server.stats(stream).unwrap().msgs_out > 0);
+    let plays = |event: &Event| event.role == Role::Player && event.state == State::InProgress;
+    let players = || origin.events_of(EventKind::Session).into_iter().filter(plays).count();
+    for _ in 0..5 {
+        let next = Live::new(ServerConfig::default());
+        assert_eq!(hand_over(&now, &next), (Ok(()), Ok(())));
+        let ended = |event: &Event| event.flags & flag::LAST != 0;
+        let ends = || now.events_of(EventKind::Target).into_iter().filter(ended).map(|event| event.error);
+        until("the old one has none", || ends().count() == 1);
+        assert_eq!(ends().collect::<Vec<_>>(), [None], "it goes on elsewhere");
+        now = next;
+        let before = now.server.stats(0).unwrap().msgs_out;
+        until("media comes from it", || now.server.stats(0).unwrap().msgs_out > before);
+    }
+    load.end();
+    let copied = copy.join().unwrap();
+    let (first, count) = (copied.numbers[0], copied.numbers.len() as u32);
+    assert!(copied.whole && first.is_multiple_of(10), "from {first}");
+    assert_eq!(copied.numbers, (first..first + count).collect::<Vec<_>>());
+    assert_eq!(players(), 2, "one of them is the source, over one connection");
 }
 
 /// The other end of a hand-over, byte by byte.

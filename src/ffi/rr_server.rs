@@ -305,8 +305,8 @@ pub unsafe extern "C" fn rr_server_handover(
 /// The library owns `fd` from now on, also on failure. Call it before rr_server_listen, and after rr_server_set_tls if
 /// the other server listens with TLS. The listening sockets keep their flags. The streams keep their settings; the
 /// sessions have new ids here, and their events come as those of new sessions. Bans and rr_server_set_access of this
-/// server apply to them. Targets and sources have their settings and what remains of their waits; targets keep their
-/// connections, except over TLS, where they connect anew, as connected sources do. User pointers do not come along.
+/// server apply to them. Targets and sources have their settings and what remains of their waits, and keep their
+/// connections, except over TLS, where they connect anew. User pointers do not come along.
 ///
 /// Everything that comes is checked completely before the other process lets go of it.
 ///

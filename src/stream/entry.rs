@@ -20,7 +20,7 @@ use crate::stream::handover::{Delivery, ForAccumulate, NewPublisher, Pulled, Str
 use crate::stream::ingest::Incoming;
 use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
-use crate::stream::offer::{OfferedSession, OfferedStream, Verdict};
+use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, TargetExport, Wait};
 use crate::stream::remote::target::Target;
@@ -188,12 +188,17 @@ impl RRStream {
         self.deliver(Delivery::Export { room, caller }).map_err(|(_, failure)| failure)
     }
 
-    /// Lets accumulate offer the publisher and the standbys to another process. It does nothing from then on until the
-    /// verdict. `None` if nobody has ever published, so that there is nothing to wait for.
+    /// Lets accumulate offer the publisher and the standbys to another process, these connected sources among them. It
+    /// does nothing from then on until the verdict. `None` if nobody has ever published, so that there is nothing to wait
+    /// for.
     ///
     /// # Errors
     /// [`RRError::State`] if the stream is ending, or if the host publishes.
-    pub(crate) fn offer_publishers(&self, verdict: &Arc<Verdict>) -> Result<Option<Wait<Vec<OfferedSession>>>> {
+    pub(crate) fn offer_publishers(
+        &self,
+        verdict: &Arc<Verdict>,
+        sources: Vec<(Arc<Target>, Backoff)>,
+    ) -> Result<Option<Wait<Vec<OfferedPublisher>>>> {
         if self.book().host_publishes() {
             return Err(Failure::ours(RRError::State, "the host publishes it"));
         }
@@ -201,7 +206,7 @@ impl RRStream {
             return Ok(None);
         }
         let (caller, wait) = Caller::new();
-        let order = ForAccumulate::Offer { verdict: Arc::clone(verdict), caller };
+        let order = ForAccumulate::Offer { verdict: Arc::clone(verdict), sources, caller };
         self.accumulate().send(order, |_, _| {}).map_err(|_| refused())?;
         Ok(Some(wait))
     }

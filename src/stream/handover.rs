@@ -7,7 +7,7 @@ use crate::net::conn::Conn;
 use crate::stream::book::Claim;
 use crate::stream::exported::MovedFeed;
 use crate::stream::exported::target::MovedPush;
-use crate::stream::offer::{OfferedSession, OfferedStream, Verdict};
+use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
@@ -68,8 +68,10 @@ pub(in crate::stream) enum ForAccumulate {
     Offer {
         /// The verdict to wait for.
         verdict: Arc<Verdict>,
+        /// The connected sources that may go, each with the history of its tries.
+        sources: Vec<(Arc<Target>, Backoff)>,
         /// Who waits for the outcome: the live publisher comes first.
-        caller: Caller<Vec<OfferedSession>>,
+        caller: Caller<Vec<OfferedPublisher>>,
     },
     /// An order to export a connected source to another process.
     ExportSource {

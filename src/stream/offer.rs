@@ -75,6 +75,15 @@ pub(crate) struct OfferedTarget {
     pub(crate) fd: OwnedFd,
 }
 
+/// Whoever publishes a stream, as another process gets it.
+#[derive(Debug)]
+pub(crate) enum OfferedPublisher {
+    /// A session.
+    Session(OfferedSession),
+    /// A connected source.
+    Source(OfferedTarget),
+}
+
 /// A stream as another process gets it, without its publishers.
 #[derive(Debug)]
 pub(crate) struct OfferedStream {

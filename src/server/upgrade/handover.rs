@@ -11,8 +11,9 @@ use crate::server::core::{Core, Elsewhere};
 use crate::server::inbox::{OfferedJob, OfferedListener, ToDialler, ToListener};
 use crate::stream::RRStream;
 use crate::stream::exported::target::{About, Pause};
-use crate::stream::offer::{OfferedSession, OfferedTarget, Verdict};
+use crate::stream::offer::{OfferedPublisher, OfferedSession, OfferedTarget, Verdict};
 use crate::stream::record::{Caller, Wait};
+use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::remote::target::{News, Target};
 
 /// How long players of a stream that has moved, and that could not move with it, may take to get the rest of its log.
@@ -181,7 +182,7 @@ impl<'a> Offering<'a> {
         for OfferedJob { target, history, pause } in jobs {
             let state = About::of(&target, history).paused(pause.unwrap_or(Pause::Waits(0)), clock::now_ms())?;
             channel.send(kind::TARGET, &state, None, self.by_ms)?;
-            // A connected source ends with its stream here.
+            // The source of a connection that cannot move ends with its stream here.
             if !target.is_source() || pause.is_some() {
                 self.targets.push(target);
             }
@@ -204,20 +205,19 @@ impl<'a> Offering<'a> {
         for stream in streams.into_iter().filter(|stream| !stream.life().is_stopping()) {
             let offered = Offered { stream, verdict: Arc::default() };
             offered.stream.hold(hold_ms);
-            let publishers = offered.stream.offer_publishers(&offered.verdict);
+            let of_stream = |job: &mut OfferedJob| job.target.stream().id() == offered.stream.id();
+            let jobs: Vec<OfferedJob> = jobs.extract_if(.., of_stream).collect();
+            let publishers = offered.stream.offer_publishers(&offered.verdict, connected(&jobs, true));
             // From here on a verdict comes, whatever fails.
             self.streams.push(offered);
-            begun.push(publishers);
+            begun.push((publishers, jobs));
         }
         let offered = std::mem::take(&mut self.streams);
         let mut goes = Vec::new();
-        for (offered, publishers) in offered.into_iter().zip(begun) {
+        for (offered, (publishers, jobs)) in offered.into_iter().zip(begun) {
             let publishers = publishers.and_then(|wait| wait.map_or(Ok(Vec::new()), |wait| self.outcome(&wait)));
-            let of_stream = |job: &mut OfferedJob| job.target.stream().id() == offered.stream.id();
-            let jobs: Vec<OfferedJob> = jobs.extract_if(.., of_stream).collect();
-            let away = jobs.iter().filter(|job| job.pause.is_none());
-            let away = away.map(|job| (Arc::clone(&job.target), job.history.clone())).collect();
-            match publishers.and_then(|publishers| Ok((publishers, offered.stream.offer(&offered.verdict, away)?))) {
+            let offer = || offered.stream.offer(&offered.verdict, connected(&jobs, false));
+            match publishers.and_then(|publishers| Ok((publishers, offer()?))) {
                 Ok((publishers, relay)) => {
                     self.streams.push(offered);
                     goes.push((publishers, jobs, relay));
@@ -231,11 +231,15 @@ impl<'a> Offering<'a> {
                 Ok(stream) => {
                     self.streams.push(offered);
                     channel.send(kind::STREAM, &stream.state, None, self.by_ms)?;
-                    self.send_sessions(channel, &publishers)?;
+                    for publisher in &publishers {
+                        match publisher {
+                            OfferedPublisher::Session(session) => self.send_session(channel, session)?,
+                            OfferedPublisher::Source(source) => self.send_target(channel, source, &mut jobs)?,
+                        }
+                    }
                     self.send_sessions(channel, &stream.players)?;
-                    for OfferedTarget { id, state, fd } in &stream.targets {
-                        channel.send(kind::TARGET, state, Some(fd.as_fd()), self.by_ms)?;
-                        jobs.retain(|job| job.target.id != *id);
+                    for target in &stream.targets {
+                        self.send_target(channel, target, &mut jobs)?;
                     }
                     self.send_targets(channel, jobs)?;
                 }
@@ -246,10 +250,19 @@ impl<'a> Offering<'a> {
     }
 
     fn send_sessions(&mut self, channel: &FdChannel, sessions: &[OfferedSession]) -> Result<()> {
-        for OfferedSession { state, fd } in sessions {
-            channel.send(kind::SESSION, state, Some(fd.as_fd()), self.by_ms)?;
-            self.sessions += 1;
-        }
+        sessions.iter().try_for_each(|session| self.send_session(channel, session))
+    }
+
+    fn send_session(&mut self, channel: &FdChannel, session: &OfferedSession) -> Result<()> {
+        channel.send(kind::SESSION, &session.state, Some(session.fd.as_fd()), self.by_ms)?;
+        self.sessions += 1;
+        Ok(())
+    }
+
+    /// Sends a target or source with its connection; then there is nothing more to do for it.
+    fn send_target(&self, channel: &FdChannel, target: &OfferedTarget, jobs: &mut Vec<OfferedJob>) -> Result<()> {
+        channel.send(kind::TARGET, &target.state, Some(target.fd.as_fd()), self.by_ms)?;
+        jobs.retain(|job| job.target.id != target.id);
         Ok(())
     }
 
@@ -273,6 +286,12 @@ impl<'a> Offering<'a> {
         self.dialler.settle(taken);
         self.core.dial_wake().wake();
     }
+}
+
+/// The connected sources among these, or the connected targets.
+fn connected(jobs: &[OfferedJob], sources: bool) -> Vec<(Arc<Target>, Backoff)> {
+    let away = jobs.iter().filter(|job| job.pause.is_none() && job.target.is_source() == sources);
+    away.map(|job| (Arc::clone(&job.target), job.history.clone())).collect()
 }
 
 /// Says that a stream stays in this process, and why.

@@ -78,16 +78,24 @@ struct Entering<'a> {
     client: SessionConfig,
     listeners: Vec<(mio::net::TcpListener, ListenOptions)>,
     streams: Vec<Arc<RRStream>>,
-    sessions: Vec<Seated>,
-    targets: Vec<(ExportedTarget, Option<Socket>)>,
+    /// Who comes to the streams, in the order in which they came.
+    entrants: Vec<Entrant>,
+    /// How many of them are targets and sources.
+    targets: usize,
+}
+
+/// Somebody who comes to a stream, or a session that asks.
+enum Entrant {
+    Session(Seated),
+    Target(ExportedTarget, Option<Socket>),
 }
 
 impl<'a> Entering<'a> {
     fn new(core: &'a Arc<Core>) -> Self {
         let config = session_config(&core.config);
         let client = dialler::session_config(&core.config);
-        let (listeners, streams, sessions, targets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { core, config, client, listeners, streams, sessions, targets }
+        let (listeners, streams, entrants) = (Vec::new(), Vec::new(), Vec::new());
+        Self { core, config, client, listeners, streams, entrants, targets: 0 }
     }
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
@@ -107,7 +115,7 @@ impl<'a> Entering<'a> {
                 Some(message) => self.take(message)?,
                 None => {
                     was_killed(&stop)?;
-                    if self.listeners.is_empty() && self.streams.is_empty() && self.sessions.is_empty() {
+                    if self.listeners.is_empty() && self.streams.is_empty() && self.entrants.is_empty() {
                         return Err(ended());
                     }
                     log::warn!("the running server was killed: what it had handed over goes on here");
@@ -130,7 +138,7 @@ impl<'a> Entering<'a> {
             kind::SESSION => {
                 let socket = Socket::adopt_connected(fd.ok_or_else(|| missing("a session"))?)?;
                 let exported = ExportedSession::read(&self.config, &body, clock::now_ms())?;
-                self.sessions.push(import::seat(self.core, exported, socket)?);
+                self.entrants.push(Entrant::Session(import::seat(self.core, exported, socket)?));
                 Ok(())
             }
             kind::TARGET => {
@@ -158,7 +166,7 @@ impl<'a> Entering<'a> {
     }
 
     fn take_target(&mut self, exported: ExportedTarget, socket: Option<Socket>) -> Result<()> {
-        if self.targets.len() >= MAX_TARGETS {
+        if self.targets >= MAX_TARGETS {
             return Err(Failure::peers(RRError::Limit, format!("more than {MAX_TARGETS} targets")));
         }
         if matches!(exported.stage, Stage::Pauses(_)) == socket.is_some() {
@@ -166,33 +174,37 @@ impl<'a> Entering<'a> {
         }
         // What its settings need is here: the files that they name, mainly.
         Endpoint::ready(exported.about.config.clone(), &exported.about.name.key)?;
-        self.targets.push((exported, socket));
+        self.targets += 1;
+        self.entrants.push(Entrant::Target(exported, socket));
         Ok(())
     }
 
     /// Lets all of it go on here.
     fn begin(mut self) {
-        let (streams, sessions) = (std::mem::take(&mut self.streams).len(), std::mem::take(&mut self.sessions));
-        let count = sessions.len();
+        let (streams, entrants) = (std::mem::take(&mut self.streams).len(), std::mem::take(&mut self.entrants));
+        let sessions = entrants.len() - self.targets;
         let told = |begun: Result<()>| {
             if let Err(failure) = begun {
                 log::warn!("a session or target that was taken over could not go on: {failure}");
             }
         };
-        // Publishers have their places before players come, who would else want a source; and players that were there
-        // before the first message are there before it here too.
-        let (mut publishers, mut others) = (Vec::new(), Vec::new());
-        for session in sessions {
-            match session.claim(self.core) {
-                Ok(Ok(publisher)) => publishers.push(publisher),
-                Ok(Err(other)) => others.push(other),
-                Err(failure) => told(Err(failure)),
+        let enter = |target, socket| told(import::enter_target(self.core, target, socket).map(drop));
+        // Publishers and connected sources have their places, in their order, before players come, who would else want a
+        // source; and players that were there before a publisher's first message are there before it here too.
+        let (mut publishers, mut others, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        for entrant in entrants {
+            match entrant {
+                Entrant::Session(session) => match session.claim(self.core) {
+                    Ok(Ok(publisher)) => publishers.push(publisher),
+                    Ok(Err(other)) => others.push(other),
+                    Err(failure) => told(Err(failure)),
+                },
+                Entrant::Target(target, socket) if matches!(target.stage, Stage::Pulls(..)) => enter(target, socket),
+                Entrant::Target(target, socket) => targets.push((target, socket)),
             }
         }
         others.into_iter().for_each(|session| told(session.begin(self.core)));
-        for (target, socket) in std::mem::take(&mut self.targets) {
-            told(import::enter_target(self.core, target, socket).map(drop));
-        }
+        targets.into_iter().for_each(|(target, socket)| enter(target, socket));
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         for (listener, options) in std::mem::take(&mut self.listeners) {
             let address = listener.local_addr();
@@ -204,14 +216,16 @@ impl<'a> Entering<'a> {
                 (Err(failure), _) => log::error!("cannot listen: {failure}"),
             }
         }
-        log::info!("took over {streams} streams and {count} sessions");
+        log::info!("took over {streams} streams and {sessions} sessions");
     }
 }
 
 impl Drop for Entering<'_> {
     fn drop(&mut self) {
-        for session in std::mem::take(&mut self.sessions) {
-            session.give_up(self.core);
+        for entrant in std::mem::take(&mut self.entrants) {
+            if let Entrant::Session(session) = entrant {
+                session.give_up(self.core);
+            }
         }
         for stream in &self.streams {
             import::give_up_stream(self.core, stream);

@@ -99,9 +99,9 @@ impl Task for Accumulate {
     fn on_message(&mut self, message: ForAccumulate, io: &mut Io<'_>) {
         match message {
             ForAccumulate::Publisher(publisher) => self.adopt(*publisher, io),
-            ForAccumulate::Offer { verdict, caller } => {
+            ForAccumulate::Offer { verdict, sources, caller } => {
                 self.let_go(io);
-                self.offer(verdict, &caller, io);
+                self.offer(verdict, sources, &caller, io);
             }
             ForAccumulate::ExportSource { source, history, room, caller } => {
                 self.export_source(&source, history, room, caller, io);
