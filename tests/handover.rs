@@ -367,7 +367,7 @@ fn a_state_that_is_refused_takes_its_connection_with_it() {
         refused(&state[..cut], RRError::Arg, "");
     }
     refused(&[&state[..], b"x"].concat(), RRError::Arg, "bytes follow its end");
-    refused(&[&state[..4], b"\x03", &state[5..]].concat(), RRError::Version, "an exported session of version 3");
+    refused(&[&state[..4], b"\x17", &state[5..]].concat(), RRError::Version, "an exported session of version 23");
     refused(&vec![0; 200 << 20], RRError::Limit, "at most");
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(there.server.session_import(file.into(), &state).unwrap_err().kind, RRError::Arg);
