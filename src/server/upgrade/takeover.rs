@@ -86,8 +86,8 @@ struct Entering<'a> {
 
 /// Somebody who comes to a stream, or a session that asks.
 enum Entrant {
-    Session(Seated),
-    Target(ExportedTarget, Option<Socket>),
+    Session(Box<Seated>),
+    Target(Box<ExportedTarget>, Option<Socket>),
 }
 
 impl<'a> Entering<'a> {
@@ -138,7 +138,7 @@ impl<'a> Entering<'a> {
             kind::SESSION => {
                 let socket = Socket::adopt_connected(fd.ok_or_else(|| missing("a session"))?)?;
                 let exported = ExportedSession::read(&self.config, &body, clock::now_ms())?;
-                self.entrants.push(Entrant::Session(import::seat(self.core, exported, socket)?));
+                self.entrants.push(Entrant::Session(Box::new(import::seat(self.core, exported, socket)?)));
                 Ok(())
             }
             kind::TARGET => {
@@ -175,7 +175,7 @@ impl<'a> Entering<'a> {
         // What its settings need is here: the files that they name, mainly.
         Endpoint::ready(exported.about.config.clone(), &exported.about.name.key)?;
         self.targets += 1;
-        self.entrants.push(Entrant::Target(exported, socket));
+        self.entrants.push(Entrant::Target(Box::new(exported), socket));
         Ok(())
     }
 
@@ -188,7 +188,9 @@ impl<'a> Entering<'a> {
                 log::warn!("a session or target that was taken over could not go on: {failure}");
             }
         };
-        let enter = |target, socket| told(import::enter_target(self.core, target, socket).map(drop));
+        let enter = |target: Box<ExportedTarget>, socket| {
+            told(import::enter_target(self.core, *target, socket).map(drop));
+        };
         // Publishers and connected sources have their places, in their order, before players come, who would else want a
         // source; and players that were there before a publisher's first message are there before it here too.
         let (mut publishers, mut others, mut targets) = (Vec::new(), Vec::new(), Vec::new());
