@@ -1,15 +1,15 @@
 //! What players notice of 2,000 requests a second: the p99 latency of the players of one stream, from the publisher's
 //! `send` to the player's `recv`, with and without, in turn. It prints the ratio and never fails because of it.
 //!
-//! The clients of the requests would be on other machines. Here they are a process with the lowest priority, so that on a
-//! machine with few processors they take time from the server's REST thread and not from its players.
+//! The clients of the requests would be on other machines. Here they are a process with the lowest priority, so that on
+//! a machine with few processors they take time from the server's REST thread and not from its players.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rrelay::config::ServerConfig;
@@ -45,8 +45,7 @@ pub(crate) fn run() {
         let (calm, calm_times) = round(&live);
         let storm = Storm::begin(port);
         let (stormy, stormy_times) = round(&live);
-        let answered = storm.end();
-        let rate = f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / stormy_times.over.as_secs_f64();
+        let rate = storm.end();
         println!("p99 {:.2} ms, with {rate:.0} requests a second {:.2} ms", millis(calm), millis(stormy));
         calm_times.print("  without");
         stormy_times.print("  with   ");
@@ -79,12 +78,12 @@ impl Storm {
         this
     }
 
-    /// The number of requests that were answered.
-    fn end(mut self) -> u64 {
+    /// How many requests were answered in a second, from its beginning to its end.
+    fn end(mut self) -> f64 {
         drop(self.0.stdin.take());
-        let answered = self.line().parse().expect("a number");
+        let rate = self.line().parse().expect("a number");
         let _ = self.0.wait();
-        answered
+        rate
     }
 
     fn line(&mut self) -> String {
@@ -94,9 +93,9 @@ impl Storm {
     }
 }
 
-/// Sends requests until the standard input ends; prints how many were answered.
+/// Sends requests until the standard input ends; prints how many were answered in a second.
 pub(crate) fn requests(port: u16) {
-    let (over, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, answered, begun) = (AtomicBool::new(false), AtomicU32::new(0), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| asks_again(port, &over, &answered));
@@ -105,11 +104,11 @@ pub(crate) fn requests(port: u16) {
         let _ = std::io::stdin().read(&mut [0]);
         over.store(true, Ordering::Relaxed);
     });
-    println!("{}", answered.into_inner());
+    println!("{}", f64::from(answered.into_inner()) / begun.elapsed().as_secs_f64());
 }
 
 /// One of the connections: asks for what an operator's programs ask for, at its share of the rate.
-fn asks_again(port: u16, over: &AtomicBool, answered: &AtomicU64) {
+fn asks_again(port: u16, over: &AtomicBool, answered: &AtomicU32) {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     socket.set_nodelay(true).expect("a socket of TCP");
     let (pause, mut due) = (Duration::from_secs(1) * CONNECTIONS / STORM, Instant::now());
