@@ -1,6 +1,6 @@
 //! The cost of control by HTTP, over loopback. With many streams: 100 requests for each page that readers request
-//! repeatedly; `cargo bench --bench rest -- 1000` measures 1,000 streams, each with a publisher's media and a target. And
-//! what players notice of a storm of requests: `-- storm` measures this alone (`storm.rs`).
+//! repeatedly; `cargo bench --bench rest -- 1000` measures 1,000 streams, each with a publisher's media and a target.
+//! And what players notice of a storm of requests: `-- storm` measures this alone (`storm.rs`).
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on says why and ends")]
 
 #[path = "../tests/support/live.rs"]

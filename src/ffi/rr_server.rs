@@ -257,18 +257,18 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
 }
 
 /// Hands the server over to another process, without a peer noticing: the listening sockets, the streams, the sessions
-/// that publish, play or wait for an answer, and the targets and sources. `fd` is one end of a connected unix stream socket; at its other
-/// end the other process calls rr_server_takeover. The library owns it from now on, also on failure. `within_ms` (1 to
-/// 60000) is how long this may take. `fd` is readable as soon as the other process is ready, or has ended; a host may
-/// wait for that before it calls this. Then streams stand still until the other process has everything, mostly for
-/// some tens of milliseconds.
+/// that publish, play or wait for an answer, and the targets and sources. `fd` is one end of a connected unix stream
+/// socket; at its other end the other process calls rr_server_takeover. The library owns it from now on, also on
+/// failure. `within_ms` (1 to 60000) is how long this may take. `fd` is readable as soon as the other process is ready,
+/// or has ended; a host may wait for that before it calls this. Then streams stand still until the other process has
+/// everything, mostly for some tens of milliseconds.
 ///
-/// With RR_OK the server stops: every session that moved has ended here with RR_OK as its error, and what cannot move (sessions
-/// over TLS, connections with several plays, and a stream whose publisher cannot move, with its
-/// players and targets) has `drain_ms` to leave. Peers among them that understand Enhanced RTMP's reconnect request are
-/// asked to connect to the same url again, where the other process is. The state STOPPED comes as an event when all
-/// have left, or at the end of that time. If the other process is of an older version that cannot read the sessions,
-/// it gets the listening sockets, and all sessions stay.
+/// With RR_OK the server stops: every session that moved has ended here with RR_OK as its error, and what cannot move
+/// (sessions over TLS, connections with several plays, and a stream whose publisher cannot move, with its players and
+/// targets) has `drain_ms` to leave. Peers among them that understand Enhanced RTMP's reconnect request are asked to
+/// connect to the same url again, where the other process is. The state STOPPED comes as an event when all have left,
+/// or at the end of that time. If the other process is of an older version that cannot read the sessions, it gets the
+/// listening sockets, and all sessions stay.
 ///
 /// On failure the server goes on, with the same ids and without any event, as if nothing had been; also if the other
 /// process ends or is killed at any moment. If this process is killed, the other one goes on with what it has got.

@@ -156,8 +156,8 @@ pub unsafe extern "C" fn rr_session_close(
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays when this
 /// call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too little room at
 /// `blob`, and `*len` becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS, it waits for an answer
-/// over HTTP, plays several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait for its
-/// thread.
+/// over HTTP, plays several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls
+/// about it wait for its thread.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.

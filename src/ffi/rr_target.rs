@@ -233,7 +233,8 @@ pub unsafe extern "C" fn rr_target_export(
 /// than this library reads; RR_ERR_LIMIT: 100000 targets, a state larger than max_message allows, or targets come faster
 /// than the server takes them; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a source with a setting that
 /// only a target has; RR_ERR_EXISTS: a connected source, and its stream has a publisher for which it may not stand by;
-/// RR_ERR_REJECTED: a connected source whose media would come from its own stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server or the stream is stopping.
+/// RR_ERR_REJECTED: a connected source whose media would come from its own stream; RR_ERR_NOMEM: the process has no
+/// memory left; RR_ERR_STATE: the server or the stream is stopping.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.

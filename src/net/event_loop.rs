@@ -73,8 +73,8 @@ pub(crate) trait Task: Send + 'static {
         false
     }
 
-    /// Whether the task must do nothing at all for now. What the poller reports, calls and messages wait until the task is
-    /// called when this is over.
+    /// Whether the task must do nothing at all for now. What the poller reports, calls and messages wait until the task
+    /// is called when this is over.
     fn is_paused(&self) -> bool {
         false
     }

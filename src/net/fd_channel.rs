@@ -108,8 +108,8 @@ impl FdChannel {
         Ok(())
     }
 
-    /// Receives a message by this time (monotonic ms); `None` once the other end is closed, also if that was in the middle
-    /// of a message. `most` is the most bytes that a body of a kind may have.
+    /// Receives a message by this time (monotonic ms); `None` once the other end is closed, also if that was in the
+    /// middle of a message. `most` is the most bytes that a body of a kind may have.
     ///
     /// # Errors
     /// [`RRError::Arg`] for bytes that are no message, [`RRError::Limit`] for one that is too long, [`RRError::Timeout`],
@@ -142,8 +142,8 @@ impl FdChannel {
         Ok(Some(Message { kind, body, fd }))
     }
 
-    /// Takes nothing from the other end any more: what it sends from now on fails there. What it has sent before can still
-    /// be received.
+    /// Takes nothing from the other end any more: what it sends from now on fails there. What it has sent before can
+    /// still be received.
     pub(crate) fn cut(&self) {
         // It fails only where the other end has gone.
         let _ = self.0.shutdown(Shutdown::Both);

@@ -443,8 +443,8 @@ async fn switch(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Asks the host to replace the running server by a new one, to which streams and connections go on. The host may be one that
-/// cannot do that.
+/// Asks the host to replace the running server by a new one, to which streams and connections go on. The host may be
+/// one that cannot do that.
 #[utoipa::path(
     post, path = "/v1/upgrade",
     responses((status = 202, description = "The host is asked"))

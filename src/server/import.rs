@@ -79,7 +79,8 @@ impl Seated {
     /// Lets it go on.
     ///
     /// # Errors
-    /// [`RRError::State`] if the server has stopped. For a session that publishes or plays, also the refusals of a new one.
+    /// [`RRError::State`] if the server has stopped. For a session that publishes or plays, also the refusals of a new
+    /// one.
     pub(super) fn begin(self, core: &Core) -> Result<()> {
         let Self { peer, memory, doing } = self;
         let record = Arc::clone(&peer.record);

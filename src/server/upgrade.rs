@@ -1,9 +1,9 @@
 //! A running server is replaced by another process, with its listening sockets, streams and sessions.
 //!
-//! The two talk over a unix socket (`wire`). The old process (`handover`) lets the tasks of its streams make the states of
-//! all that can move, and do nothing more; the new one (`takeover`) checks all of it and says READY. That message is the
-//! moment of the change: the old process either finds it, or makes it impossible (`FdChannel::cut`) before it lets its
-//! tasks go on. So at every moment exactly one process has the connections, also where one of the two is killed.
+//! The two talk over a unix socket (`wire`). The old process (`handover`) lets the tasks of its streams make the states
+//! of all that can move, and do nothing more; the new one (`takeover`) checks all of it and says READY. That message is
+//! the moment of the change: the old process either finds it, or makes it impossible (`FdChannel::cut`) before it lets
+//! its tasks go on. So at every moment exactly one process has the connections, also where one of the two is killed.
 
 mod handover;
 mod takeover;
@@ -24,9 +24,10 @@ const MAX_WITHIN_MS: u32 = 60_000;
 
 impl RRServer {
     /// Hands this server over to the process at the other end of a unix socket, which calls [`Self::take_over`]: the
-    /// listening sockets, the streams, and the sessions on them, all within `within_ms`. The fd is readable as soon as the
-    /// other process is ready; from then on, streams stand still until it has everything. Afterwards this server stops: whatever could not move is
-    /// asked to reconnect, and has `drain_ms` to leave. The server owns the fd from now on.
+    /// listening sockets, the streams, and the sessions on them, all within `within_ms`. The fd is readable as soon as
+    /// the other process is ready; from then on, streams stand still until it has everything. Afterwards this server
+    /// stops: whatever could not move is asked to reconnect, and has `drain_ms` to leave. The server owns the fd from
+    /// now on.
     ///
     /// # Errors
     /// [`RRError::Arg`] for an fd that is no unix stream socket, or a time out of its range; [`RRError::State`] if the

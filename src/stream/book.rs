@@ -288,8 +288,8 @@ impl Book {
         Some(page.recovering)
     }
 
-    /// Removes a session that published or stood by. With `keep` its place stays open, for the grace window or for one that
-    /// may follow, until [`give_up_waiting`](Self::give_up_waiting). True if it was the publisher.
+    /// Removes a session that published or stood by. With `keep` its place stays open, for the grace window or for one
+    /// that may follow, until [`give_up_waiting`](Self::give_up_waiting). True if it was the publisher.
     pub(in crate::stream) fn lose(&self, record: &RRSession, keep: bool) -> bool {
         let mut page = self.page();
         page.from_sess_list.retain(|other| other.id != record.id);

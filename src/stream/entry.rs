@@ -211,8 +211,8 @@ impl RRStream {
         Ok(Some(wait))
     }
 
-    /// Lets the relay offer the stream, its players and these targets to another process, after the publishers. It does nothing from
-    /// then on until the verdict.
+    /// Lets the relay offer the stream, its players and these targets to another process, after the publishers. It does
+    /// nothing from then on until the verdict.
     ///
     /// # Errors
     /// [`RRError::State`] if the stream is ending.

@@ -1,5 +1,5 @@
-//! `/stat` and `/control` beside nginx-rtmp's: the page that its stat.xsl makes of `/stat` shows of a stream on our server
-//! what it shows of the same stream on nginx, and the same calls of `/control` drop the same sessions.
+//! `/stat` and `/control` beside nginx-rtmp's: the page that its stat.xsl makes of `/stat` shows of a stream on our
+//! server what it shows of the same stream on nginx, and the same calls of `/control` drop the same sessions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

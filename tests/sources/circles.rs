@@ -79,7 +79,8 @@ fn a_circle_of_pulls_is_cut_in_one_place_and_feeds_all_wherever_somebody_publish
                 publisher.sends(number);
                 number += 1;
                 players.iter_mut().for_each(Player::look);
-                // What a server was told of its media's way may be older than the circle's cut; its pull then ends once more.
+                // What a server was told of its media's way may be older than the circle's cut; its pull then ends once
+                // more.
                 for (player, server) in players.iter_mut().zip(&ring.servers) {
                     if player.over.is_some() {
                         *player = Player::of(server, "ring");

@@ -102,8 +102,8 @@ impl Load {
         longest
     }
 
-    /// Ends the load, where a process was killed: until its connection was closed, everybody has got everything, once. Returns
-    /// how many were closed.
+    /// Ends the load, where a process was killed: until its connection was closed, everybody has got everything, once.
+    /// Returns how many were closed.
     pub(crate) fn end_cut(self) -> usize {
         let mut closed = 0;
         for (stream, _, played) in self.played() {

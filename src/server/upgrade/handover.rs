@@ -53,8 +53,8 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     taken
 }
 
-/// Why nothing more could be sent: a successor that refuses may have closed the socket before all has reached it, and said
-/// the reason before that.
+/// Why nothing more could be sent: a successor that refuses may have closed the socket before all has reached it, and
+/// said the reason before that.
 fn refusal_behind(channel: &FdChannel, failure: Failure) -> Failure {
     if failure.kind != RRError::Closed {
         return failure;

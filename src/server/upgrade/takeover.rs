@@ -63,7 +63,8 @@ pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Re
 /// # Errors
 /// Why it has ended the hand-over by itself.
 fn was_killed(stop: &FdChannel) -> Result<()> {
-    // It says the reason before it ends the socket. The system ends both sockets of a killed process, one after the other.
+    // It says the reason before it ends the socket. The system ends both sockets of a killed process, one after the
+    // other.
     match stop.receive(|kind| wire::bytes_max(kind, 0, 0), clock::now_ms() + KILL_MS)? {
         Some(message) => Err(wire::refused(&message.body, "the running server")),
         None => Ok(()),

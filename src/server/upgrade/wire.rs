@@ -1,9 +1,9 @@
 //! The messages of a hand-over, over a unix socket.
 //!
-//! The new process sends HELLO as soon as it is ready to take over. The old one answers HELLO, then sends records (LISTENER,
-//! STREAM, SESSION, TARGET), each with its descriptor, then END. The new one answers READY, with which it has all that was offered,
-//! or, at any time, REFUSED. A HELLO lists the records that its sender can read; what the other side cannot read is not
-//! sent.
+//! The new process sends HELLO as soon as it is ready to take over. The old one answers HELLO, then sends records
+//! (LISTENER, STREAM, SESSION, TARGET), each with its descriptor, then END. The new one answers READY, with which it
+//! has all that was offered, or, at any time, REFUSED. A HELLO lists the records that its sender can read; what the
+//! other side cannot read is not sent.
 
 use minicbor::{Decode, Encode};
 

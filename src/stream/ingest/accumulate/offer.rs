@@ -12,9 +12,9 @@ use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
 
 impl Accumulate {
-    /// Offers the live publisher and the standbys, and does nothing more until the verdict. If the publisher cannot go, all
-    /// stay, and whoever waits for the outcome learns why. A source whose connection cannot go, or is about to end, is not
-    /// offered: the other process connects it anew.
+    /// Offers the live publisher and the standbys, and does nothing more until the verdict. If the publisher cannot go,
+    /// all stay, and whoever waits for the outcome learns why. A source whose connection cannot go, or is about to end,
+    /// is not offered: the other process connects it anew.
     pub(super) fn offer(
         &mut self,
         verdict: Arc<Verdict>,
