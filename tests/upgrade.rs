@@ -1,5 +1,5 @@
 //! A server is replaced by another one while its streams run: publishers and players keep their connections, and no
-//! message is lost or repeated. Where the other one fails, at whatever step, all goes on as if nothing had been.
+//! message is lost or repeated. Where the other one fails, at whatever step, all goes on as before.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -170,7 +170,7 @@ fn hand_over_to(live: &Live, within_ms: u32, successor: impl FnOnce(Fake) + Send
 }
 
 #[test]
-fn where_the_successor_fails_at_any_step_all_goes_on_as_if_nothing_had_been() {
+fn where_the_successor_fails_at_any_step_all_goes_on_as_before() {
     let live = Live::new(ServerConfig::default());
     let load = Load::on(live.port, 2, 2, 5);
     until("media flows", || live.server.stats(0).unwrap().msgs_out > 50);

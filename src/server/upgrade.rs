@@ -24,7 +24,7 @@ const MAX_WITHIN_MS: u32 = 60_000;
 
 impl RRServer {
     /// Hands this server over to the process at the other end of a unix socket, which calls [`Self::take_over`]: the
-    /// listening sockets, the streams, and the sessions on them, all within `within_ms`. The fd is readable as soon as
+    /// listening sockets, the streams with their targets, and the sessions, all within `within_ms`. The fd is readable as soon as
     /// the other process is ready; from then on, streams stand still until it has everything. Afterwards this server
     /// stops: whatever could not move is asked to reconnect, and has `drain_ms` to leave. The server owns the fd from
     /// now on.
@@ -33,7 +33,7 @@ impl RRServer {
     /// [`RRError::Arg`] for an fd that is no unix stream socket, or a time out of its range; [`RRError::State`] if the
     /// server stops or is being handed over already; [`RRError::Closed`], [`RRError::Timeout`], [`RRError::Version`],
     /// [`RRError::Protocol`] if the other process ends, takes too long, or says something else; whatever it refuses with;
-    /// [`RRError::Thread`] inside a callback. On an error everything goes on here as if nothing had been.
+    /// [`RRError::Thread`] inside a callback. On an error everything goes on here as before.
     pub fn hand_over(&self, fd: OwnedFd, within_ms: u32, drain_ms: u32) -> Result<()> {
         let _log = self.enter_log();
         let (channel, by_ms) = self.begin_move(fd, within_ms)?;

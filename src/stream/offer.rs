@@ -1,5 +1,5 @@
 //! Offers to another process. A task that offers its connections makes their states and then does nothing until the
-//! verdict: then the other process has them and the task lets go of them, or it goes on as if nothing had been.
+//! verdict: then the other process has them and the task lets go of them, or it goes on as before.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

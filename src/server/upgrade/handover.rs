@@ -23,7 +23,7 @@ const FLUSH_MS: u64 = 2_000;
 /// ended here, and the rest drains.
 ///
 /// # Errors
-/// Why the other process has not taken over; then this server goes on as if nothing had been.
+/// Why the other process has not taken over; then this server goes on as before.
 pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain_ms: u64) -> Result<()> {
     let theirs = greeting(channel, by_ms)?;
     // By this the other process learns, where the socket has ended, whether this one has decided so or was killed.
