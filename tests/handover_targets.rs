@@ -31,7 +31,7 @@ use rrelay::session::{Event as Said, Inbound, ServerSession, SessionConfig, Stat
 /// More bytes than any state here has.
 const ROOM: usize = 64 << 20;
 
-/// A server to which a target publishes, and which reads only when it is told to.
+/// A server to which a target publishes, and which reads only when the test calls for it.
 struct Sink {
     socket: TcpStream,
     reader: ChunkReader,
@@ -340,13 +340,13 @@ fn a_target_over_tls_connects_anew() {
     is_in(&there, target, State::InProgress);
     let stats = there.server.stats(target).unwrap();
     assert_eq!((stats.connects, stats.failures), (2, 0));
-    // Its end has been told there, so players come anew.
+    // The end of the first connection ended the stream on that server, and its players.
     let mut player = away.play("away");
     publisher.key_frame(40, b"behind").unwrap();
     until("it comes", || player.message().1[5..] == *b"behind");
 }
 
-/// A server from which a source pulls, and which sends only what it is told to.
+/// A server from which a source pulls, and which sends only what the test writes.
 struct Origin {
     socket: TcpStream,
     /// Bytes that the source was sent.

@@ -85,7 +85,7 @@ fn a_denial_reaches_the_encoder_in_words() {
 }
 
 #[test]
-fn a_player_over_http_is_asked_about_and_told_of_as_any_other() {
+fn a_back_end_is_asked_and_notified_about_a_player_over_http_as_about_others() {
     let backend = Backend::new(|asked| {
         let denied = asked.path() == "/on_play" && value(asked)["query"] == "no";
         if denied { status("403 Forbidden") } else { yes() }
@@ -106,7 +106,7 @@ fn a_player_over_http_is_asked_about_and_told_of_as_any_other() {
     let (player, head) = asks("yes");
     assert!(head.ends_with(" 200"), "{head}");
     drop(player);
-    until("its end is told", || backend.at("on_play_done").len() == 1);
+    until("the back end is notified of its end", || backend.at("on_play_done").len() == 1);
     let done = value(&backend.at("on_play_done").remove(0));
     assert_eq!((&done["query"], &done["role"]), (&"yes".into(), &"player".into()), "{done}");
 }

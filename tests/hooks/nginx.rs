@@ -107,7 +107,7 @@ fn an_answer_counts_when_it_is_there_and_not_when_its_connection_closes() {
 }
 
 #[test]
-fn a_back_end_drops_a_session_by_the_number_that_it_was_told() {
+fn a_back_end_drops_a_session_by_the_number_in_its_request() {
     let backend = Backend::new(|_| status("200 OK"));
     let hooked = Hooked::new(all(&backend, Dialect::Nginx));
     let mut publisher = begin(&hooked, "show", true).unwrap();

@@ -21,7 +21,7 @@ fn picture(number: u32) -> Vec<u8> {
 /// What comes behind the last picture.
 const LAST: &[u8] = b"\xaf\x01the last";
 
-/// A publisher that sends a picture each `every_ms` until it is told to stop, or is closed. The result is the number
+/// A publisher that sends a picture each `every_ms` until `stop` is set, or it is closed. The result is the number
 /// of pictures; the connection stays open.
 fn publishing(mut publisher: Client, every_ms: u32, stop: &Arc<AtomicBool>) -> JoinHandle<(Client, u32)> {
     let stop = Arc::clone(stop);

@@ -336,8 +336,8 @@ fn publish(port: u16) -> std::net::TcpStream {
 fn an_answer_that_comes_after_the_publisher_was_let_in_still_opens_its_relays() {
     for deed in [Deed::Relay(vec![target("rtmp://127.0.0.1:9/a")]), Deed::Reject("no".to_owned())] {
         let rig = Rig::new();
-        let told = Arc::<Told>::default();
-        let subscriber: Arc<dyn Subscriber> = Arc::<Told>::clone(&told);
+        let events = Arc::<AnswerEvents>::default();
+        let subscriber: Arc<dyn Subscriber> = Arc::<AnswerEvents>::clone(&events);
         rig.server.subscribe(&subscriber);
         let port = rig.server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
         let slow = Slow::new(deed.clone());
@@ -345,9 +345,9 @@ fn an_answer_that_comes_after_the_publisher_was_let_in_still_opens_its_relays() 
         let publisher = publish(port);
         assert!(slow.asked.load(std::sync::atomic::Ordering::Acquire));
         slow.answers.notify_one();
-        until("the answer is told", || !locked(&told.0).is_empty());
+        until("an event reports the answer", || !locked(&events.0).is_empty());
         let stream = rig.server.stream_find(b"live", b"show").unwrap();
-        let event = locked(&told.0).remove(0);
+        let event = locked(&events.0).remove(0);
         match deed {
             Deed::Relay(_) => assert_eq!((event.error, rig.targets(stream).len()), (None, 1)),
             _ => assert_eq!(
@@ -359,11 +359,11 @@ fn an_answer_that_comes_after_the_publisher_was_let_in_still_opens_its_relays() 
     }
 }
 
-/// Keeps what the host is told of answers.
+/// Keeps the events about answers.
 #[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
+struct AnswerEvents(Mutex<Vec<Event>>);
 
-impl Subscriber for Told {
+impl Subscriber for AnswerEvents {
     fn tell(&self, event: &Event) {
         if event.kind == EventKind::Next {
             locked(&self.0).push(event.clone());
