@@ -15,6 +15,7 @@ use socket2::{Domain, MaybeUninitSlice, MsgHdr, MsgHdrMut, SockRef, Type};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::net::poll::is_writable;
 
 /// The bytes before a body: the kind, three zeros, and the length in network order.
 const HEAD_BYTES: usize = 8;
@@ -98,10 +99,14 @@ impl FdChannel {
                 Some(control) if sent == 0 => message.with_control(control),
                 _ => message,
             };
-            self.0.set_write_timeout(Some(left(by_ms)?)).map_err(|error| failed(&error))?;
-            match SockRef::from(&self.0).sendmsg(&message, libc::MSG_NOSIGNAL) {
+            let left = left(by_ms)?;
+            // A timeout of the socket begins again with each part that the other end reads, so it is no deadline.
+            match SockRef::from(&self.0).sendmsg(&message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) {
                 Ok(n) => sent += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    is_writable(&self.0, left);
+                }
                 Err(error) => return Err(failed(&error)),
             }
         }
@@ -302,6 +307,18 @@ mod tests {
         assert_eq!(there.receive(|_| 1, late).unwrap_err().kind, RRError::Timeout);
         let too_much = vec![0; 64 << 20];
         assert_eq!(here.send(1, &too_much, None, clock::now_ms() + 20).unwrap_err().kind, RRError::Timeout);
+    }
+
+    #[test]
+    fn an_end_that_reads_slowly_does_not_move_the_deadline() {
+        let (here, there) = pair();
+        let sender = std::thread::spawn(move || here.send(1, &vec![0; 16 << 20], None, clock::now_ms() + 300));
+        // All of it would take half a minute.
+        let mut space = vec![0; 32 * 1024];
+        while (&there.0).read(&mut space).unwrap() > 0 {
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        assert_eq!(sender.join().unwrap().unwrap_err().kind, RRError::Timeout);
     }
 
     #[test]

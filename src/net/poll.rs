@@ -301,7 +301,6 @@ impl EventFd {
 }
 
 /// Whether an fd becomes writable, or fails, within `wait`.
-#[cfg(feature = "librtmp")]
 #[allow(unsafe_code)] // std has no poll
 pub(crate) fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };

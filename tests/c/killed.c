@@ -9,6 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* A message begins with its head; what follows after a part of it does not. */
+enum { HEAD_BYTES = 8 };
+
 static int left_to_send = -1, left_to_receive = -1;
 
 __attribute__((constructor)) static void begin(void) {
@@ -29,9 +32,13 @@ static void count(int fd, int *left) {
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     ssize_t (*next)(int, const struct msghdr *, int);
+    int begins = message->msg_iovlen > 0 && message->msg_iov[0].iov_len == HEAD_BYTES, before = left_to_send;
+    ssize_t sent;
     *(void **)&next = dlsym(RTLD_NEXT, "sendmsg");
-    count(fd, &left_to_send);
-    return next(fd, message, flags);
+    if (begins) count(fd, &left_to_send);
+    sent = next(fd, message, flags);
+    if (sent < 0) left_to_send = before; /* it is tried again */
+    return sent;
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
