@@ -142,6 +142,8 @@ impl RRServer {
         self.core.still_open()?;
         let socket = fd.map(Socket::adopt_connected).transpose()?;
         let config = dialler::session_config(&self.core.config);
-        import::enter_target(&self.core, ExportedTarget::read(&config, state, clock::now_ms())?, socket)
+        let exported = ExportedTarget::read(&config, state, clock::now_ms())?;
+        let endpoint = exported.about.endpoint()?;
+        import::enter_target(&self.core, exported, endpoint, socket)
     }
 }

@@ -182,20 +182,24 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     })
 }
 
-/// Enters a target, with its connection if it has one.
+/// Enters a target on the endpoint of its settings, with its connection if it has one.
 ///
 /// # Errors
 /// [`RRError::NotFound`] if its stream is not here, [`RRError::Arg`] if it has a connection and its state says that it
-/// has none, or the other way round, [`RRError::Cert`] if its roots cannot be read, [`RRError::Limit`] and
-/// [`RRError::NoMem`] if there is no room for it, [`RRError::State`] if the stream is ending.
-pub(super) fn enter_target(core: &Core, exported: ExportedTarget, socket: Option<Socket>) -> Result<Id> {
+/// has none, or the other way round, [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for it,
+/// [`RRError::State`] if the stream is ending.
+pub(super) fn enter_target(
+    core: &Core,
+    exported: ExportedTarget,
+    endpoint: Endpoint,
+    socket: Option<Socket>,
+) -> Result<Id> {
     heap::room()?;
     let ExportedTarget { about, stage } = exported;
     let found = core.registry().find(&about.name).cloned();
     let stream = found.ok_or_else(|| {
         Failure::ours(RRError::NotFound, "the stream of the target is not on this server: import it before")
     })?;
-    let endpoint = Endpoint::ready(about.config.clone(), &about.name.key)?;
     let resumed = |socket, Connected { session, url, unread }: Connected| {
         // What came over it before is in the counters.
         let conn = Conn::resumed(socket, Side::Client(session), unread, 0);

@@ -88,7 +88,7 @@ struct Entering<'a> {
 /// Somebody who comes to a stream, or a session that asks.
 enum Entrant {
     Session(Box<Seated>),
-    Target(Box<ExportedTarget>, Option<Socket>),
+    Target(Box<ExportedTarget>, Box<Endpoint>, Option<Socket>),
 }
 
 impl<'a> Entering<'a> {
@@ -173,10 +173,10 @@ impl<'a> Entering<'a> {
         if matches!(exported.stage, Stage::Pauses(_)) == socket.is_some() {
             return Err(Failure::peers(RRError::Arg, "a target and its connection do not belong together"));
         }
-        // What its settings need is here: the files that they name, mainly.
-        Endpoint::ready(exported.about.config.clone(), &exported.about.name.key)?;
+        // Read once, before READY: afterwards a file that is gone could no longer be refused.
+        let endpoint = exported.about.endpoint()?;
         self.targets += 1;
-        self.entrants.push(Entrant::Target(Box::new(exported), socket));
+        self.entrants.push(Entrant::Target(Box::new(exported), Box::new(endpoint), socket));
         Ok(())
     }
 
@@ -189,8 +189,8 @@ impl<'a> Entering<'a> {
                 log::warn!("a session or target that was taken over could not go on: {failure}");
             }
         };
-        let enter = |target: Box<ExportedTarget>, socket| {
-            told(import::enter_target(self.core, *target, socket).map(drop));
+        let enter = |target: Box<ExportedTarget>, endpoint: Box<Endpoint>, socket| {
+            told(import::enter_target(self.core, *target, *endpoint, socket).map(drop));
         };
         // Publishers and connected sources have their places, in their order, before players come, who would else want a
         // source; and players that were there before a publisher's first message are there before it here too.
@@ -202,12 +202,14 @@ impl<'a> Entering<'a> {
                     Ok(Err(other)) => others.push(other),
                     Err(failure) => told(Err(failure)),
                 },
-                Entrant::Target(target, socket) if matches!(target.stage, Stage::Pulls(..)) => enter(target, socket),
-                Entrant::Target(target, socket) => targets.push((target, socket)),
+                Entrant::Target(target, endpoint, socket) if matches!(target.stage, Stage::Pulls(..)) => {
+                    enter(target, endpoint, socket);
+                }
+                Entrant::Target(target, endpoint, socket) => targets.push((target, endpoint, socket)),
             }
         }
         others.into_iter().for_each(|session| told(session.begin(self.core)));
-        targets.into_iter().for_each(|(target, socket)| enter(target, socket));
+        targets.into_iter().for_each(|(target, endpoint, socket)| enter(target, endpoint, socket));
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         for (listener, options) in std::mem::take(&mut self.listeners) {
             let address = listener.local_addr();

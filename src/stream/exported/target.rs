@@ -215,6 +215,14 @@ impl About {
         }
     }
 
+    /// The endpoint of its settings, with what they need of this machine: the files that they name, mainly.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::ready`].
+    pub(crate) fn endpoint(&self) -> Result<Endpoint> {
+        Endpoint::ready(self.config.clone(), &self.name.key)
+    }
+
     /// The state of a target without a connection that can move.
     ///
     /// # Errors
