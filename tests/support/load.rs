@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rrelay::proto::message::kind;
 
-use super::live::Client;
+use super::live::{Client, PATIENCE};
 
 /// A picture of this number; every tenth one is a key frame.
 fn picture(number: u32) -> Vec<u8> {
@@ -52,12 +52,13 @@ pub(crate) struct Played {
 pub(crate) fn playing(mut client: Client) -> JoinHandle<Played> {
     std::thread::spawn(move || {
         let (mut numbers, mut pause, mut whole, mut closed) = (Vec::new(), Duration::ZERO, false, false);
-        let mut last = None;
+        let (mut last, mut silent_since) = (None, Instant::now());
         while !whole && !closed {
             // What has come before the end counts too.
             closed = client.turn(Duration::from_millis(50)).is_err();
             while let Some((head, body)) = client.messages.pop_front() {
                 let now = Instant::now();
+                silent_since = now;
                 pause = pause.max(last.map_or(Duration::ZERO, |last| now - last));
                 last = Some(now);
                 match head.type_id {
@@ -66,6 +67,7 @@ pub(crate) fn playing(mut client: Client) -> JoinHandle<Played> {
                     _ => {}
                 }
             }
+            assert!(silent_since.elapsed() < PATIENCE, "nothing comes any more, and the connection stays open");
         }
         Played { numbers, whole, pause, _client: client }
     })
