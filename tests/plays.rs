@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rrelay::config::{ServerConfig, ask};
+use rrelay::config::{ServerConfig, StreamConfig, ask};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_write;
 use rrelay::proto::command::build;
@@ -32,6 +32,15 @@ use rrelay::session::{ClientSession, Event as Said, SessionConfig};
 use threading::threaded;
 
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A time that a test never waits for, however slow the machine is.
+const FAR_MS: u32 = 600_000;
+
+/// Settings under which neither a question nor a player that reads slowly runs out of time.
+fn patient() -> ServerConfig {
+    let stream = StreamConfig { queue_ms: FAR_MS, queue_bytes: 1 << 30, ..StreamConfig::default() };
+    ServerConfig { ask: ask::PLAY, ask_ms: FAR_MS, send_ms: FAR_MS, stream: stream.into(), ..ServerConfig::default() }
+}
 
 /// A server whose host feeds streams with numbered key frames, denies every play of "denied" and leaves the answer about
 /// "held" to the test.
@@ -48,7 +57,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        Self::with(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() })
+        Self::with(patient())
     }
 
     fn with(config: ServerConfig) -> Self {
@@ -178,6 +187,15 @@ impl Player {
             }
         }
         self.socket.write_all(&self.session.take_output()).unwrap();
+    }
+
+    /// Reads until this is so. A player that stops reading in the middle of a message gets no answer to what it asks.
+    fn reads_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            self.look();
+            assert!(Instant::now() < end, "not in time: {what}; refused: {:?}", self.refusals);
+        }
     }
 
     fn numbers(&self, stream_id: u32) -> Vec<u32> {

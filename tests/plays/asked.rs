@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{PATIENCE, Player, Rig, objects};
-use rrelay::config::{Decision, ServerConfig, ask};
+use super::{PATIENCE, Player, Rig, objects, patient};
+use rrelay::config::{Decision, ServerConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::command::build;
@@ -12,16 +12,10 @@ use rrelay::server::Id;
 use rrelay::session::State;
 
 impl Rig {
-    /// The session of the question of this number, once the host has the question.
-    fn asked(&self, number: usize) -> Id {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            if let Some(session) = self.held.lock().unwrap().get(number) {
-                return *session;
-            }
-            assert!(Instant::now() < end, "no question");
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
+    /// The session of the question of this number, which this player asks, once the host has the question.
+    fn asked(&self, player: &mut Player, number: usize) -> Id {
+        player.reads_until("the host is asked", |_| self.questions() > number);
+        self.held.lock().unwrap()[number]
     }
 
     fn questions(&self) -> usize {
@@ -43,11 +37,7 @@ impl Rig {
 
 impl Player {
     fn is_refused(&mut self, words: &str) {
-        let end = Instant::now() + PATIENCE;
-        while !self.refusals.iter().any(|text| text.contains(words)) {
-            self.look();
-            assert!(Instant::now() < end, "no \"{words}\" in {:?}", self.refusals);
-        }
+        self.reads_until(words, |player| player.refusals.iter().any(|text| text.contains(words)));
         self.refusals.clear();
     }
 }
@@ -58,7 +48,7 @@ fn as_key(key: &str) -> Decision {
 
 /// Three streams, and a player of the first.
 fn begin(config: ServerConfig) -> (Rig, Player) {
-    let mut rig = Rig::with(ServerConfig { ask: ask::PLAY, ..config });
+    let mut rig = Rig::with(config);
     for (key, first) in [("one", 0), ("two", 1_000_000), ("three", 2_000_000)] {
         rig.feed(key, first);
     }
@@ -69,9 +59,9 @@ fn begin(config: ServerConfig) -> (Rig, Player) {
 
 #[test]
 fn what_is_played_goes_on_whatever_the_host_answers_about_more() {
-    let (rig, mut player) = begin(ServerConfig::default());
+    let (rig, mut player) = begin(patient());
     player.also(2, "held");
-    let session = rig.asked(0);
+    let session = rig.asked(&mut player, 0);
     player.sees(1, 50);
     assert_eq!((rig.state(session), player.numbers(2).len()), (State::Waiting, 0));
     rig.server.session_deny(session, "", "not this one").unwrap();
@@ -80,14 +70,14 @@ fn what_is_played_goes_on_whatever_the_host_answers_about_more() {
     assert_eq!(rig.server.info(session).unwrap().key, b"one");
 
     player.also(3, "held");
-    assert_eq!(rig.asked(1), session);
+    assert_eq!(rig.asked(&mut player, 1), session);
     player.sees(1, 50);
     rig.server.session_redirect(session, "rtmp://127.0.0.1:9/live").unwrap();
     player.is_refused("NetStream.Play");
     player.sees(1, 20);
 
     player.also(4, "held");
-    rig.asked(2);
+    rig.asked(&mut player, 2);
     player.sees(1, 50);
     let failure = rig.server.session_export(session, 1 << 20).unwrap_err();
     assert_eq!(failure.kind, RRError::Unsupported, "{failure}");
@@ -98,7 +88,7 @@ fn what_is_played_goes_on_whatever_the_host_answers_about_more() {
 
     // With two plays, each at the relay of its own stream in turn.
     player.also(5, "held");
-    rig.asked(3);
+    rig.asked(&mut player, 3);
     player.sees(1, 50);
     player.sees(4, 50);
     rig.server.session_allow(session, as_key("three")).unwrap();
@@ -114,16 +104,12 @@ fn what_is_played_goes_on_whatever_the_host_answers_about_more() {
 #[test]
 fn without_an_answer_in_time_the_default_is_taken_and_the_media_goes_on() {
     for ask_default_allow in [false, true] {
-        let (rig, mut player) = begin(ServerConfig { ask_ms: 1_000, ask_default_allow, ..ServerConfig::default() });
+        let (rig, mut player) = begin(ServerConfig { ask_ms: 1_000, ask_default_allow, ..patient() });
         player.also(2, "held");
-        rig.asked(0);
+        rig.asked(&mut player, 0);
         if ask_default_allow {
-            let end = Instant::now() + PATIENCE;
             // Nobody publishes "held": the play begins and waits.
-            while rig.server.stream_find(b"live", b"held").is_err() {
-                player.look();
-                assert!(Instant::now() < end, "it is not let in");
-            }
+            player.reads_until("it is let in", |_| rig.server.stream_find(b"live", b"held").is_ok());
         } else {
             player.is_refused("nobody allowed it in time");
         }
@@ -134,7 +120,7 @@ fn without_an_answer_in_time_the_default_is_taken_and_the_media_goes_on() {
 
 #[test]
 fn what_is_played_goes_on_while_the_host_takes_no_events_and_more_waits_for_it() {
-    let (rig, mut player) = begin(ServerConfig { event_limit: 16, ..ServerConfig::default() });
+    let (rig, mut player) = begin(ServerConfig { event_limit: 16, ..patient() });
     rig.busy.store(true, Ordering::Relaxed);
     for n in 0..40 {
         rig.server.stream_create(b"live", format!("other-{n}").as_bytes(), None).unwrap();
@@ -150,9 +136,9 @@ fn what_is_played_goes_on_while_the_host_takes_no_events_and_more_waits_for_it()
 
 #[test]
 fn commands_that_come_while_a_question_is_open_are_acted_on_after_it_in_their_order() {
-    let (rig, mut player) = begin(ServerConfig::default());
+    let (rig, mut player) = begin(patient());
     player.also(2, "held");
-    let session = rig.asked(0);
+    let session = rig.asked(&mut player, 0);
     player.no_longer(1);
     player.also(3, "three");
     player.sees(1, 50);
@@ -166,23 +152,19 @@ fn commands_that_come_while_a_question_is_open_are_acted_on_after_it_in_their_or
 
 #[test]
 fn a_question_stays_open_when_what_is_played_ends_and_ends_with_the_connection() {
-    let (mut rig, mut player) = begin(ServerConfig::default());
+    let (mut rig, mut player) = begin(patient());
     player.also(2, "held");
-    let session = rig.asked(0);
+    let session = rig.asked(&mut player, 0);
     player.sees(1, 10);
     rig.stop("one");
-    let end = Instant::now() + PATIENCE;
-    while rig.server.stream_find(b"live", b"one").is_ok() {
-        player.look();
-        assert!(Instant::now() < end, "the stream ends");
-    }
+    player.reads_until("the stream ends", |_| rig.server.stream_find(b"live", b"one").is_err());
     assert_eq!(rig.state(session), State::Waiting);
     rig.server.session_allow(session, as_key("two")).unwrap();
     player.sees(2, 20);
 
     // The host closes a session about which it is asked.
     player.also(3, "held");
-    rig.asked(1);
+    rig.asked(&mut player, 1);
     player.sees(2, 20);
     rig.server.session_close(session, "enough", 0).unwrap();
     rig.ends(session);
@@ -192,7 +174,7 @@ fn a_question_stays_open_when_what_is_played_ends_and_ends_with_the_connection()
     let mut player = Player::of(&rig, "four");
     player.sees(1, 5);
     player.also(2, "held");
-    let session = rig.asked(2);
+    let session = rig.asked(&mut player, 2);
     player.sees(1, 20);
     drop(player);
     rig.ends(session);
@@ -202,14 +184,14 @@ fn a_question_stays_open_when_what_is_played_ends_and_ends_with_the_connection()
 #[test]
 fn many_requests_at_once_are_asked_about_one_after_another() {
     const MANY: usize = 40;
-    let (rig, mut player) = begin(ServerConfig::default());
+    let (rig, mut player) = begin(patient());
     for n in 0..MANY {
         let stream_id = 2 + u32::try_from(n % 8).unwrap();
         player.call(stream_id, |out| build::play(out, 0.0, b"held"));
         player.call(0, |out| build::call(out, "getStreamLength", 0.0, &[Value::Null, Value::String(b"held")]));
     }
     for number in 0..MANY {
-        let session = rig.asked(number);
+        let session = rig.asked(&mut player, number);
         player.sees(1, 3);
         assert_eq!(rig.questions(), number + 1, "one at a time");
         rig.server.session_deny(session, "", "not this one").unwrap();
@@ -244,7 +226,7 @@ mod by_http {
     #[test]
     fn what_is_played_goes_on_while_a_hook_is_asked_about_more() {
         let (backend, answers) = back_end("{}");
-        let (rig, mut player) = begin(ServerConfig::default());
+        let (rig, mut player) = begin(patient());
         let rest = Rest::new(Arc::clone(&rig.server));
         let hooks = HooksConfig { on_play: Some(backend.url("play")), timeout_ms: 60_000, ..HooksConfig::default() };
         rest.set_hooks(Some(hooks)).unwrap();
@@ -256,7 +238,7 @@ mod by_http {
         player.also(3, "slow");
         player.sees(1, 50);
         answers.send(r#"{"rename": "held"}"#.to_owned()).unwrap();
-        let session = rig.asked(0);
+        let session = rig.asked(&mut player, 0);
         player.sees(1, 50);
         rig.server.session_allow(session, as_key("two")).unwrap();
         player.sees(3, 20);
@@ -274,7 +256,7 @@ mod by_http {
     #[test]
     fn what_is_played_goes_on_while_a_controller_is_asked_about_more() {
         let (backend, answers) = back_end(r#"{"action": "relay"}"#);
-        let (rig, mut player) = begin(ServerConfig::default());
+        let (rig, mut player) = begin(patient());
         let rest = Rest::new(Arc::clone(&rig.server));
         let mut config = ControllerConfig { timeout_ms: 60_000, heartbeat_ms: None, ..ControllerConfig::default() };
         config.set("urls", Setting::Texts(&[backend.url("")])).unwrap();
