@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{PATIENCE, Player, Rig, objects, patient};
-use rrelay::config::{Decision, ServerConfig};
+use rrelay::config::{Decision, ServerConfig, TargetConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::command::build;
@@ -99,6 +99,22 @@ fn what_is_played_goes_on_whatever_the_host_answers_about_more() {
         assert!(player.numbers(stream_id).iter().all(|number| number / 1_000_000 == of));
     }
     assert_eq!(rig.server.list(0, objects::SESSION).unwrap(), [session]);
+}
+
+#[test]
+fn a_play_whose_source_is_refused_ends_without_the_others() {
+    let (rig, mut player) = begin(patient());
+    player.also(2, "held");
+    let session = rig.asked(&mut player, 0);
+    let url = format!("rtmp://127.0.0.1:{}/live/denied", rig.port);
+    let source = TargetConfig { url, retry_count: Some(0), ..TargetConfig::default() };
+    rig.server.session_allow(session, Decision { sources: vec![source], ..Decision::default() }).unwrap();
+    player.is_refused("NetStream.Play");
+    player.sees(1, 50);
+    player.has_no_gap(1);
+    // The connection takes further requests.
+    player.also(3, "two");
+    player.sees(3, 20);
 }
 
 #[test]

@@ -107,17 +107,24 @@ impl Relay {
         }
     }
 
-    /// Tells players that wait for a first message that none will come, after a source has been refused.
+    /// Tells players that wait for a first message that none will come, after a source has been refused. A player's
+    /// other plays go on; without others its connection ends.
     pub(super) fn refuse_waiting(&mut self, io: &mut Io<'_>) {
         let Some(refusal) = self.stream.sources().take_refusal() else { return };
         for slot in self.slots() {
             let Some(consumer) = self.consumers.get_mut(slot) else { continue };
-            let waits = |subscription: &&mut Subscription| subscription.waits().is_some_and(|(_, waits)| waits.fresh);
-            let Some(stream_id) = consumer.own().find(waits).map(|subscription| subscription.stream_id()) else {
-                continue;
-            };
-            if let Some(session) = consumer.conn.inbound() {
-                session.fail_play(stream_id, refusal.code, &refusal.failure.text);
+            let Some(session) = consumer.conn.inbound() else { continue };
+            let (mut refused, mut goes_on) = (false, false);
+            for subscription in &mut consumer.subscriptions {
+                if !subscription.is_foreign() && subscription.waits().is_some_and(|(_, waits)| waits.fresh) {
+                    session.fail_play(subscription.stream_id(), refusal.code, &refusal.failure.text);
+                    subscription.end_here();
+                    refused = true;
+                } else {
+                    goes_on = true;
+                }
+            }
+            if refused && !goes_on {
                 self.apply(slot, Err(refusal.failure.clone().into()), io);
             }
         }
