@@ -446,7 +446,8 @@ macro_rules! protocol_methods {
             self.protocol.take_output()
         }
 
-        /// Takes them for a driver that reports them with [`note_sent`](Self::note_sent) once they are sent.
+        /// Takes the bytes for the peer without counting them as sent; the driver counts them with
+        /// [`note_sent`](Self::note_sent) when it sends them.
         pub fn lend_output(&mut self) -> Vec<u8> {
             self.protocol.lend_output()
         }

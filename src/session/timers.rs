@@ -213,7 +213,7 @@ impl Timers {
         self.question != Question::None
     }
 
-    /// Whether a player that has got media, or waits for its first, can have these.
+    /// Whether these can be the timers of a player that has got media (`plays`) or waits for its first.
     pub(super) fn fits_player(&self, plays: bool) -> bool {
         if plays { self.phase == Phase::Running } else { matches!(self.phase, Phase::Opening { .. }) }
     }

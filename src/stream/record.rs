@@ -238,10 +238,15 @@ impl RRSession {
     /// Notes the role that the peer has asked for and has not been granted yet, or `None`; owner only. From then on
     /// events no longer name the session's previous stream.
     pub(crate) fn set_wish(&self, role: Role) {
-        if role != Role::None {
+        self.wish.store(role.number(), Ordering::Relaxed);
+        self.forget_stream_if_asking();
+    }
+
+    /// Lets events no longer name the session's previous stream, if the peer has asked for a role; owner only.
+    pub(crate) fn forget_stream_if_asking(&self) {
+        if self.wish() != Role::None {
             self.told_stream.store(self.stream(), Ordering::Relaxed);
         }
-        self.wish.store(role.number(), Ordering::Relaxed);
     }
 
     /// The role that the peer has asked for and has not been granted yet, or `None`.

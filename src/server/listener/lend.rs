@@ -45,7 +45,7 @@ impl Listener {
         let (state, command) = known.map_or((PendingState::Talks, None), |known| (known.state, known.command));
         // As for any peer that asks, events name no stream.
         peer.record.set_stream(0);
-        peer.record.set_wish(peer.record.wish());
+        peer.record.forget_stream_if_asking();
         let pending = PendingPeer { peer, state, command, unheard: false, handshakes: false, memory };
         let Some(slot) = self.place(pending, io) else { return };
         let stays = self.look_after(slot, self.core.stop_by_ms(), io).and_then(|()| self.talk(slot, io));
