@@ -5,20 +5,26 @@
 //! It comes from another process, perhaps of another version: its form is that of all states (`proto::cbor`), and every
 //! value is checked before it is used. It does not contain the user pointer, which means nothing elsewhere, or ids.
 
+mod counted;
+mod feed;
+mod named;
 mod settings;
 pub(crate) mod stream;
 pub(crate) mod target;
 
 use minicbor::{Decode, Encode};
 
-use crate::config::{Decision, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, READ_BUFFER_BYTES, Start, Value, media};
+use counted::Counted;
+pub(crate) use feed::MovedFeed;
+use feed::{OwedState, check_place};
+pub(crate) use named::Named;
+
+use crate::config::{Decision, MAX_NAME_BYTES, READ_BUFFER_BYTES, Start, Value, media};
 use crate::error::{Failure, RRError, Result, copied};
-use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::proto::cbor::{self, Form};
-use crate::proto::message::MessageHead;
-#[cfg(any(test, feature = "fuzzing"))]
-use crate::proto::message::kind;
+#[cfg(test)]
+use crate::proto::message::{MessageHead, kind};
 #[cfg(test)]
 use crate::session::Inbound;
 use crate::session::{Event as Said, HTTP_STREAM_ID, HttpSession, ServerSession, SessionConfig, is_of_http};
@@ -29,12 +35,12 @@ use crate::stream::egress::tags::TagsState;
 use crate::stream::egress::track_mask;
 #[cfg(test)]
 use crate::stream::ingest::Incoming;
-use crate::stream::ingest::kept::{KeptHeaders, KeptState, MAX_KEPT_BYTES};
-use crate::stream::log::buffer::may_stand_in_log;
+#[cfg(test)]
+use crate::stream::ingest::kept::KeptHeaders;
+use crate::stream::ingest::kept::{KeptState, MAX_KEPT_BYTES};
 use crate::stream::log::lineage::LogPlace;
-use crate::stream::name::StreamName;
-use crate::stream::record::{Caller, Export, Names, RRSession};
-use crate::stream::stats::{Count, Counters, ReceivedMedia};
+use crate::stream::record::{Caller, Export, RRSession};
+use crate::stream::stats::Counters;
 
 /// The version of a session's state. Sessions that do not ask are of version 2, players over HTTP of version 3.
 pub(crate) const VERSION: u16 = 3;
@@ -52,9 +58,6 @@ const REST_BYTES: usize = MAX_KEPT_BYTES + 8 * cbor::bytes::MAX_BYTES;
 
 /// Bytes by which a state may grow while its session waits: its time stamps are numbers that need more bytes later.
 pub(in crate::stream) const GROWTH_BYTES: usize = 16;
-
-/// Largest count that is accepted: a count that grows from here does not overflow.
-const COUNT_MAX: u64 = 1 << 60;
 
 /// What the session does: it waits with a question, publishes or plays.
 #[derive(Debug, Encode, Decode)]
@@ -134,70 +137,9 @@ enum DoingState<'a> {
     },
 }
 
-/// A message that the log has not got.
-#[derive(Debug, Encode, Decode)]
-struct OwedState<'a> {
-    #[n(0)]
-    type_id: u8,
-    #[n(1)]
-    timestamp_ms: u32,
-    #[b(2)]
-    #[cbor(with = "minicbor::bytes")]
-    body: &'a [u8],
-}
-
 /// The refusal to export a session that waits for an answer while it plays.
 pub(crate) fn asks_beside_plays() -> Failure {
     Failure::ours(RRError::Unsupported, "it plays other streams, so it stays in this process")
-}
-
-/// The names of a session that has a stream, of which its `connect` does not tell.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub(crate) struct Named {
-    #[n(0)]
-    #[cbor(with = "crate::proto::cbor::bytes")]
-    app: Vec<u8>,
-    #[n(1)]
-    #[cbor(with = "crate::proto::cbor::bytes")]
-    key: Vec<u8>,
-    #[n(2)]
-    #[cbor(with = "crate::proto::cbor::bytes")]
-    key_asked: Vec<u8>,
-    #[n(3)]
-    #[cbor(with = "crate::proto::cbor::bytes")]
-    query: Vec<u8>,
-}
-
-impl Named {
-    /// The names of a session.
-    pub(in crate::stream) fn of(record: &RRSession) -> Self {
-        let Names { app, key, key_asked, query, .. } = record.names();
-        Self { app, key, key_asked, query }
-    }
-
-    #[cfg(test)]
-    fn example() -> Self {
-        let [app, key, key_asked, query] = [&b"live"[..], b"show", b"key", b"token=1"].map(<[u8]>::to_vec);
-        Self { app, key, key_asked, query }
-    }
-
-    fn check(&self) -> Result<()> {
-        let Self { app, key, key_asked, query } = self;
-        // What was asked for, and the arguments, name nothing here: they may have parts that no name may have.
-        StreamName::fits(key_asked).and_then(|()| StreamName::fits(query))?;
-        StreamName::checked(app, key).map(drop)
-    }
-
-    /// The stream's name.
-    pub(crate) fn stream(&self) -> StreamName {
-        StreamName { app: self.app.clone(), key: self.key.clone() }
-    }
-
-    /// Gives a session these names.
-    pub(crate) fn note(self, record: &RRSession) {
-        let Self { app, key, key_asked, query } = self;
-        record.rename(|names| (names.app, names.key, names.key_asked, names.query) = (app, key, key_asked, query));
-    }
 }
 
 /// What an exported session does.
@@ -220,17 +162,6 @@ pub(crate) struct Publishing {
     pub(crate) named: Named,
     /// The rest, for accumulate.
     pub(crate) feed: MovedFeed,
-}
-
-/// What accumulate knows of a publisher.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct MovedFeed {
-    /// The headers that its messages need in another log.
-    pub(in crate::stream) kept: KeptHeaders,
-    /// The end of its stream's log, where it is the one that fills it.
-    pub(in crate::stream) place: Option<LogPlace>,
-    /// What it has sent and the log has not got.
-    pub(in crate::stream) owed: Vec<(MessageHead, Vec<u8>)>,
 }
 
 /// What a session plays.
@@ -306,31 +237,6 @@ impl Default for Decided {
     }
 }
 
-/// What was counted so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
-struct Counted {
-    #[n(0)]
-    bytes_in: u64,
-    #[n(1)]
-    bytes_out: u64,
-    #[n(2)]
-    msgs_in: u64,
-    #[n(3)]
-    msgs_out: u64,
-    #[n(4)]
-    audio_bytes: u64,
-    #[n(5)]
-    video_bytes: u64,
-    #[n(6)]
-    data_bytes: u64,
-    /// Bytes of the connection, including those of the opening.
-    #[n(7)]
-    conn_bytes_in: u64,
-    /// When the session began, wall clock.
-    #[n(8)]
-    started_us: i64,
-}
-
 #[derive(Debug, Encode, Decode)]
 struct State<'a> {
     #[b(0)]
@@ -392,7 +298,7 @@ impl<'a> DoingState<'a> {
             named: named.clone(),
             kept: feed.kept.state(),
             place: feed.place.clone(),
-            owed: feed.owed.iter().map(OwedState::of).collect(),
+            owed: feed.owed(),
         }
     }
 
@@ -429,9 +335,7 @@ impl<'a> DoingState<'a> {
                     return impossible("the session does not publish what it is said to publish");
                 }
                 named.check()?;
-                check_place(place.as_ref())?;
-                let owed = owed.iter().map(OwedState::checked).collect::<Result<_>>()?;
-                let feed = MovedFeed { kept: KeptHeaders::from_state(&kept)?, place, owed };
+                let feed = MovedFeed::checked(&kept, place, &owed)?;
                 return Ok(Doing::Publishes(Publishing { stream_id, named, feed }));
             }
             Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent, tags } => {
@@ -468,29 +372,6 @@ impl<'a> DoingState<'a> {
         }
         Ok(Doing::Asks(question, Box::new(decided.checked()?)))
     }
-}
-
-impl<'a> OwedState<'a> {
-    fn of((head, body): &'a (MessageHead, Vec<u8>)) -> Self {
-        Self { type_id: head.type_id, timestamp_ms: head.timestamp_ms, body }
-    }
-
-    fn checked(&self) -> Result<(MessageHead, Vec<u8>)> {
-        let len = u32::try_from(self.body.len()).ok().filter(|&len| len <= MAX_MESSAGE_BYTES);
-        let Some(len) = len.filter(|_| may_stand_in_log(self.type_id)) else {
-            return Err(Failure::ours(RRError::Arg, "a message that waits for its log is none"));
-        };
-        let head =
-            MessageHead { type_id: self.type_id, timestamp_ms: self.timestamp_ms, len, ..MessageHead::default() };
-        Ok((head, copied(self.body)?))
-    }
-}
-
-fn check_place(place: Option<&LogPlace>) -> Result<()> {
-    if place.is_none_or(|place| place.is_named()) {
-        return Ok(());
-    }
-    Err(Failure::ours(RRError::Arg, "no log has such a name"))
 }
 
 /// The state of a session that does this.
@@ -670,59 +551,6 @@ impl Decided {
             decision.set("start", Value::Number(self.start.into()))?;
         }
         Ok(decision)
-    }
-}
-
-impl Counted {
-    fn of(counters: &Counters) -> Self {
-        let media =
-            |count: fn(&ReceivedMedia) -> &Count| counters.received_media().map_or(0, |media| count(media).get());
-        Self {
-            bytes_in: counters.bytes_in.get(),
-            bytes_out: counters.bytes_out.get(),
-            msgs_in: counters.msgs_in.get(),
-            msgs_out: counters.msgs_out.get(),
-            audio_bytes: media(|media| &media.audio_bytes),
-            video_bytes: media(|media| &media.video_bytes),
-            data_bytes: media(|media| &media.data_bytes),
-            conn_bytes_in: 0,
-            started_us: counters.started_us,
-        }
-    }
-
-    /// Refuses counters that no session can have.
-    fn check(&self) -> Result<()> {
-        let Self {
-            bytes_in,
-            bytes_out,
-            msgs_in,
-            msgs_out,
-            audio_bytes,
-            video_bytes,
-            data_bytes,
-            conn_bytes_in,
-            started_us,
-        } = *self;
-        let counts = [bytes_in, bytes_out, msgs_in, msgs_out, audio_bytes, video_bytes, data_bytes, conn_bytes_in];
-        if counts.iter().any(|&count| count > COUNT_MAX) || started_us < 0 {
-            return Err(Failure::ours(RRError::Arg, "no session can have these counters"));
-        }
-        Ok(())
-    }
-
-    fn counters(self) -> Counters {
-        let counters = Counters::new(self.started_us.min(clock::wall_us()));
-        counters.bytes_in.set(self.bytes_in);
-        counters.bytes_out.set(self.bytes_out);
-        counters.msgs_in.set(self.msgs_in);
-        counters.msgs_out.set(self.msgs_out);
-        if self.msgs_in > 0 {
-            let media = counters.receiving();
-            media.audio_bytes.set(self.audio_bytes);
-            media.video_bytes.set(self.video_bytes);
-            media.data_bytes.set(self.data_bytes);
-        }
-        counters
     }
 }
 

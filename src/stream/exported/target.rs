@@ -6,10 +6,9 @@
 
 use minicbor::{Decode, Encode};
 
+use super::counted::COUNT_MAX;
 use super::settings::{self, SettingState, Settings};
-use super::{
-    ADDR_BYTES, COUNT_MAX, Counted, MovedFeed, OwedState, REST_BYTES, Share, UNREAD_BYTES, check_place, shown,
-};
+use super::{ADDR_BYTES, Counted, MovedFeed, OwedState, REST_BYTES, Share, UNREAD_BYTES, check_place, shown};
 use crate::config::{TargetConfig, media};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::conn::Conn;
@@ -20,7 +19,9 @@ use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
 use crate::session::{ClientSession, SessionConfig};
 use crate::stream::egress::rewrite::Zero;
-use crate::stream::ingest::kept::{KeptHeaders, KeptState};
+#[cfg(test)]
+use crate::stream::ingest::kept::KeptHeaders;
+use crate::stream::ingest::kept::KeptState;
 use crate::stream::log::lineage::LogPlace;
 use crate::stream::name::StreamName;
 use crate::stream::remote::endpoint::Endpoint;
@@ -303,15 +304,15 @@ impl MovedPush {
 
 impl MovedPull {
     fn stage<'a>(&'a self, snapshot: &'a [u8], unread: &'a [u8]) -> StageState<'a> {
-        let Self { feed: MovedFeed { kept, place, owed }, via, ran_ms } = self;
+        let Self { feed, via, ran_ms } = self;
         StageState::Pulls {
             snapshot,
             unread,
             ran_ms: *ran_ms,
             via: via.clone(),
-            kept: kept.state(),
-            place: place.clone(),
-            owed: owed.iter().map(OwedState::of).collect(),
+            kept: feed.kept.state(),
+            place: feed.place.clone(),
+            owed: feed.owed(),
         }
     }
 }
@@ -440,12 +441,10 @@ impl StageState<'_> {
                 Stage::Pushes(connected(snapshot, unread)?, push)
             }
             Self::Pulls { snapshot, unread, ran_ms, via, kept, place, owed } => {
-                check_place(place.as_ref())?;
                 if via.len() > MAX_VIA_BYTES {
                     return Err(Failure::ours(RRError::Limit, "its media comes through more streams than are allowed"));
                 }
-                let owed = owed.iter().map(OwedState::checked).collect::<Result<_>>()?;
-                let feed = MovedFeed { kept: KeptHeaders::from_state(&kept)?, place, owed };
+                let feed = MovedFeed::checked(&kept, place, &owed)?;
                 let pull = MovedPull { feed, via, ran_ms: ran_ms.min(COUNT_MAX) };
                 Stage::Pulls(connected(snapshot, unread)?, pull)
             }
