@@ -466,8 +466,11 @@ impl Connected {
         if session.chunk_size() != chunk_size {
             return Err(impossible("its server was told another chunk size than the settings have"));
         }
-        let login = endpoint.url(index);
-        let url = RtmpUrl { user: login.user.clone(), password: login.password.clone(), ..session.url()? };
+        let (of_host, mut url) = (endpoint.url(index), session.url()?);
+        // A server that ours has redirected us to never gets the login.
+        if of_host.host == url.host {
+            (url.user, url.password) = (of_host.user.clone(), of_host.password.clone());
+        }
         if url.tls {
             return Err(impossible("a connection over TLS does not move"));
         }

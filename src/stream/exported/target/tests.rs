@@ -41,6 +41,19 @@ fn all_of_a_target_is_read_again() {
 }
 
 #[test]
+fn only_the_host_that_the_settings_name_gets_their_login() {
+    for (host, user) in [("h", Some("me")), ("other", None)] {
+        let mut target = pushing();
+        target.about.history = Backoff::default();
+        target.about.config.url = format!("rtmp://me:secret@{host}/live");
+        let Stage::Pushes(Connected { url, .. }, _) = read(&target.state(NOW_MS).unwrap()).unwrap().stage else {
+            panic!("it pushes")
+        };
+        assert_eq!((&*url.host, url.user.as_deref(), url.password.is_some()), ("h", user, user.is_some()));
+    }
+}
+
+#[test]
 fn a_wait_of_another_process_goes_on_where_this_ones_clock_began_later() {
     let target = ExportedTarget::pausing(Pause::Rests);
     let state = target.about.paused(Pause::Rests, 50_000).unwrap();
