@@ -388,7 +388,7 @@ pub(crate) fn state_of(conn: &mut Conn, record: &RRSession, doing: &Doing, now_m
     let counted = Counted { conn_bytes_in: conn.bytes_in(), ..Counted::of(&record.counters) };
     let app_given = record.names().app_given;
     let (snapshot, unread) = conn.snapshot(now_ms)?;
-    let (addr, local_addr) = (&shown(&record.addr), &shown(&record.local_addr));
+    let (addr, local_addr) = (&shown(&record.addr, ADDR_BYTES), &shown(&record.local_addr, ADDR_BYTES));
     Beside { unread, doing, addr, local_addr, counted, app_given }.encode(&snapshot)
 }
 
@@ -413,10 +413,13 @@ pub(crate) fn fitting_or<T>(
     }
 }
 
-/// The part of an address that goes along: a host may give any text, and the importing process accepts a limited
-/// length.
-fn shown(addr: &str) -> String {
-    addr.chars().filter(|one| !one.is_control()).take(ADDR_BYTES / char::MAX.len_utf8()).collect()
+/// The part of a text for people that goes along, at most so many bytes: a host may give any text, and the importing
+/// process accepts a limited length.
+fn shown(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().filter(|one| !one.is_control()).collect();
+    let end = (0..=most.min(shown.len())).rev().find(|&end| shown.is_char_boundary(end));
+    shown.truncate(end.unwrap_or(0));
+    shown
 }
 
 /// A session that a peer opened, of one of the protocols.

@@ -37,6 +37,12 @@ const FORM: Form = Form { magic: b"RRta", version: VERSION, name: "an exported t
 /// Longest wait that is accepted: no setting allows a longer one.
 const WAIT_MS: u64 = 86_400_000;
 
+/// Longest url for people; those of settings are shorter.
+const URL_BYTES: usize = 16 * 1024;
+
+/// Most connections or failures: a count that grows from here does not overflow.
+const TRIES: u32 = 1 << 30;
+
 /// Bound on the bytes of the settings: urls, keys and passwords.
 const SETTINGS_BYTES: usize = 32 * cbor::bytes::MAX_BYTES;
 
@@ -208,7 +214,11 @@ impl About {
             pulls: target.is_source(),
             config: target.endpoint().config.clone(),
             history,
-            way: Way { url: shown(&url), addr: shown(&addr), local_addr: shown(&local_addr) },
+            way: Way {
+                url: shown(&url, URL_BYTES),
+                addr: shown(&addr, ADDR_BYTES),
+                local_addr: shown(&local_addr, ADDR_BYTES),
+            },
             connects,
             failures,
             error: target.last_error(),
@@ -372,11 +382,14 @@ impl ExportedTarget {
         let endpoint = Endpoint::new(settings.checked()?, &name.key)?;
         let history = state.history.checked(endpoint.urls(), now_ms)?;
         state.counted.check()?;
-        let way = [state.url, state.addr, state.local_addr];
-        if way.iter().any(|text| text.len() > ADDR_BYTES || text.contains(char::is_control)) {
+        if state.connects.max(state.failures) > TRIES {
+            return Err(impossible("no target can have tried so often"));
+        }
+        let way = [(state.url, URL_BYTES), (state.addr, ADDR_BYTES), (state.local_addr, ADDR_BYTES)];
+        if way.iter().any(|(text, most)| text.len() > *most || text.contains(char::is_control)) {
             return Err(impossible("an address is too long, or has characters that cannot be shown"));
         }
-        let [url, addr, local_addr] = way.map(str::to_owned);
+        let [url, addr, local_addr] = way.map(|(text, _)| text.to_owned());
         let stage = state.stage.checked(config, state.pulls, &endpoint, history.url(), now_ms)?;
         let about = About {
             name,

@@ -54,6 +54,16 @@ fn only_the_host_that_the_settings_name_gets_their_login() {
 }
 
 #[test]
+fn the_url_of_a_target_stays_as_it_is_however_long_it_may_be() {
+    let long = format!("rtmp://192.0.2.1/{}", "\u{e9}".repeat(4_000));
+    let mut target = ExportedTarget::pausing(Pause::Rests);
+    target.about.way.url = shown(&long, URL_BYTES);
+    let again = read(&target.state(NOW_MS).unwrap()).unwrap();
+    assert_eq!(again.about.way.url, long);
+    assert_eq!(shown("a\n\u{e9}b", 2), "a");
+}
+
+#[test]
 fn a_wait_of_another_process_goes_on_where_this_ones_clock_began_later() {
     let target = ExportedTarget::pausing(Pause::Rests);
     let state = target.about.paused(Pause::Rests, 50_000).unwrap();
@@ -84,6 +94,8 @@ fn what_no_target_has_is_refused_in_words() {
     refused(|target| target.about.config.chunk_size = 4096, RRError::Arg, "chunk size");
     refused(|target| target.about.pulls = true, RRError::Unsupported, "for targets");
     refused(|target| target.about.way.addr = "a\nb".to_owned(), RRError::Arg, "address");
+    refused(|target| target.about.connects = u32::MAX, RRError::Arg, "so often");
+    refused(|target| target.about.failures = u32::MAX, RRError::Arg, "so often");
     refused(|target| target.about.counted.bytes_out = u64::MAX, RRError::Arg, "counters");
     refused(|target| pushes(target).0.unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "unread");
     refused(|target| pushes(target).1.share.media = 64, RRError::Arg, "kinds");
