@@ -142,6 +142,50 @@ impl<T> Out<T> {
     }
 }
 
+/// The host's room for a state, whose size goes where that of the room stands.
+struct Room {
+    blob: *mut u8,
+    bytes: usize,
+    len: Out<usize>,
+}
+
+impl Room {
+    /// The `*len` bytes at `blob`, which may be NULL if there are none.
+    ///
+    /// # Safety
+    /// The contract of all pointers.
+    unsafe fn new(blob: *mut c_void, len: *mut usize) -> Result<Self> {
+        // SAFETY: contract.
+        let bytes = *unsafe { reference(len, "len") }?;
+        if blob.is_null() && bytes > 0 {
+            return Err(is_null("blob"));
+        }
+        Ok(Self { blob: blob.cast(), bytes, len: Out::new(len, "len")? })
+    }
+
+    /// Gives the host a state.
+    ///
+    /// # Safety
+    /// The contract of all pointers; the state is no longer than `bytes`, which fit.
+    unsafe fn take(self, state: &[u8]) {
+        // SAFETY: contract: they fit, and where `blob` is NULL there are none.
+        unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), self.blob, state.len()) };
+        // SAFETY: contract.
+        unsafe { self.len.set(state.len()) };
+    }
+
+    /// Tells the host how much room the state of this object needs.
+    ///
+    /// # Safety
+    /// The contract of all pointers.
+    unsafe fn falls_short(self, of: &str, needs: usize) -> Failure {
+        // SAFETY: contract.
+        unsafe { self.len.set(needs) };
+        let text = format!("the {of}'s state does not fit {} bytes; {needs} are enough", self.bytes);
+        Failure::ours(RRError::Limit, text)
+    }
+}
+
 /// The bytes of a string; NULL is `None`.
 ///
 /// # Safety

@@ -6,8 +6,7 @@ use std::os::fd::IntoRawFd;
 use super::config::rr_decision;
 use super::rr_server::{rr_server, take_fd};
 use super::types::rr_session;
-use super::{Out, convert, guard, is_null, on_server, opt_text, reference, slice, text};
-use crate::error::{Failure, RRError};
+use super::{Out, Room, convert, guard, on_server, opt_text, reference, slice, text};
 use crate::server::{Export, RRRestOut};
 
 /// Allows a session that waits for an answer (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). `d` may be NULL: it is
@@ -176,27 +175,17 @@ pub unsafe extern "C" fn rr_session_export(
         let server = unsafe { reference(s, "s") }?;
         let _log = server.core.enter_log();
         // SAFETY: contract.
-        let room = *unsafe { reference(len, "len") }?;
-        let (fd, len) = (Out::new(fd, "fd")?, Out::new(len, "len")?);
-        if blob.is_null() && room > 0 {
-            return Err(is_null("blob"));
-        }
-        match server.core.session_export(id, room)? {
+        let (fd, room) = (Out::new(fd, "fd")?, unsafe { Room::new(blob, len) }?);
+        match server.core.session_export(id, room.bytes)? {
             Export::Gone { fd: open, state } => {
-                // SAFETY: contract: `room` bytes fit, and no more are given; where it is NULL none are.
-                unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), blob.cast(), state.len()) };
-                // SAFETY: contract.
-                unsafe { len.set(state.len()) };
+                // SAFETY: contract; the state is within `room.bytes`.
+                unsafe { room.take(&state) };
                 // SAFETY: contract.
                 unsafe { fd.set(open.into_raw_fd()) };
                 Ok(0)
             }
-            Export::Needs(bytes) => {
-                // SAFETY: contract.
-                unsafe { len.set(bytes) };
-                let text = format!("the session's state does not fit {room} bytes; {bytes} are enough");
-                Err(Failure::ours(RRError::Limit, text))
-            }
+            // SAFETY: contract.
+            Export::Needs(bytes) => Err(unsafe { room.falls_short("session", bytes) }),
         }
     })
 }

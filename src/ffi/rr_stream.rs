@@ -5,8 +5,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use super::config::rr_stream_config;
 use super::rr_server::rr_server;
 use super::types::{rr_frame, rr_frame_flag, rr_id, rr_stream};
-use super::{Out, bytes, convert, is_null, on_server, read_struct, reference, slice};
-use crate::error::{Failure, RRError};
+use super::{Out, Room, bytes, convert, is_null, on_server, read_struct, slice};
 use crate::server::{RRRestOut, StreamExport};
 
 /// Makes a stream that exists with or without peers, so that targets can be added before its publisher comes, or for
@@ -122,25 +121,15 @@ pub unsafe extern "C" fn rr_stream_export(
 ) -> c_int {
     let body = |server: &rr_server| {
         // SAFETY: contract.
-        let room = *unsafe { reference(len, "len") }?;
-        let len = Out::new(len, "len")?;
-        if blob.is_null() && room > 0 {
-            return Err(is_null("blob"));
-        }
-        match server.core.stream_export(id, room, hold_ms)? {
+        let room = unsafe { Room::new(blob, len) }?;
+        match server.core.stream_export(id, room.bytes, hold_ms)? {
             StreamExport::State(state) => {
-                // SAFETY: contract: `room` bytes fit, and no more are given; where it is NULL none are.
-                unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), blob.cast(), state.len()) };
-                // SAFETY: contract.
-                unsafe { len.set(state.len()) };
+                // SAFETY: contract; the state is within `room.bytes`.
+                unsafe { room.take(&state) };
                 Ok(0)
             }
-            StreamExport::Needs(bytes) => {
-                // SAFETY: contract.
-                unsafe { len.set(bytes) };
-                let text = format!("the stream's state does not fit {room} bytes; {bytes} are enough");
-                Err(Failure::ours(RRError::Limit, text))
-            }
+            // SAFETY: contract.
+            StreamExport::Needs(bytes) => Err(unsafe { room.falls_short("stream", bytes) }),
         }
     };
     // SAFETY: contract.

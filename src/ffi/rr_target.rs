@@ -6,9 +6,8 @@ use std::os::fd::IntoRawFd;
 use super::config::rr_target_config;
 use super::rr_server::{rr_server, take_fd};
 use super::types::{rr_stream, rr_target};
-use super::{Out, convert, guard, is_null, on_server, reference, slice};
+use super::{Out, Room, convert, guard, on_server, reference, slice};
 use crate::config::TargetConfig;
-use crate::error::{Failure, RRError};
 use crate::server::{RRRestOut, TargetExport};
 
 /// Pushes a stream to another server, whether the stream is live or not: the target connects when the stream has media,
@@ -191,27 +190,17 @@ pub unsafe extern "C" fn rr_target_export(
         let server = unsafe { reference(s, "s") }?;
         let _log = server.core.enter_log();
         // SAFETY: contract.
-        let room = *unsafe { reference(len, "len") }?;
-        let (fd, len) = (Out::new(fd, "fd")?, Out::new(len, "len")?);
-        if blob.is_null() && room > 0 {
-            return Err(is_null("blob"));
-        }
-        match server.core.target_export(id, room)? {
+        let (fd, room) = (Out::new(fd, "fd")?, unsafe { Room::new(blob, len) }?);
+        match server.core.target_export(id, room.bytes)? {
             TargetExport::Gone { fd: open, state } => {
-                // SAFETY: contract: `room` bytes fit, and no more are given; where it is NULL none are.
-                unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), blob.cast(), state.len()) };
-                // SAFETY: contract.
-                unsafe { len.set(state.len()) };
+                // SAFETY: contract; the state is within `room.bytes`.
+                unsafe { room.take(&state) };
                 // SAFETY: contract.
                 unsafe { fd.set(open.map_or(-1, IntoRawFd::into_raw_fd)) };
                 Ok(0)
             }
-            TargetExport::Needs(bytes) => {
-                // SAFETY: contract.
-                unsafe { len.set(bytes) };
-                let text = format!("the target's state does not fit {room} bytes; {bytes} are enough");
-                Err(Failure::ours(RRError::Limit, text))
-            }
+            // SAFETY: contract.
+            TargetExport::Needs(bytes) => Err(unsafe { room.falls_short("target", bytes) }),
         }
     })
 }
