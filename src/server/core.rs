@@ -56,7 +56,6 @@ pub(super) struct ToReap {
     over: bool,
 }
 
-/// The shared part of a server.
 /// Where peers are sent that understand reconnect requests.
 #[derive(Clone, Debug)]
 pub(super) struct Elsewhere {
@@ -64,6 +63,7 @@ pub(super) struct Elsewhere {
     pub(super) url: Option<String>,
 }
 
+/// The shared part of a server.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: ServerConfig,
