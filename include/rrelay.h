@@ -1053,9 +1053,10 @@ RR_API int rr_session_redirect(rr_server *s, rr_session id, const char *url);
    this; RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: url or text is not UTF-8. */
 RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, const char *text);
 
-/* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none. With
-   ban_ms above 0, peers from its address may not do the same (publish or play) on the same stream for this long, and
-   are told so; at most 86400000. There may be 4096 bans at a time.
+/* Closes a session; its end comes as an event with RR_ERR_KICKED. What is on its way to a peer whose play has ended
+   still arrives; it has two seconds for that. text is for people and logs, NULL for none. With ban_ms above 0, peers
+   from its address may not do the same (publish or play) on the same stream for this long, and are told so; at most
+   86400000. There may be 4096 bans at a time.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_AGAIN: eight calls about it wait for its thread;
    RR_ERR_ARG: text is not UTF-8, or ban_ms is above a day; RR_ERR_STATE: with a ban, the session neither publishes
    nor plays, or its address is not known; RR_ERR_LIMIT: there are too many bans. On failure it is not closed. */

@@ -108,7 +108,8 @@ pub unsafe extern "C" fn rr_session_reconnect(
     unsafe { on_server(s, body) }
 }
 
-/// Closes a session; its end comes as an event with RR_ERR_KICKED. `text` is for people and logs, NULL for none. With
+/// Closes a session; its end comes as an event with RR_ERR_KICKED. What is on its way to a peer whose play has ended still
+/// arrives; it has two seconds for that. `text` is for people and logs, NULL for none. With
 /// `ban_ms` above 0, peers from its address may not do the same (publish or play) on the same stream for this long, and
 /// are told so; at most 86400000. There may be 4096 bans at a time.
 ///

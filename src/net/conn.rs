@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
 use crate::error::{Failure, RRError, Result, copied};
-use crate::net::socket::{Socket, half_close};
+use crate::net::socket::{self, Socket, half_close};
 use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
 use crate::session::{ClientSession, Event, HttpSession, Inbound, ServerSession};
@@ -376,6 +376,12 @@ impl Conn {
             let rtt_ms = either!(&self.side, session => session.rtt_ms()).unwrap_or(0);
             TcpFacts { rtt_us: rtt_ms.saturating_mul(1000), ..TcpFacts::default() }
         })
+    }
+
+    /// Whether the system still has bytes that the peer has not acknowledged. A close may lose them: if the peer sends
+    /// anything afterwards, the system resets the connection and forgets them.
+    pub fn is_on_its_way(&self) -> bool {
+        tcp_info::unacknowledged(socket::number(&self.socket)).is_some_and(|bytes| bytes > 0)
     }
 
     /// Bytes sent, by the session and by the owner.

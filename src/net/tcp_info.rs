@@ -2,6 +2,9 @@
 //!
 //! Each query is one system call. `stream::stats` bounds how often an owner asks.
 
+use std::ffi::c_int;
+use std::os::fd::RawFd;
+
 use crate::net::socket::Socket;
 
 /// Round trip, retransmissions, and the data on its way.
@@ -48,6 +51,15 @@ pub(crate) fn facts(socket: &Socket) -> Option<TcpFacts> {
 #[cfg(not(target_os = "linux"))]
 pub fn facts(_socket: &Socket) -> Option<TcpFacts> {
     None
+}
+
+/// How many bytes of this socket the other side has not acknowledged; `None` if the system does not know.
+#[allow(unsafe_code)] // neither std nor socket2 has this question
+pub(crate) fn unacknowledged(fd: RawFd) -> Option<c_int> {
+    let mut left: c_int = 0;
+    // SAFETY: asks for one number, for which there is room.
+    let known = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut left) } == 0;
+    known.then_some(left)
 }
 
 #[cfg(test)]

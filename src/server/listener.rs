@@ -50,7 +50,7 @@ const STOPPING: &str = "the server stops";
 /// The text for a peer that is sent to another server.
 const GO_ELSEWHERE: &str = "go to another server";
 
-/// How long a refused peer may take to read the reason.
+/// How long a peer that is refused or closed may take to read the reason, or what is on its way to it.
 const GOODBYE_MS: u64 = 2_000;
 
 /// The state of a pending peer.
@@ -66,7 +66,8 @@ enum PendingState {
     /// The controller was asked, after hooks and the host allowed the request with this decision; nothing is read until
     /// it answers.
     AsksController { wish: Wish, decision: Box<Decision>, number: u64, patience: Patience },
-    /// The peer was refused; until `by_ms` it may read the reason and close by itself.
+    /// The peer was refused, or is closed while bytes are on their way to it; until `by_ms` it may read them and close by
+    /// itself.
     Leaves { why: Failure, by_ms: u64 },
 }
 
@@ -429,7 +430,7 @@ impl Listener {
 
     fn take_order(&mut self, slot: usize, order: Order, io: &mut Io<'_>) -> Stays {
         if let Order::Close(text) = order {
-            return Err(Failure::ours(RRError::Kicked, text).into());
+            return self.close(slot, Failure::ours(RRError::Kicked, text));
         }
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         if let Order::Reconnect(url, text) = order {
@@ -519,6 +520,18 @@ impl Listener {
         self.flush(slot)
     }
 
+    /// Closes a peer, as soon as it has what is on its way to it: the last messages of a play that has just ended. The
+    /// peer has a moment for that; a second call ends it.
+    fn close(&mut self, slot: usize, why: Failure) -> Stays {
+        let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
+        let has_time = !matches!(pending.state, PendingState::Leaves { .. });
+        if has_time && pending.peer.conn.is_on_its_way() {
+            pending.state = PendingState::Leaves { why, by_ms: clock::now_ms() + GOODBYE_MS };
+            return self.flush(slot);
+        }
+        Err(why.into())
+    }
+
     /// Handles orders of the host for one pending peer, timeouts of its session, and the end of the server.
     fn look_after(&mut self, slot: usize, stop_by_ms: Option<u64>, io: &mut Io<'_>) -> Stays {
         while let Some(order) = self.pending_peer(slot).and_then(|pending| pending.peer.record.next_order()) {
@@ -527,12 +540,11 @@ impl Listener {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         let plays = !pending.peer.subscriptions.is_empty();
         if stop_by_ms.is_some() && !plays && !matches!(pending.state, PendingState::Leaves { .. }) {
-            // A peer without a stream loses no media if it is ended at once.
             let elsewhere = self.core.elsewhere();
             if let (Some(elsewhere), Some(pending)) = (elsewhere, self.pending_peer(slot)) {
                 pending.peer.ask_to_reconnect(elsewhere.url.as_deref(), STOPPING);
             }
-            return Err(Failure::ours(RRError::Kicked, STOPPING).into());
+            return self.close(slot, Failure::ours(RRError::Kicked, STOPPING));
         }
         if pending.unheard {
             self.serve(slot, io);

@@ -6,6 +6,8 @@
 use std::ffi::c_int;
 use std::io::{self, IoSliceMut};
 
+use crate::net::tcp_info;
+
 #[cfg(test)]
 pub(super) mod memory;
 
@@ -105,10 +107,7 @@ pub(super) fn unconfirmed(fd: c_int) -> Option<c_int> {
     if memory::end(fd).is_some() {
         return Some(0);
     }
-    let mut left: c_int = 0;
-    // SAFETY: asks for one number.
-    let known = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut left) } == 0;
-    known.then_some(left)
+    tcp_info::unacknowledged(fd)
 }
 
 /// Ends both directions, which wakes threads that wait for the socket.
