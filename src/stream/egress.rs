@@ -8,6 +8,7 @@ mod foreign;
 pub(crate) mod join;
 mod lag_watch;
 mod pending_filter;
+mod position;
 mod private;
 mod push;
 mod rate_limit;

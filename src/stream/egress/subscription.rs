@@ -1,4 +1,4 @@
-//! One subscription: a consumer's place in a stream's log, its filters and bounds, and the form of the messages on the
+//! One subscription: a consumer's position in a stream's log, its filters and bounds, and the form of the messages on the
 //! consumer's wire.
 //!
 //! A subscription yields the next bytes, either a run of the log's own or rewritten messages in the consumer's
@@ -16,6 +16,7 @@ use crate::stream::egress::foreign::{Foreign, Registration};
 use crate::stream::egress::join::{JoinIndex, JoinPoint, Waits};
 use crate::stream::egress::lag_watch::{Bounds, LagWatch};
 use crate::stream::egress::pending_filter::PendingFilters;
+use crate::stream::egress::position::Position;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::rate_limit::RateLimit;
 use crate::stream::egress::rewrite::{DueHeaders, Rewrite};
@@ -28,17 +29,8 @@ use crate::stream::identity::Identity;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::{Cursor, Lag, Message};
 use crate::stream::log::lineage::LogPlace;
-use crate::stream::log::segment::Tail;
 use crate::stream::record::RRSession;
 use crate::stream::stats::{Counters, Dropped, Sent};
-
-/// A subscription's place in the log.
-enum Place {
-    /// No place: the subscription holds no cursor and waits for one.
-    Waiting(Waits),
-    /// The place of this cursor.
-    At(Cursor),
-}
 
 /// A subscription's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +68,13 @@ impl Taken {
 /// first, together, down to the beginning of `lag_watch`.
 #[repr(C)]
 pub(crate) struct Subscription {
-    place: Place,
-    /// Log position at which the subscription ends.
-    leave_at: Option<u64>,
+    position: Position,
     /// A message waits this long for others to go with it; 0 sends at once.
     merge_us: u64,
     /// Present while the relay of another stream owns the connection.
     foreign: Option<Box<Foreign>>,
     /// The limit on the rate of sending.
     rate_limit: Option<Box<RateLimit>>,
-    /// The rest of the message that a jump interrupted; it is sent first.
-    tail: Option<Box<Tail>>,
     /// Headers to send before the next message.
     due: Option<DueHeaders>,
     /// Kinds and tracks that the consumer will get from a later place on.
@@ -127,17 +115,15 @@ impl Subscription {
             stream,
             player: None,
             foreign: None,
-            place: Place::Waiting(Waits::to_join()),
+            position: Position::new(),
             start,
             lag_watch: LagWatch::new(bounds),
             merge_us: u64::from(merge_ms) * 1000,
             rate_limit: None,
             paused: false,
-            leave_at: None,
             rewrite,
             pending_filters: PendingFilters::default(),
             due: None,
-            tail: None,
             sent: Sent::default(),
             moved: None,
         }
@@ -229,12 +215,14 @@ impl Subscription {
             if self.start == Start::Key && self.player.is_some() {
                 // The next key frame is one after the log's present end: the join index may not have seen all before.
                 let after = self.stream.log_position();
-                self.place = Place::Waiting(Waits { after, ..Waits::to_join() });
+                self.position.wait(Waits { after, ..Waits::to_join() });
             }
             return true;
         };
         foreign.registration().count_sent(std::mem::take(&mut self.sent));
-        self.leave_at = self.leave_at.or_else(|| foreign.ended_at());
+        if let Some(end) = foreign.ended_at() {
+            self.position.end_at(end);
+        }
         false
     }
 
@@ -265,7 +253,7 @@ impl Subscription {
             foreign.registration().count_dropped(dropped);
         }
         if let Some(end) = foreign.ended_at() {
-            self.leave_at.get_or_insert(end);
+            self.position.end_at(end);
         } else if seen.messages > 0
             && foreign.live
             && let Some((start, waits)) = self.waits()
@@ -296,22 +284,17 @@ impl Subscription {
     pub(in crate::stream) fn go_on(&mut self, cursor: Cursor, share: &Share, now_us: u64) {
         self.rewrite.set_filter(share.media, share.tracks);
         self.lag_watch.joined(true, now_us);
-        self.place = Place::At(cursor);
+        self.position.go_to(cursor);
     }
 
     /// Goes on as one that has fallen behind, not before this place.
     pub(in crate::stream) fn go_on_behind(&mut self, position: u64) {
-        self.place = Place::Waiting(Waits::behind(position));
+        self.position.wait(Waits::behind(position));
     }
 
     /// The place from which it needs the log, at the next message; `None` where it waits for one.
     pub(in crate::stream) fn needs_from(&self) -> Option<Cursor> {
-        let Place::At(cursor) = &self.place else { return None };
-        let mut cursor = cursor.clone();
-        if !cursor.at_boundary() {
-            cursor.skip_message();
-        }
-        Some(cursor)
+        self.position.next_message()
     }
 
     /// How many bytes it may be behind, besides those of a group of pictures.
@@ -324,14 +307,10 @@ impl Subscription {
     /// # Errors
     /// [`RRError::State`] where it is at its end.
     pub(in crate::stream) fn share(&self, log: &[u8]) -> Result<Share> {
-        if self.leave_at.is_some() {
+        if self.position.end().is_some() {
             return Err(Failure::ours(RRError::State, "what it plays is at its end"));
         }
-        let (position, waits) = match &self.place {
-            Place::At(cursor) => (Some(cursor.position() + cursor.rest_of_message().len() as u64), false),
-            Place::Waiting(waits) => (Some(waits.after).filter(|_| !waits.fresh), true),
-        };
-        let place = position.map(|position| LogPlace { log: log.to_vec(), position });
+        let place = self.position.reached().map(|position| LogPlace { log: log.to_vec(), position });
         let (media, (clock, tracks)) = (self.rewrite.media, self.rewrite.clock_and_tracks());
         Ok(Share {
             media,
@@ -342,7 +321,7 @@ impl Subscription {
             tags: self.rewrite.tags().map(Tags::state),
             paused: self.paused,
             place,
-            waits,
+            waits: self.is_waiting(),
         })
     }
 
@@ -353,20 +332,9 @@ impl Subscription {
     /// [`RRError::NoMem`].
     pub(in crate::stream) fn unsent(&self, share: &mut Share, out: &mut Vec<u8>) -> Result<()> {
         if let Some(tags) = self.rewrite.tags() {
-            let mut here = match &self.place {
-                Place::At(cursor) if !cursor.at_boundary() => Some(cursor.clone()),
-                _ => None,
-            };
-            let tail = self.tail.as_deref().map(Message::from);
-            if let Some(message) = tail.or_else(|| here.as_mut().and_then(Cursor::message)) {
-                tags.append_rest(&message, out)?;
-            }
+            self.position.with_half_sent(|message| tags.append_rest(message, out))?;
         } else {
-            let rest = match (&self.tail, &self.place) {
-                (Some(tail), _) => tail.bytes(),
-                (None, Place::At(cursor)) => cursor.rest_of_message(),
-                (None, Place::Waiting(_)) => &[],
-            };
+            let rest = self.position.rest_of_message();
             out.try_reserve(rest.len()).map_err(|_| RRError::NoMem)?;
             out.extend_from_slice(rest);
         }
@@ -386,24 +354,22 @@ impl Subscription {
     // ---- begin and end
 
     pub(in crate::stream) fn is_waiting(&self) -> bool {
-        matches!(self.place, Place::Waiting(_))
+        self.position.waits().is_some()
     }
 
     /// The start setting and the wait of a waiting subscription; `None` while it is paused or has a place.
     pub(in crate::stream) fn waits(&self) -> Option<(Start, Waits)> {
-        match self.place {
-            Place::Waiting(waits) if !self.paused => Some((self.start, waits.settled(self.rewrite.is_for_browser()))),
-            _ => None,
-        }
+        let waits = self.position.waits().filter(|_| !self.paused)?;
+        Some((self.start, waits.settled(self.rewrite.is_for_browser())))
     }
 
     /// Begins at this point: sends the headers first, then the log from the cursor on.
     pub(in crate::stream) fn join(&mut self, point: &JoinPoint, now_us: u64) {
         // A subscription that fell behind had been at the head before.
-        let was_at_head = matches!(self.place, Place::Waiting(waits) if !waits.fresh);
+        let was_at_head = self.position.waits().is_some_and(|waits| !waits.fresh);
         self.lag_watch.joined(was_at_head, now_us);
         self.begin_at(point);
-        self.place = Place::At(point.cursor.clone());
+        self.position.go_to(point.cursor.clone());
     }
 
     /// Begins again with all headers, including those of pending kinds and tracks, so these begin at once. Video waits
@@ -422,34 +388,22 @@ impl Subscription {
 
     /// Ends the subscription at this position, unless it has an end already.
     pub(in crate::stream) fn end_at(&mut self, position: u64) {
-        self.leave_at.get_or_insert(position);
+        self.position.end_at(position);
     }
 
     /// Ends the subscription after the message that is half sent.
     pub(in crate::stream) fn end_here(&mut self) {
-        let here = match &self.place {
-            Place::At(cursor) => cursor.position() + cursor.rest_of_message().len() as u64,
-            Place::Waiting(waits) => waits.after,
-        };
-        self.leave_at = Some(self.leave_at.map_or(here, |end| end.min(here)));
+        self.position.end_here();
     }
 
     /// Whether the subscription is at its end, with nothing half sent.
     pub(in crate::stream) fn has_ended(&self) -> bool {
-        let Some(end) = self.leave_at.filter(|_| self.is_between()) else { return false };
-        match &self.place {
-            Place::At(cursor) => cursor.position() >= end,
-            Place::Waiting(_) => true,
-        }
+        self.position.has_ended()
     }
 
     /// Whether the subscription is between two messages.
     pub(in crate::stream) fn is_between(&self) -> bool {
-        self.tail.is_none()
-            && match &self.place {
-                Place::At(cursor) => cursor.at_boundary(),
-                Place::Waiting(_) => true,
-            }
+        self.position.is_between()
     }
 
     // ---- requests of the peer and changes of settings
@@ -514,7 +468,7 @@ impl Subscription {
 
     /// Lets the filters that wait for a key frame begin at this one.
     pub(in crate::stream) fn key_frame(&mut self, key: &JoinPoint) {
-        if let Place::At(cursor) = &self.place {
+        if let Some(cursor) = self.position.cursor() {
             self.pending_filters.key(key, cursor.position());
         }
     }
@@ -531,14 +485,15 @@ impl Subscription {
     /// # Errors
     /// Errors of memory and of its limit; each ends the consumer.
     pub(in crate::stream) fn plan(&mut self, private: &mut Private, begins: bool, now_us: u64) -> Result<Next> {
-        if let Some(tail) = &self.tail {
+        if let Some(tail) = self.position.tail() {
             let len = tail.bytes().len();
             return Ok(self.within_rate(len, now_us).map_or_else(Next::Limited, Next::Log));
         }
-        let Place::At(cursor) = &mut self.place else { return Ok(Next::Nothing) };
+        let leave_at = self.position.end();
+        let Some(cursor) = self.position.cursor_mut() else { return Ok(Next::Nothing) };
         if cursor.at_boundary() {
             let stands = self.paused || !begins;
-            if self.merge_us > 0 && self.leave_at.is_none() && !stands {
+            if self.merge_us > 0 && leave_at.is_none() && !stands {
                 let until = cursor.mark_here().map(|mark| mark.arrival_us + self.merge_us);
                 if let Some(until) = until.filter(|&until| now_us < until) {
                     return Ok(Next::Collects(until));
@@ -548,7 +503,7 @@ impl Subscription {
                 private.append(due.bytes(), |out| self.rewrite.encode_headers(&due, out))?;
                 return Ok(Next::Private);
             }
-            if stands || self.leave_at.is_some_and(|end| cursor.position() >= end) {
+            if stands || leave_at.is_some_and(|end| cursor.position() >= end) {
                 // A paused subscription gets nothing, and one at its end nothing more.
                 return Ok(Next::Nothing);
             }
@@ -559,7 +514,7 @@ impl Subscription {
             }
         }
         let position = cursor.position();
-        let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(position));
+        let left = leave_at.map_or(u64::MAX, |end| end.saturating_sub(position));
         let left = left.min(self.pending_filters.distance(position));
         let rewrite = &self.rewrite;
         let run = if rewrite.is_plain() { cursor.run() } else { cursor.run_until(|mark| rewrite.is_special(mark)) };
@@ -572,9 +527,10 @@ impl Subscription {
 
     /// Rewrites consecutive messages that differ for this consumer, up to the bytes of one send.
     fn rewrite_next(&mut self, private: &mut Private) -> Result<Next> {
-        let Place::At(cursor) = &mut self.place else { return Ok(Next::Nothing) };
+        let leave_at = self.position.end();
+        let Some(cursor) = self.position.cursor_mut() else { return Ok(Next::Nothing) };
         let end = cursor.position().saturating_add(self.pending_filters.distance(cursor.position()));
-        let end = self.leave_at.map_or(end, |leave_at| end.min(leave_at));
+        let end = leave_at.map_or(end, |leave_at| end.min(leave_at));
         let mut any = false;
         while !private.is_full() && cursor.position() < end {
             let Some(message) = cursor.message() else { break };
@@ -599,9 +555,8 @@ impl Subscription {
     /// has caught up then.
     pub(in crate::stream) fn reaches(&mut self, home: Head) -> bool {
         let head = self.head(home);
-        let Place::At(cursor) = &self.place else { return false };
-        let is_at_head = cursor.position() >= head.position;
-        let reaches = is_at_head && self.tail.is_none() && self.due.is_none() && self.pending_filters.is_empty();
+        let is_at_head = self.position.is_at(head.position) && self.position.tail().is_none();
+        let reaches = is_at_head && self.due.is_none() && self.pending_filters.is_empty();
         if reaches {
             self.lag_watch.at_head();
         }
@@ -628,25 +583,16 @@ impl Subscription {
         self.merge_us == 0
     }
 
-    /// The bytes of the run that was planned last.
-    fn bytes(&self, len: usize) -> &[u8] {
-        match (&self.tail, &self.place) {
-            (Some(tail), _) => tail.bytes().get(..len).unwrap_or_default(),
-            (None, Place::At(cursor)) => cursor.ahead(len),
-            (None, Place::Waiting(_)) => &[],
-        }
-    }
-
     /// Gives the run that was planned last to the connection: the log's own bytes, or tags of FLV around them.
     ///
     /// # Errors
     /// Errors of the socket or of memory; each ends the consumer.
     pub(in crate::stream) fn write(&self, len: usize, conn: &mut Conn, private: &mut Private) -> Result<Taken> {
-        let Some(tags) = self.rewrite.tags() else { return Ok(Taken::of(conn.write(self.bytes(len))?)) };
-        let written = match (&self.tail, &self.place) {
-            (Some(tail), _) => tags.write(std::iter::once(Message::from(&**tail)), conn)?,
-            (None, Place::At(cursor)) => tags.write(cursor.messages_ahead(len), conn)?,
-            (None, Place::Waiting(_)) => Written::default(),
+        let Some(tags) = self.rewrite.tags() else { return Ok(Taken::of(conn.write(self.position.bytes(len))?)) };
+        let written = match (self.position.tail(), self.position.cursor()) {
+            (Some(tail), _) => tags.write(std::iter::once(Message::from(tail)), conn)?,
+            (None, Some(cursor)) => tags.write(cursor.messages_ahead(len), conn)?,
+            (None, None) => Written::default(),
         };
         let rest = written.rest.bytes();
         if !rest.is_empty() {
@@ -661,17 +607,7 @@ impl Subscription {
     /// Notes how much of the last planned run was taken.
     pub(in crate::stream) fn advance(&mut self, Taken { run: taken, sent }: Taken) {
         self.spend(sent);
-        if let Some(tail) = &mut self.tail {
-            tail.advance(taken);
-            if tail.bytes().is_empty() {
-                self.tail = None;
-                self.sent.msgs += 1;
-            }
-        } else if let Place::At(cursor) = &mut self.place {
-            let before = cursor.message_number();
-            cursor.advance(taken);
-            self.sent.msgs += cursor.message_number() - before;
-        }
+        self.sent.msgs += self.position.advance(taken);
     }
 
     /// Notes that this many private bytes were sent.
@@ -701,23 +637,17 @@ impl Subscription {
 
     /// The lag, as bytes, messages and age.
     pub(in crate::stream) fn lag(&mut self, head: Head, now_us: u64) -> Lag {
-        match &mut self.place {
-            Place::At(cursor) => cursor.lag(head, now_us),
-            Place::Waiting(_) => Lag::default(),
-        }
+        self.position.lag(head, now_us)
     }
 
     /// The timestamp of the last message that was sent or left out.
     pub(in crate::stream) fn passed_ts_ms(&self) -> Option<u32> {
-        match &self.place {
-            Place::At(cursor) => cursor.passed_ts_ms(),
-            Place::Waiting(_) => None,
-        }
+        self.position.cursor().and_then(Cursor::passed_ts_ms)
     }
 
     /// The bytes of the rest of a message after a jump, and the memory that it keeps.
     pub(in crate::stream) fn tail_bytes(&self) -> (usize, usize) {
-        self.tail.as_ref().map_or((0, 0), |tail| (tail.bytes().len(), tail.held_bytes()))
+        self.position.tail().map_or((0, 0), |tail| (tail.bytes().len(), tail.held_bytes()))
     }
 
     /// The lag, if it is past the bounds.
@@ -734,7 +664,7 @@ impl Subscription {
         head: Head,
         now_us: u64,
     ) -> Option<&'a JoinPoint> {
-        let Place::At(cursor) = &self.place else { return None };
+        let cursor = self.position.cursor()?;
         // The join index of a foreign subscription keeps no key frame.
         join_index.newest_key().filter(|_| self.foreign.is_none()).filter(|key| {
             let lag = key.cursor.clone().lag(head, now_us);
@@ -746,15 +676,17 @@ impl Subscription {
     /// from `newest_key` on for joiners anyway), and later resumes there without a gap. Otherwise it gives up its
     /// place, and later begins like a joiner, but not before its old place. True if it has given up the place.
     pub(in crate::stream) fn rest(&mut self, newest_key: Option<&JoinPoint>, head: Head, now_us: u64) -> bool {
-        let Place::At(cursor) = &mut self.place else { return false };
+        let has_end = self.position.end().is_some();
+        let Some(cursor) = self.position.cursor_mut() else { return false };
         let newest_key = newest_key.filter(|_| self.foreign.is_none());
         let kept = newest_key.is_some_and(|key| key.cursor.position() <= cursor.position());
         let lag = cursor.lag(head, now_us);
         let near = self.lag_watch.bounds.hold(lag);
-        if !cursor.at_boundary() || (kept && near && self.leave_at.is_none()) {
+        if !cursor.at_boundary() || (kept && near && !has_end) {
             return false;
         }
-        self.place = Place::Waiting(Waits::behind(cursor.position()));
+        let here = cursor.position();
+        self.position.wait(Waits::behind(here));
         self.due = None;
         self.pending_filters.let_go();
         true
@@ -763,29 +695,15 @@ impl Subscription {
     /// Jumps from a place that is too far behind to `to`, or to the next key frame. The rest of a half-sent message is
     /// sent first, from the log's own memory. Returns what is dropped.
     pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> Dropped {
-        let Place::At(cursor) = &mut self.place else { return Dropped::default() };
-        let tail = cursor.tail().map(Box::new);
-        let kept = tail.as_ref().map_or(0, |tail| tail.bytes().len() as u64);
-        let first =
-            Head { position: cursor.position() + kept, messages: cursor.message_number() + u64::from(tail.is_some()) };
-        let last = to.map_or(head, |point| point.cursor.head());
-        self.tail = tail.or_else(|| self.tail.take());
+        let Some(dropped) = self.position.jump(to, head) else { return Dropped::default() };
         match to {
-            Some(point) => {
-                cursor.jump_to(&point.cursor);
-                self.begin_at(point);
-            }
+            Some(point) => self.begin_at(point),
             None => {
                 self.due = None;
                 self.pending_filters.let_go();
-                self.place = Place::Waiting(Waits::behind(head.position));
             }
         }
-        Dropped {
-            msgs: last.messages.saturating_sub(first.messages),
-            bytes: last.position.saturating_sub(first.position),
-            runs: 1,
-        }
+        dropped
     }
 
     /// Notes a jump. True if the host is to be told, at most once in `every_ms`.
@@ -804,7 +722,7 @@ impl Subscription {
             return false;
         }
         let head = self.head(home);
-        let recovered = matches!(&self.place, Place::At(cursor) if cursor.position() >= head.position);
+        let recovered = self.position.is_at(head.position);
         if recovered {
             self.lag_watch.recovered();
         }
