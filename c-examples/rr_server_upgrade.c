@@ -108,6 +108,7 @@ int upgrade_go_on(rr_server *s, struct upgrade *u, const struct options *o, int 
     rr_rest_stop(s); /* the new server waits for the port */
     snprintf(text, sizeof text, "MAINPID=%ld", (long)successor);
     tell_systemd(text);
+    unsetenv("NOTIFY_SOCKET"); /* the end of this process is not that of the service */
     print_note(RR_LOG_INFO, "upgrade", "the new server has taken over; this one ends when all have left");
     return 1;
 }

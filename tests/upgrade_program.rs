@@ -11,13 +11,14 @@ mod load;
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-#[cfg(feature = "rest")]
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use live::{Client, Live};
@@ -42,25 +43,31 @@ struct Servers {
 impl Servers {
     /// A server that was started from a file of its own, which a test may replace.
     fn start(test: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
-        let room = Room::new(test);
-        let (file, log) = (room.file("rr_server"), fs::File::create(room.file("log")).unwrap());
-        fs::hard_link(program(), &file).unwrap();
-        let first = Command::new(&file)
-            .args(["--addr", "127.0.0.1", "--port", "0", "--log", "info", "--upgrade-drain", "2000"])
-            .args(options)
-            .env("LD_LIBRARY_PATH", program().parent().unwrap())
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut this = Self { room, first, port: 0 };
+        let mut this = Self::launch(test, |file, log| {
+            let mut program = Command::new(file);
+            program.args(["--addr", "127.0.0.1", "--port", "0"]).args(options).envs(environment.iter().copied());
+            program.stdin(Stdio::null()).stdout(log);
+            program
+        });
         this.says("listens on port", 1);
         let words = this.words();
         let (_, rest) = words.split_once("listens on port ").unwrap();
         this.port = rest.split([',', ' ', '\n']).next().unwrap().parse().unwrap();
         this
+    }
+
+    /// Starts what `command` makes of the program's file and of the file for its words.
+    fn launch(test: &str, command: impl FnOnce(&Path, fs::File) -> Command) -> Self {
+        let room = Room::new(test);
+        let (file, log) = (room.file("rr_server"), fs::File::create(room.file("log")).unwrap());
+        fs::hard_link(program(), &file).unwrap();
+        let first = command(&file, log.try_clone().unwrap())
+            .args(["--log", "info", "--upgrade-drain", "2000"])
+            .env("LD_LIBRARY_PATH", program().parent().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { room, first, port: 0 }
     }
 
     fn words(&self) -> String {
@@ -151,7 +158,7 @@ fn a_push_goes_along_once_and_is_the_new_ones() {
 fn a_request_by_http_upgrades_too_and_the_new_server_is_asked_by_http_next() {
     let token = c::workshop("upgrade-token").join("token");
     fs::write(&token, "token-of-the-user\n").unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let rest = format!("127.0.0.1:{port}");
     let servers = Servers::start("upgrade-http", &["--rest", &rest, "--token-file", token.to_str().unwrap()], &[]);
     let load = Load::on(servers.port, 1, 1, 5);
@@ -169,6 +176,50 @@ fn a_request_by_http_upgrades_too_and_the_new_server_is_asked_by_http_next() {
         servers.says("took over 1 streams", turn);
         until("the old one has ended", || (servers.running().len() == 1).then_some(()));
     }
+    load.end();
+}
+
+/// As systemd starts a service: the sockets at 3 and 4, named by the environment.
+const BY_SYSTEMD: &str = r#"exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$; exec "$0" "$@""#;
+
+#[test]
+fn sockets_of_systemd_are_used_and_it_hears_when_the_server_is_ready_and_which_process_is_the_main_one() {
+    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [rtmp, http] = sockets.each_ref().map(|socket| socket.local_addr().unwrap().port());
+    let path = c::workshop("upgrade-systemd").join("notify");
+    let _ = fs::remove_file(&path);
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let notice = || {
+        let mut room = [0; 256];
+        let len = systemd.recv(&mut room).unwrap();
+        String::from_utf8(room[..len].to_vec()).unwrap()
+    };
+    let mut servers = Servers::launch("upgrade-systemd-run", |file, _| {
+        let mut shell = Command::new("bash");
+        let [rtmp, http] = sockets.map(OwnedFd::from);
+        shell.args(["-c", BY_SYSTEMD]).arg(file).stdin(rtmp).stdout(http).env("NOTIFY_SOCKET", &path);
+        shell.envs([("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "rtmp:http")]);
+        shell
+    });
+    assert_eq!(notice(), "READY=1");
+    let load = Load::on(rtmp, 1, 2, 5);
+    let plays_over_http = || {
+        let mut socket = TcpStream::connect(("127.0.0.1", http)).unwrap();
+        socket.write_all(b"GET /live/show0.flv HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        socket.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+    };
+    plays_over_http();
+    Servers::signal(servers.first.id(), "-USR2");
+    let mut notices = vec![notice(), notice()];
+    assert!(servers.first.wait().unwrap().success());
+    // The new server may be ready before the old one has named it.
+    let running = servers.running();
+    notices.sort();
+    assert_eq!(notices, [format!("MAINPID={}", running[0]), "READY=1".to_owned()]);
+    plays_over_http();
     load.end();
 }
 
