@@ -1,6 +1,7 @@
 //! The cost of control by HTTP, over loopback. With many streams: 100 requests for each page that readers request
 //! repeatedly; `cargo bench --bench rest -- 1000` measures 1,000 streams, each with a publisher's media and a target.
-//! And what players notice of a storm of requests: `-- storm` measures this alone (`storm.rs`).
+//! And what players notice of a storm of requests: `-- storm` measures this alone, `-- pages` what one request of it
+//! takes (`storm.rs`).
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on says why and ends")]
 
 #[path = "../tests/support/live.rs"]
@@ -26,8 +27,10 @@ fn main() {
     match words.as_slice() {
         ["as", "requests", port] => storm::requests(port.parse().expect("a port")),
         ["storm"] => storm::run(),
+        ["pages"] => storm::pages(),
         words => {
             many_streams(words.iter().find_map(|word| word.parse().ok()).unwrap_or(1_000));
+            storm::pages();
             storm::run();
         }
     }

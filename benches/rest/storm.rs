@@ -1,5 +1,6 @@
 //! What players notice of 2,000 requests a second: the p99 latency of the players of one stream, from the publisher's
-//! `send` to the player's `recv`, with and without, in turn. It prints the ratio and never fails because of it.
+//! `send` to the player's `recv`, with and without, in turn. It prints the ratio and never fails because of it. And the
+//! processor time that the REST thread takes for one request for each of these pages.
 //!
 //! The clients of the requests would be on other machines. Here they are a process with the lowest priority, so that on
 //! a machine with few processors they take time from the server's REST thread and not from its players.
@@ -29,6 +30,10 @@ const CONNECTIONS: u32 = 16;
 /// Rounds, each with and without, and the time of each half.
 const ROUNDS: usize = 7;
 const HALF: Duration = Duration::from_secs(3);
+/// The pages that are requested in turn.
+const PAGES: [&str; 4] = ["/v1/server", "/stat", "/v1/streams", "/metrics"];
+/// Requests for each page, one after another, that show what one takes; the least mean of the rounds counts.
+const REQUESTS: u32 = 500;
 /// Threads of the server whose time is shown.
 const THREADS: [&str; 3] = ["accmDataThread", "relayDataThread", "restThread"];
 
@@ -62,6 +67,30 @@ pub(crate) fn run() {
         "medians of {ROUNDS} rounds: {without:.2} ms, with {with:.2} ms; of the rounds' ratios {:.2}",
         ratios[ROUNDS / 2]
     );
+}
+
+/// Measures and prints the REST thread's time for a request for each page, with the same players of a stream at rest.
+pub(crate) fn pages() {
+    let live = Live::new(ServerConfig::default());
+    let rest = Rest::new(Arc::clone(&live.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).expect("a port");
+    let mut publisher = live.publish("show");
+    publisher.key_frame(0, &[0; 16]).expect("it reads");
+    let players: Vec<Client> = (0..PLAYERS).map(|_| live.play("show")).collect();
+    let mut reader = Reader::connect(port);
+    println!("\nthe REST thread's time for a request, with {PLAYERS} players of a stream");
+    for page in PAGES {
+        let mut bytes = 0;
+        let of_one = (0..ROUNDS).map(|_| {
+            let before = Times::now();
+            bytes = (0..REQUESTS).map(|_| reader.ask(page)).last().unwrap_or_default();
+            Times::now().since(&before, Duration::ZERO).ran("restThread") / REQUESTS
+        });
+        let least = of_one.min().unwrap_or_default();
+        println!("{page:<12} {bytes:>9} bytes {:>7.1} us", least.as_secs_f64() * 1e6);
+    }
+    drop(players);
+    rest.stop();
 }
 
 /// The process that sends requests.
@@ -109,29 +138,48 @@ pub(crate) fn requests(port: u16) {
 
 /// One of the connections: asks for what an operator's programs ask for, at its share of the rate.
 fn asks_again(port: u16, over: &AtomicBool, answered: &AtomicU32) {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    socket.set_nodelay(true).expect("a socket of TCP");
+    let mut reader = Reader::connect(port);
     let (pause, mut due) = (Duration::from_secs(1) * CONNECTIONS / STORM, Instant::now());
-    let mut answer = vec![0; 64 * 1024];
-    for path in ["/v1/server", "/stat", "/v1/streams", "/metrics"].iter().cycle() {
+    for page in PAGES.iter().cycle() {
         if over.load(Ordering::Relaxed) {
             return;
         }
-        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
-        socket.write_all(head.as_bytes()).expect("it reads");
-        let mut len = 0;
-        while !is_whole(&answer[..len]) {
-            if len == answer.len() {
-                answer.resize(2 * len, 0);
-            }
-            let n = socket.read(&mut answer[len..]).expect("it answers");
-            assert!(n > 0, "it closed");
-            len += n;
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..len]));
+        reader.ask(page);
         answered.fetch_add(1, Ordering::Relaxed);
         due += pause;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// A connection that stays open for many requests.
+struct Reader {
+    socket: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Reader {
+    fn connect(port: u16) -> Self {
+        let socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        socket.set_nodelay(true).expect("a socket of TCP");
+        Self { socket, answer: vec![0; 64 * 1024] }
+    }
+
+    /// One request; gives the answer's size.
+    fn ask(&mut self, page: &str) -> usize {
+        let head = format!("GET {page} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        self.socket.write_all(head.as_bytes()).expect("it reads");
+        let mut len = 0;
+        while !is_whole(&self.answer[..len]) {
+            if len == self.answer.len() {
+                self.answer.resize(2 * len, 0);
+            }
+            let n = self.socket.read(&mut self.answer[len..]).expect("it answers");
+            assert!(n > 0, "it closed");
+            len += n;
+        }
+        let answer = &self.answer[..len];
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
+        len
     }
 }
 
@@ -219,6 +267,16 @@ impl Times {
             *after = after.saturating_sub(*before);
         }
         self
+    }
+
+    /// How long a thread has run.
+    fn ran(&self, name: &str) -> Duration {
+        THREADS
+            .iter()
+            .zip(&self.ran_and_waited)
+            .find(|(thread, _)| **thread == name)
+            .map(|(_, [ran, _])| *ran)
+            .expect("it is listed")
     }
 
     fn print(&self, when: &str) {
