@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::net::heap;
 use crate::net::socket::Socket;
 use crate::server::{RRServer, dialler, import, listener};
 use crate::session::State;
@@ -14,6 +15,7 @@ use crate::stream::exported::ExportedSession;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::ExportedTarget;
 use crate::stream::record::{Caller, Export, Order, TargetExport};
+use crate::stream::remote::endpoint::Trusts;
 use crate::stream::remote::target::News;
 
 /// The refusal for a session that cannot be exported at this moment.
@@ -143,7 +145,8 @@ impl RRServer {
         let socket = fd.map(Socket::adopt_connected).transpose()?;
         let config = dialler::session_config(&self.core.config);
         let exported = ExportedTarget::read(&config, state, clock::now_ms())?;
-        let endpoint = exported.about.endpoint()?;
+        heap::room()?;
+        let endpoint = exported.about.endpoint(&mut Trusts::default())?;
         import::enter_target(&self.core, exported, endpoint, socket)
     }
 }

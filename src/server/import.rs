@@ -15,7 +15,7 @@ use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, State};
 use crate::stream::event::{EventKind, Id};
 use crate::stream::exported::stream::ExportedStream;
-use crate::stream::exported::target::{Connected, ExportedTarget, MovedPull, MovedPush, Pause, Stage};
+use crate::stream::exported::target::{About, Connected, ExportedTarget, MovedPull, MovedPush, Pause, Stage};
 use crate::stream::exported::{Doing, ExportedSession, MovedFeed, Playing, Publishing};
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
@@ -182,6 +182,15 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     })
 }
 
+/// The stream of a target.
+///
+/// # Errors
+/// [`RRError::NotFound`].
+pub(super) fn stream_of(core: &Core, about: &About) -> Result<Arc<RRStream>> {
+    let text = "the stream of the target is not on this server: import it before";
+    core.registry().find(&about.name).cloned().ok_or_else(|| Failure::ours(RRError::NotFound, text))
+}
+
 /// Enters a target on the endpoint of its settings, with its connection if it has one.
 ///
 /// # Errors
@@ -194,12 +203,8 @@ pub(super) fn enter_target(
     endpoint: Endpoint,
     socket: Option<Socket>,
 ) -> Result<Id> {
-    heap::room()?;
     let ExportedTarget { about, stage } = exported;
-    let found = core.registry().find(&about.name).cloned();
-    let stream = found.ok_or_else(|| {
-        Failure::ours(RRError::NotFound, "the stream of the target is not on this server: import it before")
-    })?;
+    let stream = stream_of(core, &about)?;
     let resumed = |socket, Connected { session, url, unread }: Connected| {
         // What came over it before is in the counters.
         let conn = Conn::resumed(socket, Side::Client(session), unread, 0);

@@ -25,7 +25,7 @@ use crate::error::{Failure, RRError, Result};
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// How a client decides whether a server is who it should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Trust {
     /// Roots from this PEM file instead of the system's. A server may also show one of them as its own certificate,
     /// because the usual self-signed certificate (`openssl req -x509`) is marked as an authority's.

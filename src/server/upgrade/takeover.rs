@@ -9,6 +9,7 @@ use crate::config::ListenOptions;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::fd_channel::{FdChannel, Message};
+use crate::net::heap;
 use crate::net::socket::{Socket, listener_from};
 use crate::server::core::Core;
 use crate::server::dialler;
@@ -21,7 +22,7 @@ use crate::stream::RRStream;
 use crate::stream::exported::ExportedSession;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{ExportedTarget, Stage};
-use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::endpoint::{Endpoint, Trusts};
 
 /// Most targets and sources of one server.
 const MAX_TARGETS: usize = 100_000;
@@ -83,6 +84,8 @@ struct Entering<'a> {
     entrants: Vec<Entrant>,
     /// How many of them are targets and sources.
     targets: usize,
+    /// The trust of those.
+    trusts: Trusts,
 }
 
 /// Somebody who comes to a stream, or a session that asks.
@@ -96,7 +99,7 @@ impl<'a> Entering<'a> {
         let config = session_config(&core.config);
         let client = dialler::session_config(&core.config);
         let (listeners, streams, entrants) = (Vec::new(), Vec::new(), Vec::new());
-        Self { core, config, client, listeners, streams, entrants, targets: 0 }
+        Self { core, config, client, listeners, streams, entrants, targets: 0, trusts: Trusts::default() }
     }
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
@@ -173,8 +176,10 @@ impl<'a> Entering<'a> {
         if matches!(exported.stage, Stage::Pauses(_)) == socket.is_some() {
             return Err(Failure::peers(RRError::Arg, "a target and its connection do not belong together"));
         }
+        heap::room()?;
+        import::stream_of(self.core, &exported.about)?;
         // Read once, before READY: afterwards a file that is gone could no longer be refused.
-        let endpoint = exported.about.endpoint()?;
+        let endpoint = exported.about.endpoint(&mut self.trusts)?;
         self.targets += 1;
         self.entrants.push(Entrant::Target(Box::new(exported), Box::new(endpoint), socket));
         Ok(())
@@ -245,3 +250,6 @@ fn ended() -> Failure {
 fn missing(what: &str) -> Failure {
     Failure::peers(RRError::Arg, format!("{what} came without its descriptor"))
 }
+
+#[cfg(test)]
+mod tests;

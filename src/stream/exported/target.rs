@@ -24,7 +24,7 @@ use crate::stream::ingest::kept::KeptHeaders;
 use crate::stream::ingest::kept::KeptState;
 use crate::stream::log::lineage::LogPlace;
 use crate::stream::name::StreamName;
-use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::endpoint::{Endpoint, Trusts};
 use crate::stream::remote::target::backoff::{Backoff, BackoffState};
 use crate::stream::remote::target::{Target, Way};
 use crate::stream::stats::Counters;
@@ -229,9 +229,9 @@ impl About {
     /// The endpoint of its settings, with what they need of this machine: the files that they name, mainly.
     ///
     /// # Errors
-    /// Those of [`Endpoint::ready`].
-    pub(crate) fn endpoint(&self) -> Result<Endpoint> {
-        Endpoint::ready(self.config.clone(), &self.name.key)
+    /// Those of [`Endpoint::ready_among`].
+    pub(crate) fn endpoint(&self, trusts: &mut Trusts) -> Result<Endpoint> {
+        Endpoint::ready_among(self.config.clone(), &self.name.key, trusts)
     }
 
     /// The state of a target without a connection that can move.
