@@ -30,8 +30,9 @@ const MAX_TARGETS: usize = 100_000;
 /// Most listening sockets of one server.
 const MAX_LISTENERS: usize = 1024;
 
-/// How long the system may take to close what a killed process had.
-const KILL_MS: u64 = 10_000;
+/// Beyond the deadline: how long the message that decides may take, and the end of what a process had that was killed
+/// a moment before.
+const LAST_MS: u64 = 1_000;
 
 /// Takes over a server from the process at the other end, by this time.
 ///
@@ -50,8 +51,8 @@ pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Re
     };
     // The other process has let go exactly if this arrives. It fails where that has decided otherwise, and says so first,
     // or has ended: then nobody else has the connections.
-    let said = channel.send(kind::READY, &[], None, by_ms.max(clock::now_ms() + 1_000));
-    if let Err(failure) = said.or_else(|_| was_killed(&stop)) {
+    let said = channel.send(kind::READY, &[], None, at_last(by_ms));
+    if let Err(failure) = said.or_else(|_| was_killed(&stop, by_ms)) {
         log::warn!("nothing was taken over: {failure}");
         return Err(failure);
     }
@@ -63,13 +64,18 @@ pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Re
 ///
 /// # Errors
 /// Why it has ended the hand-over by itself.
-fn was_killed(stop: &FdChannel) -> Result<()> {
+fn was_killed(stop: &FdChannel, by_ms: u64) -> Result<()> {
     // It says the reason before it ends the socket. The system ends both sockets of a killed process, one after the
     // other.
-    match stop.receive(|kind| wire::bytes_max(kind, 0, 0), clock::now_ms() + KILL_MS)? {
+    match stop.receive(|kind| wire::bytes_max(kind, 0, 0), at_last(by_ms))? {
         Some(message) => Err(wire::refused(&message.body, "the running server")),
         None => Ok(()),
     }
+}
+
+/// The deadline of what happens at the end.
+fn at_last(by_ms: u64) -> u64 {
+    by_ms.max(clock::now_ms() + LAST_MS)
 }
 
 /// What has come so far. Dropped before it has begun, it leaves nothing.
@@ -118,7 +124,7 @@ impl<'a> Entering<'a> {
                 Some(message) if message.kind == kind::END => return Ok(stop),
                 Some(message) => self.take(message)?,
                 None => {
-                    was_killed(&stop)?;
+                    was_killed(&stop, by_ms)?;
                     if self.listeners.is_empty() && self.streams.is_empty() && self.entrants.is_empty() {
                         return Err(ended());
                     }

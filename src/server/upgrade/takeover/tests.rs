@@ -1,6 +1,7 @@
 //! Predecessors that do not keep to what was agreed.
 
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::ServerConfig;
@@ -28,6 +29,17 @@ fn take_over_from(within_ms: u32, predecessor: impl FnOnce(FdChannel, FdChannel)
         });
         server.take_over(theirs, within_ms).unwrap_err()
     })
+}
+
+#[test]
+fn one_that_ends_a_single_socket_does_not_hold_the_successor_up() {
+    let begun = Instant::now();
+    let failure = take_over_from(200, |channel, stop| {
+        drop(channel);
+        assert!(stop.receive(|_| 0, soon()).unwrap().is_none(), "until the successor has given up");
+    });
+    assert_eq!(failure.kind, RRError::Timeout, "{failure}");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[test]
