@@ -144,10 +144,13 @@ fn a_connected_source_goes_along_on_its_connection() {
 /// The other end of a hand-over, byte by byte.
 struct Fake(UnixStream);
 
+fn head(kind: u8, bytes: usize) -> Vec<u8> {
+    [&[kind, 0, 0, 0][..], &(bytes as u32).to_be_bytes()].concat()
+}
+
 impl Fake {
     fn send(&mut self, kind: u8, body: &[u8]) {
-        let head = [&[kind, 0, 0, 0][..], &(body.len() as u32).to_be_bytes()].concat();
-        self.0.write_all(&[&head, body].concat()).unwrap();
+        self.0.write_all(&[&head(kind, body.len()), body].concat()).unwrap();
     }
 
     /// The next message; descriptors beside it are dropped. `None` at the end.
@@ -207,6 +210,15 @@ fn where_the_successor_fails_at_any_step_all_goes_on_as_before() {
             while fake.next().is_some() {}
         });
         assert!(matches!(failure.kind, RRError::Arg | RRError::Protocol), "{failure}");
+    }
+    for stays in [false, true] {
+        let failure = hand_over_to(&live, WITHIN_MS, |mut fake| {
+            // It says that it is ready before it can have anything.
+            fake.0.write_all(&[&head(HELLO, NEWER.len())[..], NEWER, &head(READY, 0)].concat()).unwrap();
+            while stays && fake.next().is_some() {}
+        });
+        assert!(matches!(failure.kind, RRError::Protocol | RRError::Closed), "{failure}");
+        assert!(!stays || failure.text.contains("before it has everything"), "{failure}");
     }
     for answers in [false, true] {
         let failure = hand_over_to(&live, 200, |mut fake| {

@@ -15,7 +15,7 @@ use socket2::{Domain, MaybeUninitSlice, MsgHdr, MsgHdrMut, SockRef, Type};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::poll::is_writable;
+use crate::net::poll::{is_readable, is_writable};
 
 /// The bytes before a body: the kind, three zeros, and the length in network order.
 const HEAD_BYTES: usize = 8;
@@ -145,6 +145,11 @@ impl FdChannel {
             body.truncate(filled + n);
         }
         Ok(Some(Message { kind, body, fd }))
+    }
+
+    /// Whether there is something to receive, or the other end is closed.
+    pub(crate) fn has_input(&self) -> bool {
+        is_readable(self.0.as_raw_fd(), 0)
     }
 
     /// Takes nothing from the other end any more: what it sends from now on fails there. What it has sent before can

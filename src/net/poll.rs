@@ -301,19 +301,19 @@ impl EventFd {
 }
 
 /// Whether an fd becomes writable, or fails, within `wait`.
-#[allow(unsafe_code)] // std has no poll
 pub(crate) fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one pollfd that lives through the call, and its number.
-    unsafe { libc::poll(&mut poll, 1, wait_ms) == 1 }
+    is_ready(fd.as_raw_fd(), libc::POLLOUT, wait_ms)
 }
 
-/// Whether an fd is readable within `timeout_ms`, as a host's poll(2) sees it.
-#[cfg(test)]
+/// Whether an fd becomes readable, or fails, within `wait_ms`.
+pub(crate) fn is_readable(fd: RawFd, wait_ms: i32) -> bool {
+    is_ready(fd, libc::POLLIN, wait_ms)
+}
+
 #[allow(unsafe_code)] // std has no poll
-pub(crate) fn readable(fd: RawFd, timeout_ms: i32) -> bool {
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+fn is_ready(fd: RawFd, events: libc::c_short, wait_ms: i32) -> bool {
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one pollfd that lives through the call, and its number.
-    unsafe { libc::poll(&mut poll, 1, timeout_ms) == 1 }
+    unsafe { libc::poll(&mut poll, 1, wait_ms) == 1 }
 }

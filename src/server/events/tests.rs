@@ -27,7 +27,7 @@ fn by_callback(callback: impl Fn(&Event) + Send + 'static) -> Events {
 
 /// Whether the fd is readable within `timeout_ms`, as a host's poll(2) sees it.
 fn readable(events: &Events, timeout_ms: i32) -> bool {
-    crate::net::poll::readable(events.raw_fd().unwrap(), timeout_ms)
+    crate::net::poll::is_readable(events.raw_fd().unwrap(), timeout_ms)
 }
 
 /// A sink that sends lines to the test, and the events to which it belongs.

@@ -33,8 +33,10 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     let mut offering = Offering::new(core, by_ms);
     let begun_ms = clock::now_ms();
     let sent = offering.send(channel, &theirs).map_err(|failure| refusal_behind(channel, failure));
+    let has_all = sent.is_ok();
     let taken = match sent.and_then(|()| answer(channel, by_ms)) {
-        Err(failure) if is_cut_off(channel, &stop, &failure) => Err(failure),
+        // READY counts only from a successor that has been sent everything.
+        Err(failure) if is_cut_off(channel, &stop, &failure) || !has_all => Err(failure),
         _ => Ok(()),
     };
     match &taken {
@@ -109,6 +111,12 @@ fn answer(channel: &FdChannel, by_ms: u64) -> Result<()> {
     }
 }
 
+/// Why the hand-over ends, where the successor says something before it has everything.
+fn early(channel: &FdChannel, by_ms: u64) -> Failure {
+    let ready = || Failure::peers(RRError::Protocol, "the successor says that it is ready before it has everything");
+    answer(channel, by_ms).err().unwrap_or_else(ready)
+}
+
 /// What is offered. As long as it is there, the tasks concerned do nothing; dropped without a verdict, they go on.
 struct Offering<'a> {
     core: &'a Arc<Core>,
@@ -161,6 +169,9 @@ impl<'a> Offering<'a> {
         } else {
             self.listener.settle(false);
             log::warn!("the successor is older and cannot read this version's sessions: they stay here and drain");
+        }
+        if channel.has_input() {
+            return Err(early(channel, self.by_ms));
         }
         channel.send(kind::END, &[], None, self.by_ms)
     }
