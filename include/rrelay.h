@@ -1314,8 +1314,9 @@ RR_API void rr_free(void *p);
 
    For each publish and play that began while hooks were set, on_publish_done or on_play_done is notified once, after
    the last update, unless its tries fail for retry_ms, the hooks are removed before it ends, or 100000 others were
-   followed when it began. At most 4096 notifications wait for another try. One thread of the library sends all
-   requests; a slow back end delays only the sessions that it was asked about.
+   followed when it began. For one that moves to another process, the hooks of that process are. At most 4096
+   notifications wait for another try. One thread of the library sends all requests; a slow back end delays only the
+   sessions that it was asked about.
    Waits: For the disk, if an address is https: ca_file or the system's roots are read. With NULL, for that thread,
    two seconds at most.
    Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in cfg; RR_ERR_UNSUPPORTED: a setting that only

@@ -161,7 +161,7 @@ pub unsafe extern "C" fn rr_free(p: *mut c_void) {
 ///
 /// For each publish and play that began while hooks were set, on_publish_done or on_play_done is notified once, after
 /// the last update, unless its tries fail for retry_ms, the hooks are removed before it ends, or 100000 others were
-/// followed when it began. At most 4096 notifications wait for another try. One thread of the library sends all
+/// followed when it began. For one that moves to another process, the hooks of that process are. At most 4096 notifications wait for another try. One thread of the library sends all
 /// requests; a slow back end delays only the sessions that it was asked about.
 ///
 /// # Waits

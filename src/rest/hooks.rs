@@ -394,6 +394,12 @@ impl Hooks for Desk {
             let _ = act.end.send(Some(cause.clone()));
         }
     }
+
+    fn moved(&self, session: &RRSession) {
+        // Nothing is sent to those that follow them, so they stop and report no end.
+        let acts = locked(&self.table).acts.remove(&session.id);
+        drop(acts);
+    }
 }
 
 impl Subscriber for Desk {
@@ -427,7 +433,7 @@ async fn follow(
             biased;
             cause = &mut ended => match cause {
                 Ok(cause) => break cause,
-                // The hooks were removed; the session goes on.
+                // The hooks were removed, or the session is in another process; it goes on.
                 Err(_) => return,
             },
             () = pause => {}

@@ -437,7 +437,11 @@ impl Core {
             (false, true) => log::warn!(target: SESSION, "{addr} ({doing}) was closed because of the peer: {cause}"),
             (false, false) => log::warn!(target: SESSION, "{addr} ({doing}) was closed by us: {cause}"),
         }
-        self.tell_end(record, record.event(EventKind::Session).moved(prev, state).because(cause), cause);
+        self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
+        if let Some(hooks) = self.hooks.get() {
+            hooks.over(record, cause);
+        }
+        self.note_end();
     }
 
     /// Ends a session that continues in another process; its id here is dead from now on.
@@ -448,8 +452,11 @@ impl Core {
         let prev = record.set_state(State::Stopped);
         log::info!(target: SESSION, "{} ({}) was {EXPORTED}", record.addr, record.doing());
         let event = record.event(EventKind::Session).moved(prev, State::Stopped);
-        let event = Event { text: EXPORTED.as_bytes().to_vec(), ..event };
-        self.tell_end(record, event, &Failure::ours(RRError::Closed, EXPORTED));
+        self.events.push(Event { text: EXPORTED.as_bytes().to_vec(), ..event.last() });
+        if let Some(hooks) = self.hooks.get() {
+            hooks.moved(record);
+        }
+        self.note_end();
     }
 
     /// Removes a session from the tables. False if the tables no longer had it.
@@ -459,11 +466,8 @@ impl Core {
         known
     }
 
-    fn tell_end(&self, record: &RRSession, event: Event, cause: &Failure) {
-        self.events.push(event.last());
-        if let Some(hooks) = self.hooks.get() {
-            hooks.over(record, cause);
-        }
+    /// Notes that there is one session less.
+    fn note_end(&self) {
         self.update_state();
         if self.stop_by_ms().is_some() {
             self.nudge_control();

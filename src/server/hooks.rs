@@ -68,6 +68,8 @@ pub(crate) trait Hooks: Send + Sync + fmt::Debug {
     fn ended(&self, session: &RRSession, stream: Id);
     /// Tells that the session has ended, with its publishes and plays.
     fn over(&self, session: &RRSession, cause: &Failure);
+    /// Tells that the session continues in another process, whose hooks have its publishes and plays from now on.
+    fn moved(&self, session: &RRSession);
 }
 
 impl Place<dyn Hooks> {

@@ -11,7 +11,7 @@ use super::live::{Client, PATIENCE, raw, until};
 use super::{Hooked, all};
 use rrelay::config::{Decision, Dialect, HooksConfig, ServerConfig, ask};
 use rrelay::error::{Failure, RRError};
-use rrelay::server::{EventKind, ListenOptions, kind};
+use rrelay::server::{EventKind, Export, ListenOptions, kind};
 use rrelay::session::SessionConfig;
 
 fn value(asked: &Asked) -> serde_json::Value {
@@ -247,6 +247,31 @@ fn notifications_are_repeated_until_the_back_end_accepts_them_in_order() {
     assert!(told.iter().all(|asked| delivery(asked) == delivery(&told[0])), "one number for all tries");
     hooked.rest.set_hooks(None).unwrap();
     assert_eq!(backend.at("on_publish_done").len(), 4);
+}
+
+#[test]
+fn a_publish_and_a_play_that_move_to_another_process_are_over_once() {
+    let backend = Backend::new(|_| yes());
+    let [here, there] = [(); 2].map(|()| Hooked::new(all(&backend, Dialect::Json)));
+    let mut publisher = begin(&here, "show", true).unwrap();
+    publisher.key_frame(0, &[7; 100]).unwrap();
+    let mut player = begin(&here, "show", false).unwrap();
+    player.message();
+    let sessions = here.live.server.list(0, kind::SESSION).unwrap();
+    for session in sessions.into_iter().rev() {
+        let Export::Gone { fd, state } = here.live.server.session_export(session, 1 << 20).unwrap() else {
+            panic!("there is room")
+        };
+        there.live.server.session_import(fd, &state).unwrap();
+    }
+    let dones = || (backend.at("on_publish_done").len(), backend.at("on_play_done").len());
+    // Notifications that wait are sent before this returns.
+    here.rest.set_hooks(None).unwrap();
+    assert_eq!(dones(), (0, 0));
+    drop((publisher, player));
+    until("both are over", || dones() == (1, 1));
+    there.rest.set_hooks(None).unwrap();
+    assert_eq!(dones(), (1, 1));
 }
 
 #[test]

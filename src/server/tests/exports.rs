@@ -29,6 +29,7 @@ impl Hooks for Asked {
     fn began(&self, _: &Arc<RRSession>, _: &RRStream, _: bool) {}
     fn ended(&self, _: &RRSession, _: Id) {}
     fn over(&self, _: &RRSession, _: &Failure) {}
+    fn moved(&self, _: &RRSession) {}
 }
 
 impl Asked {
