@@ -235,6 +235,11 @@ fn numbers(player: &mut Client, count: usize) -> Vec<u32> {
 
 /// A stream, and then its publisher and its players, go from one server to another.
 fn move_all(here: &Live, there: &Live, key: &str) {
+    move_in_order(here, there, key, |sessions| sessions);
+}
+
+/// The same with the sessions in another order, or without some.
+fn move_in_order(here: &Live, there: &Live, key: &str, order: impl FnOnce(Vec<Id>) -> Vec<Id>) {
     let stream = here.server.stream_find(b"live", key.as_bytes()).unwrap();
     let room = match here.server.stream_export(stream, 0, 60_000).unwrap() {
         StreamExport::Needs(room) => room,
@@ -247,7 +252,7 @@ fn move_all(here: &Live, there: &Live, key: &str) {
     assert_eq!(there.server.stream_import(&state).map(|id| id != 0), Ok(true));
     assert_eq!(there.server.stream_import(&state).unwrap_err().kind, RRError::Exists);
     let sessions = here.server.list(stream, rrelay::server::kind::SESSION).unwrap();
-    for session in sessions {
+    for session in order(sessions) {
         let (fd, state) = export(&here.server, session);
         there.server.session_import(fd, &state).unwrap();
     }
@@ -299,20 +304,35 @@ fn a_stream_that_moves_with_all_who_are_on_it_loses_and_repeats_nothing() {
     assert_eq!(numbers(&mut servers[0].play("show"), group.len() + 2), group);
 }
 
+/// A server where a second publisher stands by.
+fn standing_by() -> Live {
+    let stream = StreamConfig { publisher_policy: PublisherPolicy::Standby, ..StreamConfig::default() };
+    Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() })
+}
+
 #[test]
 fn a_stream_moves_with_one_that_stands_by_and_its_player_hears_of_no_end() {
-    let server = || {
-        let stream = StreamConfig { publisher_policy: PublisherPolicy::Standby, ..StreamConfig::default() };
-        Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() })
-    };
-    let (here, there) = (server(), server());
+    let (here, there) = (standing_by(), standing_by());
+    for backwards in [false, true] {
+        moves_with_a_standby(&here, &there, backwards);
+        until("the stream is over", || there.server.stream_find(b"live", b"show").is_err());
+        there.events.lock().unwrap().clear();
+    }
+}
+
+fn moves_with_a_standby(here: &Live, there: &Live, backwards: bool) {
     // Arguments are no path, whatever they look like.
     let mut publisher = here.publish("show?next=/a/../b");
     publisher.key_frame(0, b"first").unwrap();
     let mut standby = here.publish("show");
     let mut player = here.play("show");
     assert_eq!(player.message().1[5..], *b"first");
-    move_all(&here, &there, "show");
+    move_in_order(here, there, "show", |mut sessions| {
+        if backwards {
+            sessions.reverse();
+        }
+        sessions
+    });
     publisher.key_frame(40, b"second").unwrap();
     assert_eq!(player.message().1[5..], *b"second");
     drop(publisher);
@@ -321,6 +341,20 @@ fn a_stream_moves_with_one_that_stands_by_and_its_player_hears_of_no_end() {
     });
     standby.key_frame(80, b"third").unwrap();
     assert_eq!(player.message().1[5..], *b"third");
+}
+
+#[test]
+fn one_that_stood_by_gets_the_place_of_a_publisher_that_does_not_come() {
+    let (here, there) = (standing_by(), standing_by());
+    let _publisher = here.publish("show");
+    let mut standby = here.publish("show");
+    let mut player = here.play("show");
+    move_in_order(&here, &there, "show", |sessions| sessions[1..].to_vec());
+    until("it follows", || {
+        standby.key_frame(40, b"media").unwrap();
+        player.turn(Duration::from_millis(20)).unwrap();
+        player.messages.pop_front().is_some_and(|(_, body)| body.ends_with(b"media"))
+    });
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ingest::Ingest;
 use live::{Client, Live, PATIENCE, is_closed, message, until};
-use rrelay::config::{ServerConfig, StreamConfig, TargetConfig, media};
+use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig, media};
 use rrelay::error::RRError;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::chunk_write;
@@ -435,6 +435,29 @@ fn a_source_goes_on_elsewhere_from_each_byte_of_its_media() {
         assert!(is_closed(&mut origin.socket));
         here.events.lock().unwrap().clear();
     }
+}
+
+#[test]
+fn a_source_that_stands_by_still_does_so_where_it_comes_before_the_publisher() {
+    let server = || {
+        let stream = StreamConfig { publisher_policy: PublisherPolicy::Standby, ..StreamConfig::default() };
+        Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() })
+    };
+    let (here, there) = (server(), server());
+    let mut publisher = here.publish("show");
+    publisher.key_frame(0, b"first").unwrap();
+    let mut player = here.play("show");
+    player.message();
+    let stream = here.server.stream_find(b"live", b"show").unwrap();
+    let (listener, port) = listener();
+    let url = format!("rtmp://127.0.0.1:{port}/live/far");
+    let source = here.server.source_add(stream, TargetConfig { url, ..TargetConfig::default() }).unwrap();
+    let _origin = Origin::accept(&listener);
+    until("it stands by", || here.server.info(source).unwrap().state == State::Waiting);
+    let source = move_all(&here, &there, "show")[0];
+    publisher.key_frame(40, b"second").unwrap();
+    assert_eq!(player.message().1[5..], *b"second");
+    assert_eq!(there.server.info(source).unwrap().state, State::Waiting);
 }
 
 #[test]

@@ -137,11 +137,11 @@ pub unsafe extern "C" fn rr_stream_export(
 }
 
 /// Continues a stream that rr_stream_export gave, `len` bytes at `blob`: it exists at once, with the same settings, and
-/// `out`, which may be NULL, gets its id. Import its targets and sessions afterwards, by rr_target_import and
-/// rr_session_import, its publisher before those that stand by (rr_info has the role): the publisher continues where the
-/// log ends, and each player and target at its own message, so none of them misses a message or gets one twice. The
-/// stream waits ten seconds for them (or grace_ms, if that is longer); one that comes later, or was further behind than
-/// the state reaches, begins as a new one does.
+/// `out`, which may be NULL, gets its id. Import its targets and sessions afterwards, in any order, by rr_target_import
+/// and rr_session_import: the publisher continues where the log ends, and each player and target at its own message, so
+/// none of them misses a message or gets one twice. The stream waits ten seconds for them (or grace_ms, if that is
+/// longer); one that comes later, or was further behind than the state reaches, begins as a new one does. Publishers and
+/// sources that stood by get the publisher's place only if the publisher does not come.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: `blob` is not a stream's state, or its settings cannot be those of a stream of this server;

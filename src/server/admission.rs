@@ -285,7 +285,7 @@ pub(super) fn find_stream(
         Wish::Play { sent, .. } => (sent.key(), false),
         Wish::Connect => return Err(RRError::State.into()),
     };
-    let found = name_of(peer, key, decision).and_then(|name| enter(core, peer, name, publish, decision));
+    let found = name_of(peer, key, decision).and_then(|name| enter(core, peer, name, publish, None, decision));
     found.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
 }
 
@@ -310,7 +310,8 @@ pub(super) fn has_access(core: &Core, peer: &mut Peer, wish: &Wish) -> Result<()
     judged.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
 }
 
-/// Finds or makes the stream of this name, and puts the peer on its books.
+/// Finds or makes the stream of this name, and puts the peer on its books. `was` is the place of a publisher that comes
+/// from another process.
 ///
 /// # Errors
 /// Those with which a peer is refused.
@@ -319,6 +320,7 @@ pub(super) fn enter(
     peer: &mut Peer,
     name: StreamName,
     publish: bool,
+    was: Option<Claim>,
     decision: &Decision,
 ) -> Result<(Arc<RRStream>, Claim)> {
     let over_http = peer.conn.inbound().is_some_and(|session| session.flv_form().is_some());
@@ -335,7 +337,7 @@ pub(super) fn enter(
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
         let opening = Opening::of(core, &stream, &decision.targets, &decision.sources, None)?;
-        let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
+        let entered = if publish { stream.claim(record, was) } else { stream.admit(record).map(|()| Claim::Live) };
         let claim = match entered {
             Ok(claim) => claim,
             Err(failure) => {

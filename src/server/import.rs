@@ -135,7 +135,7 @@ fn claim(core: &Core, mut peer: Peer, Publishing { stream_id, named, feed }: Pub
     let (name, record) = (named.stream(), Arc::clone(&peer.record));
     named.note(&record);
     core.access.check(&record, true)?;
-    let (stream, claim) = admission::enter(core, &mut peer, name, true, &Decision::default())?;
+    let (stream, claim) = admission::enter(core, &mut peer, name, true, Some(feed.was()), &Decision::default())?;
     core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
     core.update_state();
     Ok(Claimed { peer, stream, claim, stream_id, feed })
@@ -164,7 +164,7 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     let (name, record) = (named.stream(), Arc::clone(&peer.record));
     named.note(&record);
     core.access.check(&record, false)?;
-    let (stream, _) = admission::enter(core, &mut peer, name, false, &Decision::default())?;
+    let (stream, _) = admission::enter(core, &mut peer, name, false, None, &Decision::default())?;
     core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
     core.update_state();
     log::info!(target: told::SESSION, "{} goes on playing {}", record.addr, stream.masked_name());

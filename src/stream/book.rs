@@ -65,6 +65,9 @@ struct Page {
     publisher: Option<Publisher>,
     /// The publisher was lost, and the grace window is running.
     recovering: bool,
+    /// The grace window is that of a publisher that comes here from another process: those that stood by for it there
+    /// do so here too.
+    awaits_moved: bool,
     /// Sessions that peers opened to us: first the publisher, then standbys and players.
     from_sess_list: Vec<Arc<RRSession>>,
     /// Sessions that we open to others: the controller's relays first, of which the first is the stream's next hop.
@@ -116,6 +119,16 @@ impl Page {
         self.publisher.is_some() || (self.recovering && self.may_follow())
     }
 
+    /// Whether this place in another process is the one that the stream awaits.
+    fn is_awaited(&self, was: Option<Claim>) -> bool {
+        self.awaits_moved && was == Some(Claim::Live)
+    }
+
+    /// Whether one with this place in another process stands by for a publisher that is still on its way here.
+    fn precedes(&self, was: Option<Claim>) -> bool {
+        self.awaits_moved && was == Some(Claim::Standby)
+    }
+
     fn may_follow(&self) -> bool {
         let follows = |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Standby | Role::Source);
         self.from_sess_list.iter().any(follows)
@@ -124,15 +137,15 @@ impl Page {
     fn room(&self, may_stand_by: bool) -> Room {
         match self.is_taken() {
             _ if self.closed => Room::None,
-            false => Room::Live,
-            true if may_stand_by && self.standbys() < MAX_STANDBYS => Room::Standby,
-            true => Room::None,
+            false if !self.awaits_moved => Room::Live,
+            _ if may_stand_by && self.standbys() < MAX_STANDBYS => Room::Standby,
+            _ => Room::None,
         }
     }
 
     fn set_publisher(&mut self, publisher: Publisher) {
         self.publisher = Some(publisher);
-        self.recovering = false;
+        (self.recovering, self.awaits_moved) = (false, false);
     }
 
     fn enter(&mut self, record: &Arc<RRSession>, claim: Claim, role: Role) {
@@ -213,7 +226,7 @@ impl Book {
 
     /// Makes a session the publisher, or a standby, according to the policy. Even if the policy is to reject, a
     /// publisher that has sent nothing since `silent_since_ms` is replaced: it may have lost its network and be the one
-    /// that comes again.
+    /// that comes again. `was` is its place in another process, if it comes from there.
     ///
     /// # Errors
     /// [`RRError::Exists`] if there is an active publisher and the policy is to reject, [`RRError::Limit`] with too
@@ -223,11 +236,13 @@ impl Book {
         record: &Arc<RRSession>,
         policy: PublisherPolicy,
         silent_since_ms: Option<u64>,
+        was: Option<Claim>,
     ) -> Result<Claim> {
         let mut page = self.page();
         page.still_open()?;
         let claim = match policy {
-            _ if !page.is_taken() => Claim::Live,
+            _ if page.precedes(was) && page.standbys() < MAX_STANDBYS => Claim::Standby,
+            _ if page.is_awaited(was) || !page.is_taken() => Claim::Live,
             PublisherPolicy::Takeover => Claim::Live,
             PublisherPolicy::Reject if page.is_silent(silent_since_ms) => Claim::Live,
             PublisherPolicy::Reject => return Err(taken()),
@@ -244,10 +259,16 @@ impl Book {
     ///
     /// # Errors
     /// [`RRError::Exists`] if there is a publisher and the source may not stand by, [`RRError::State`].
-    pub(in crate::stream) fn claim_for_source(&self, record: &Arc<RRSession>, may_stand_by: bool) -> Result<Claim> {
+    pub(in crate::stream) fn claim_for_source(
+        &self,
+        record: &Arc<RRSession>,
+        may_stand_by: bool,
+        was: Option<Claim>,
+    ) -> Result<Claim> {
         let mut page = self.page();
         page.still_open()?;
-        let (claim, role) = match page.room(may_stand_by) {
+        let room = if page.is_awaited(was) { Room::Live } else { page.room(may_stand_by) };
+        let (claim, role) = match room {
             Room::Live => (Claim::Live, Role::Source),
             Room::Standby => (Claim::Standby, Role::Standby),
             Room::None => return Err(taken()),
@@ -331,15 +352,30 @@ impl Book {
         self.page().recovering
     }
 
-    /// Keeps the publisher's place, for a stream that continues from another process.
-    pub(in crate::stream) fn keep_place(&self) {
+    /// Keeps the publisher's place, for a stream that continues from another process. With `for_publisher`, those that
+    /// stood by there get it only once that publisher has come and gone, or has not come.
+    pub(in crate::stream) fn keep_place(&self, for_publisher: bool) {
         let mut page = self.page();
         page.recovering = page.publisher.is_none();
+        page.awaits_moved = page.recovering && for_publisher;
+    }
+
+    /// Whether the place is kept for a publisher that comes from another process.
+    pub(in crate::stream) fn awaits_moved(&self) -> bool {
+        self.page().awaits_moved
+    }
+
+    /// Whether there is a publisher at work whose connection can move to another process.
+    pub(in crate::stream) fn publisher_can_move(&self) -> bool {
+        let moves = |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Source) && !record.tls();
+        self.page().from_sess_list.iter().any(moves)
     }
 
     /// Gives up the publisher's place; true if the grace window had kept it.
     pub(in crate::stream) fn give_up_waiting(&self) -> bool {
-        std::mem::take(&mut self.page().recovering)
+        let mut page = self.page();
+        page.awaits_moved = false;
+        std::mem::take(&mut page.recovering)
     }
 
     /// Notes, for accumulate, that the host wants this publisher or standby live. The caller wakes accumulate.
@@ -494,16 +530,24 @@ mod tests {
         let (first, second, third) = (session(1), session(2), session(3));
         let reject = PublisherPolicy::Reject;
         first.set_read(1_000);
-        assert_eq!(book.claim(&first, reject, Some(0)).unwrap(), Claim::Live);
+        assert_eq!(book.claim(&first, reject, Some(0), None).unwrap(), Claim::Live);
         second.set_read(3_000);
-        assert_eq!(book.claim(&second, reject, None).unwrap_err().kind, RRError::Exists, "it may stay for ever");
-        assert_eq!(book.claim(&second, reject, Some(999)).unwrap_err().kind, RRError::Exists, "it has sent since");
-        assert_eq!(book.claim(&second, reject, Some(1_000)).unwrap(), Claim::Live);
+        assert_eq!(book.claim(&second, reject, None, None).unwrap_err().kind, RRError::Exists, "it may stay for ever");
+        assert_eq!(
+            book.claim(&second, reject, Some(999), None).unwrap_err().kind,
+            RRError::Exists,
+            "it has sent since"
+        );
+        assert_eq!(book.claim(&second, reject, Some(1_000), None).unwrap(), Claim::Live);
         assert!(!book.lose(&first, false), "the second publishes");
-        assert_eq!(book.claim(&third, reject, Some(2_999)).unwrap_err().kind, RRError::Exists);
+        assert_eq!(book.claim(&third, reject, Some(2_999), None).unwrap_err().kind, RRError::Exists);
         book.lose(&second, false);
         book.claim_for_host(false).unwrap();
-        assert_eq!(book.claim(&third, reject, Some(u64::MAX)).unwrap_err().kind, RRError::Exists, "the host stays");
+        assert_eq!(
+            book.claim(&third, reject, Some(u64::MAX), None).unwrap_err().kind,
+            RRError::Exists,
+            "the host stays"
+        );
     }
 
     #[test]
@@ -513,15 +557,15 @@ mod tests {
         let policy = PublisherPolicy::Standby;
         book.claim_for_host(false).unwrap();
         let first = session(1);
-        assert_eq!(book.claim(&first, policy, None).unwrap(), Claim::Standby);
+        assert_eq!(book.claim(&first, policy, None, None).unwrap(), Claim::Standby);
         assert_eq!(book.end_host(), Some(true));
         // Accumulate has not seen the request yet.
-        assert_eq!(book.claim(&session(2), policy, None).unwrap(), Claim::Standby);
-        assert_eq!(book.claim_for_source(&session(3), false).unwrap_err().kind, RRError::Exists);
+        assert_eq!(book.claim(&session(2), policy, None, None).unwrap(), Claim::Standby);
+        assert_eq!(book.claim_for_source(&session(3), false, None).unwrap_err().kind, RRError::Exists);
         assert!(book.succeed(&first));
         book.lose(&first, true);
         book.lose(&session(2), true);
-        assert_eq!(book.claim(&session(4), policy, None).unwrap(), Claim::Live, "nobody is left to follow");
+        assert_eq!(book.claim(&session(4), policy, None, None).unwrap(), Claim::Live, "nobody is left to follow");
     }
 
     #[test]
@@ -530,7 +574,7 @@ mod tests {
         let session = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
         for id in [1, 2, 3] {
             let record = session(id);
-            book.claim(&record, PublisherPolicy::Standby, None).unwrap();
+            book.claim(&record, PublisherPolicy::Standby, None, None).unwrap();
             record.set_role(if id == 1 { Role::Publisher } else { Role::Standby });
         }
         book.want_live(2).unwrap();

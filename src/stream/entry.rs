@@ -29,12 +29,13 @@ use crate::stream::threading::{Running, Spot};
 use crate::sync::spawn;
 
 impl RRStream {
-    /// Makes a session the publisher, or a standby, according to the stream's policy.
+    /// Makes a session the publisher, or a standby, according to the stream's policy. `was` is its place in another
+    /// process, if it comes from there.
     ///
     /// # Errors
     /// [`RRError::Exists`] if there is an active publisher and the policy is to reject, [`RRError::Limit`] with too
     /// many standbys, [`RRError::State`] if the stream is ending.
-    pub(crate) fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<Claim> {
+    pub(crate) fn claim(self: &Arc<Self>, record: &Arc<RRSession>, was: Option<Claim>) -> Result<Claim> {
         start_relay(self)?;
         let now_ms = clock::now_ms();
         record.set_read(now_ms);
@@ -43,7 +44,7 @@ impl RRStream {
         let is_read = !self.memory().budget().is_short() && !self.ingest().is_held(now_ms * 1000);
         let silent_ms = self.config().silent_ms.filter(|_| is_read);
         let silent_since_ms = silent_ms.map(|ms| now_ms.saturating_sub(ms.into()));
-        let claim = self.book().claim(record, self.config().publisher_policy, silent_since_ms)?;
+        let claim = self.book().claim(record, self.config().publisher_policy, silent_since_ms, was)?;
         if claim == Claim::Live {
             self.sources().served();
         }
@@ -93,9 +94,11 @@ impl RRStream {
         // In the stream's book the session has the source's id; it is in no table of the server.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
         record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
+        record.set_tls(conn.socket.is_tls());
         self.comes_via(&record, &via)?;
         start_relay(self)?;
-        let claim = self.book().claim_for_source(&record, self.may_stand_by(source))?;
+        let was = moved.as_ref().map(|(moved, _)| moved.was());
+        let claim = self.book().claim_for_source(&record, self.may_stand_by(source), was)?;
         match claim {
             Claim::Live => self.sources().served(),
             // The stream waits for the session that publishes.
@@ -171,7 +174,7 @@ impl RRStream {
         })?;
         let (from, headers) = (exported.from.clone(), exported.header_messages());
         self.ingest().resume(from, &exported.clock, &headers, |take| exported.messages(take), now_us)?;
-        self.book().keep_place();
+        self.book().keep_place(exported.publisher_moves);
         self.life().recovers();
         self.relay().wake_for_data();
         let until_ms = now_us / 1000 + within_ms;

@@ -270,6 +270,7 @@ impl RRStream {
     pub(in crate::stream) fn give_up_waiting(&self) {
         if self.book.give_up_waiting() {
             self.end_feed();
+            self.call_sources();
             self.check_unused();
         }
     }

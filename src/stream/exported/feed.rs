@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::error::{Failure, RRError, Result, copied};
 use crate::proto::message::MessageHead;
+use crate::stream::book::Claim;
 use crate::stream::ingest::kept::{KeptHeaders, KeptState};
 use crate::stream::log::buffer::may_stand_in_log;
 use crate::stream::log::lineage::LogPlace;
@@ -34,6 +35,11 @@ pub(super) struct OwedState<'a> {
 }
 
 impl MovedFeed {
+    /// Its place in the other process.
+    pub(crate) fn was(&self) -> Claim {
+        if self.place.is_some() { Claim::Live } else { Claim::Standby }
+    }
+
     /// What the log has not got, for a state.
     pub(super) fn owed(&self) -> Vec<OwedState<'_>> {
         self.owed.iter().map(OwedState::of).collect()

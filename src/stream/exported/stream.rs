@@ -64,6 +64,9 @@ struct State<'a> {
     #[b(8)]
     #[cbor(with = "minicbor::bytes")]
     flags: &'a [u8],
+    /// Its publisher can come along.
+    #[n(9)]
+    publisher_moves: Option<bool>,
 }
 
 /// A stream for another process, or of one.
@@ -85,6 +88,8 @@ pub(crate) struct ExportedStream {
     pub(in crate::stream) tail: Vec<u8>,
     /// A byte for each message.
     pub(in crate::stream) flags: Vec<u8>,
+    /// Its publisher can come along, so that its place is kept for it.
+    pub(in crate::stream) publisher_moves: bool,
 }
 
 impl ExportedStream {
@@ -105,6 +110,7 @@ impl ExportedStream {
             headers: self.headers.iter().map(|(type_id, body)| HeaderState { type_id: *type_id, body }).collect(),
             tail: &self.tail,
             flags: &self.flags,
+            publisher_moves: Some(self.publisher_moves),
         })
     }
 
@@ -114,8 +120,9 @@ impl ExportedStream {
     /// [`RRError::Arg`] for what is no exported stream, [`RRError::Version`] for one of a newer form, [`RRError::Limit`] for
     /// one that is larger than any may be, [`RRError::NoMem`].
     pub(crate) fn read(state: &[u8]) -> Result<Self> {
-        let State { app, key, settings, reserved, clock, from, headers, tail, flags } =
+        let State { app, key, settings, reserved, clock, from, headers, tail, flags, publisher_moves } =
             FORM.decode(state, BYTES_MAX)?;
+        let publisher_moves = publisher_moves.unwrap_or_default();
         let name = StreamName::checked(&app, &key)?;
         if !from.is_named() || from.position > u64::MAX / 2 {
             return Err(Failure::ours(RRError::Arg, "no log has such a place"));
@@ -132,7 +139,8 @@ impl ExportedStream {
         });
         let headers = headers.collect::<Result<_>>()?;
         let (tail, flags) = (copied(tail)?, copied(flags)?);
-        let this = Self { name, config: config.checked(), reserved, clock, from, headers, tail, flags };
+        let config = config.checked();
+        let this = Self { name, config, reserved, clock, from, headers, tail, flags, publisher_moves };
         this.messages(|_| Ok(()))?;
         Ok(this)
     }
@@ -231,6 +239,7 @@ impl ExportedStream {
             headers: vec![(kind::VIDEO, b"\x17\0\0\0\0avcC".to_vec())],
             tail,
             flags: vec![MOVED_FLAGS, 0],
+            publisher_moves: true,
         }
     }
 }

@@ -171,7 +171,7 @@ impl Accumulate {
         entry.insert(Box::new(Feed::new(publisher, memory, clock::now_ms())));
         if standby {
             // The publisher that it was to stand by for may have gone while it was on its way.
-            if self.live.is_none() && self.next.is_none() {
+            if self.live.is_none() && self.next.is_none() && !self.stream.book().awaits_moved() {
                 self.appoint(slot);
             }
         } else if !self.stream.book().is_publisher(&record) {
@@ -383,13 +383,10 @@ impl Accumulate {
             self.apply(slot, stays, io);
         }
         self.switch();
-        if self.grace_until_ms.is_some_and(|until| now_ms >= until) {
-            self.grace_until_ms = None;
-            self.stream.give_up_waiting();
-        }
+        self.grace_until_ms.take_if(|until| now_ms >= *until);
         let nobody = self.live.is_none() && self.next.is_none() && self.grace_until_ms.is_none();
         if nobody && self.stream.book().is_recovering() {
-            // The host was the publisher and has ended.
+            // The host was the publisher and has ended, or the one that was awaited has not come.
             self.appoint_standby();
             if self.next.is_none() {
                 self.stream.give_up_waiting();

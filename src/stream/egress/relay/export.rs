@@ -192,6 +192,7 @@ impl Relay {
             headers: headers.headers().iter().map(|header| (header.type_id, header.body.to_vec())).collect(),
             tail,
             flags,
+            publisher_moves: self.stream.book().publisher_can_move(),
         }
         .state()?;
         if bytes <= room && state.len() <= room {
