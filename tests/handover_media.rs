@@ -5,6 +5,8 @@
 
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/load.rs"]
+mod load;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use live::{Client, Live, command, connect, message, shaken, until};
+use load::Load;
 use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
@@ -359,16 +362,16 @@ fn one_that_stood_by_gets_the_place_of_a_publisher_that_does_not_come() {
 
 #[test]
 fn a_held_stream_keeps_a_publisher_that_nobody_reads() {
-    let live = Live::new(ServerConfig { idle_ms: 1_000, ..ServerConfig::default() });
-    let (mut publisher, mut player) = (live.publish("show"), live.play("show"));
-    publisher.key_frame(0, b"before").unwrap();
-    assert_eq!(player.message().1[5..], *b"before");
-    let stream = live.server.stream_find(b"live", b"show").unwrap();
-    assert!(matches!(live.server.stream_export(stream, 1 << 20, 3_000).unwrap(), StreamExport::State(_)));
-    publisher.key_frame(40, b"behind").unwrap();
-    assert_eq!(player.message().1[5..], *b"behind");
-    publisher.key_frame(80, b"on").unwrap();
-    assert_eq!(player.message().1[5..], *b"on");
+    let live = Live::new(ServerConfig { idle_ms: 2_000, ..ServerConfig::default() });
+    let load = Load::on(live.port, 1, 1, 20);
+    let stream = live.server.stream_find(b"live", b"show0").unwrap();
+    let received = || live.server.stats(stream).unwrap().msgs_in;
+    until("media flows", || received() > 10);
+    // The hold is longer than a publisher may be silent.
+    assert!(matches!(live.server.stream_export(stream, 1 << 20, 5_000).unwrap(), StreamExport::State(_)));
+    let before = received();
+    until("it is read again", || received() > before);
+    load.end();
 }
 
 #[test]
