@@ -386,7 +386,7 @@ impl ClientSession {
         !self.publish && self.started()
     }
 
-    /// The chunk size that the server was told.
+    /// The chunk size that was announced to the server.
     pub(crate) fn chunk_size(&self) -> u32 {
         self.protocol.chunk_size()
     }

@@ -346,7 +346,7 @@ impl<'a> DoingState<'a> {
                     return impossible("a player over HTTP gets tags, and no other does");
                 }
                 if !session.rtmp().is_none_or(|session| session.chunks_as_logs()) {
-                    return impossible("the player was told another chunk size than logs have");
+                    return impossible("another chunk size was announced to the player than logs have");
                 }
                 named.check()?;
                 check_place(place.as_ref())?;

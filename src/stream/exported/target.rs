@@ -477,7 +477,7 @@ impl Connected {
         let chunk_size = endpoint.config.chunk_size;
         let session = ClientSession::restore(&SessionConfig { chunk_size, ..config.clone() }, snapshot, now_ms)?;
         if session.chunk_size() != chunk_size {
-            return Err(impossible("its server was told another chunk size than the settings have"));
+            return Err(impossible("another chunk size was announced to its server than the settings have"));
         }
         let (of_host, mut url) = (endpoint.url(index), session.url()?);
         // A server that ours has redirected us to never gets the login.
