@@ -27,7 +27,6 @@ use super::settings;
 use crate::config::TargetConfig;
 use crate::error::{Failure, RRError};
 use crate::server::figures::Stats;
-use crate::server::slots::kind;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::State as ObjectState;
 
@@ -330,7 +329,7 @@ async fn delete_stream(
 /// All sessions.
 #[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = [Session])))]
 async fn get_sessions(State(server): State<Shared>) -> Answer<Json<Vec<Session>>> {
-    Ok(Json(model::all(&server, 0, kind::SESSION, model::session)?))
+    Ok(Json(model::sessions(&server, 0)?))
 }
 
 /// One session.
@@ -385,7 +384,7 @@ async fn reconnect_session(
     responses((status = 200, body = [Target]), (status = 404, response = Problem))
 )]
 async fn get_targets(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Json<Vec<Target>>> {
-    Ok(Json(model::all(&server, id, kind::TARGET, model::target)?))
+    Ok(Json(model::targets(&server, id)?))
 }
 
 /// One target or source.

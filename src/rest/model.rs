@@ -2,7 +2,6 @@
 //! them. Keys are shown whole, because a client with the token may also end and change the streams.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -195,8 +194,9 @@ pub(crate) fn fourcc(codec: u32) -> String {
     codec.to_be_bytes().into_iter().map(shown).collect()
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// Text of a peer, with replacement characters for what is not UTF-8.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 pub(crate) fn server(server: &RRServer) -> Result<Server> {
@@ -228,18 +228,16 @@ pub(crate) fn scheme(options: ListenOptions) -> &'static str {
     }
 }
 
-/// All streams. Sessions and targets are listed once and grouped by stream, because listing those of one stream visits
-/// all of them.
+/// All streams.
 ///
 /// # Errors
 /// [`RRError::NoMem`].
 pub(crate) fn streams(server: &RRServer) -> Result<Vec<Stream>> {
-    let mut sessions = by_stream(all(server, 0, kind::SESSION, session)?, |session| &session.stream);
-    let mut targets = by_stream(all(server, 0, kind::TARGET, target)?, |target| &target.stream);
-    let with_peers = |server: &RRServer, id| {
-        let name = id_text(id);
-        let peers = (sessions.remove(&name).unwrap_or_default(), targets.remove(&name).unwrap_or_default());
-        stream_of(server, id, peers)
+    let mut sessions = by_stream(server, kind::SESSION, session_of)?;
+    let mut targets = by_stream(server, kind::TARGET, target_of)?;
+    let with_peers = |info: Info, stats| {
+        let peers = (sessions.remove(&info.id).unwrap_or_default(), targets.remove(&info.id).unwrap_or_default());
+        stream_of(info, stats, peers)
     };
     all(server, 0, kind::STREAM, with_peers)
 }
@@ -249,27 +247,37 @@ pub(crate) fn streams(server: &RRServer) -> Result<Vec<Stream>> {
 /// # Errors
 /// [`RRError::NotFound`] if it has ended.
 pub(crate) fn stream(server: &RRServer, id: Id) -> Result<Stream> {
-    let peers = (all(server, id, kind::SESSION, session)?, all(server, id, kind::TARGET, target)?);
-    stream_of(server, id, peers)
+    let peers = (sessions(server, id)?, targets(server, id)?);
+    Ok(stream_of(server.info(id)?, server.stats(id)?, peers))
 }
 
-/// Objects grouped by the id of their stream.
-pub(crate) fn by_stream<T, K: Clone + Eq + Hash>(all: Vec<T>, stream: impl Fn(&T) -> &K) -> HashMap<K, Vec<T>> {
-    let mut found: HashMap<K, Vec<T>> = HashMap::new();
-    for one in all {
-        found.entry(stream(&one).clone()).or_default().push(one);
-    }
-    found
+/// Sessions of a stream, or of the server (0).
+pub(crate) fn sessions(server: &RRServer, stream: Id) -> Result<Vec<Session>> {
+    all(server, stream, kind::SESSION, session_of)
 }
 
-fn stream_of(server: &RRServer, id: Id, (sessions, targets): (Vec<Session>, Vec<Target>)) -> Result<Stream> {
-    let info = server.info(id)?;
+/// Targets and sources of a stream, or of the server (0).
+pub(crate) fn targets(server: &RRServer, stream: Id) -> Result<Vec<Target>> {
+    all(server, stream, kind::TARGET, target_of)
+}
+
+/// One session.
+pub(crate) fn session(server: &RRServer, id: Id) -> Result<Session> {
+    Ok(session_of(server.info(id)?, server.stats(id)?))
+}
+
+/// One target or source.
+pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
+    Ok(target_of(server.info(id)?, server.stats(id)?))
+}
+
+fn stream_of(info: Info, stats: Stats, (sessions, targets): (Vec<Session>, Vec<Target>)) -> Stream {
     let listed = usize::try_from(info.track_count).unwrap_or(usize::MAX);
-    Ok(Stream {
-        id: id_text(id),
+    Stream {
+        id: id_text(info.id),
         path: path::of_stream(&info.app, &info.key),
-        app: text(&info.app),
-        key: text(&info.key),
+        app: text(info.app),
+        key: text(info.key),
         state: info.state.name(),
         error: info.error.map(RRError::name),
         codecs: info.codecs.iter().take(listed).map(|&codec| fourcc(codec)).collect(),
@@ -279,31 +287,29 @@ fn stream_of(server: &RRServer, id: Id, (sessions, targets): (Vec<Session>, Vec<
         channels: info.audio.map_or(0, |audio| audio.channels),
         sessions,
         targets,
-        stats: server.stats(id)?,
-    })
+        stats,
+    }
 }
 
-pub(crate) fn session(server: &RRServer, id: Id) -> Result<Session> {
-    let info = server.info(id)?;
-    Ok(Session {
-        id: id_text(id),
+fn session_of(info: Info, stats: Stats) -> Session {
+    Session {
+        id: id_text(info.id),
         stream: id_text(info.stream),
         role: info.role.name(),
         state: info.state.name(),
-        app: text(&info.app),
-        key: text(&info.key),
+        app: text(info.app),
+        key: text(info.key),
         addr: info.addr,
         local_addr: info.local_addr,
         tls: info.tls,
-        agent: text(&info.agent),
-        stats: server.stats(id)?,
-    })
+        agent: text(info.agent),
+        stats,
+    }
 }
 
-pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
-    let info: Info = server.info(id)?;
-    Ok(Target {
-        id: id_text(id),
+fn target_of(info: Info, stats: Stats) -> Target {
+    Target {
+        id: id_text(info.id),
         stream: id_text(info.stream),
         role: info.role.name(),
         state: info.state.name(),
@@ -313,8 +319,8 @@ pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
         addr: info.addr,
         tls: info.tls,
         retry_in_ms: info.retry_in_ms,
-        stats: server.stats(id)?,
-    })
+        stats,
+    }
 }
 
 pub(crate) fn told(event: &Event) -> Told {
@@ -325,7 +331,7 @@ pub(crate) fn told(event: &Event) -> Told {
         prev: event.prev.name(),
         error: event.error.map(RRError::name),
         error_text: event.error.map(RRError::sentence),
-        text: text(&event.text),
+        text: text(event.text.clone()),
         last: event.flags & flag::LAST != 0,
         by_peer: event.flags & flag::BY_PEER != 0,
         stream: id_text(event.stream),
@@ -334,19 +340,25 @@ pub(crate) fn told(event: &Event) -> Told {
         role: event.role.name(),
         action: event.action.name(),
         value: event.value,
-        app: text(&event.app),
-        key: text(&event.key),
-        addr: text(&event.addr),
-        url: crate::mask::mask_url(&text(&event.url)),
+        app: text(event.app.clone()),
+        key: text(event.key.clone()),
+        addr: text(event.addr.clone()),
+        url: crate::mask::mask_url(&String::from_utf8_lossy(&event.url)),
     }
 }
 
 /// All objects of a kind below `parent` (0: of the server), except those that end meanwhile.
-pub(crate) fn all<T>(
-    server: &RRServer,
-    parent: Id,
-    kind: u8,
-    mut of: impl FnMut(&RRServer, Id) -> Result<T>,
-) -> Result<Vec<T>> {
-    Ok(server.list(parent, kind)?.into_iter().filter_map(|id| of(server, id).ok()).collect())
+fn all<T>(server: &RRServer, parent: Id, kind: u8, mut of: impl FnMut(Info, Stats) -> T) -> Result<Vec<T>> {
+    let one = |id| Some(of(server.info(id).ok()?, server.stats(id).ok()?));
+    Ok(server.list(parent, kind)?.into_iter().filter_map(one).collect())
+}
+
+/// All objects of a kind, grouped by stream. They are listed once, because listing those of one stream visits all of
+/// them.
+pub(crate) fn by_stream<T>(server: &RRServer, kind: u8, of: impl Fn(Info, Stats) -> T) -> Result<HashMap<Id, Vec<T>>> {
+    let mut found: HashMap<Id, Vec<T>> = HashMap::new();
+    for (stream, one) in all(server, 0, kind, |info, stats| (info.stream, of(info, stats)))? {
+        found.entry(stream).or_default().push(one);
+    }
+    Ok(found)
 }

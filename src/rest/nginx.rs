@@ -5,8 +5,9 @@
 //! bits per second.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
-use super::model::{self, by_stream, fourcc};
+use super::model::{by_stream, fourcc};
 use crate::error::{Failure, RRError, Result};
 use crate::server::figures::Stats;
 use crate::server::report::Info;
@@ -15,47 +16,59 @@ use crate::server::{RRRestOut, RRServer};
 use crate::session::{Role, State};
 use crate::stream::event::Id;
 
-/// Text of XML, or of an attribute: markup characters are escaped; control characters and bytes above 127 become
-/// spaces, as in nginx-rtmp.
-fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'<' => text.push_str("&lt;"),
-            b'>' => text.push_str("&gt;"),
-            b'&' => text.push_str("&amp;"),
-            b'"' => text.push_str("&quot;"),
-            b'\'' => text.push_str("&apos;"),
-            0x20..0x7f => text.push(char::from(byte)),
-            _ => text.push(' '),
-        }
-    }
-    text
-}
-
 /// XML elements, one after another.
 #[derive(Debug, Default)]
 struct Xml(String);
 
 impl Xml {
+    /// Text of an element: markup characters are escaped; control characters and bytes above 127 become spaces, as in
+    /// nginx-rtmp.
+    fn escaped(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            match byte {
+                b'<' => self.0.push_str("&lt;"),
+                b'>' => self.0.push_str("&gt;"),
+                b'&' => self.0.push_str("&amp;"),
+                b'"' => self.0.push_str("&quot;"),
+                b'\'' => self.0.push_str("&apos;"),
+                0x20..0x7f => self.0.push(char::from(byte)),
+                _ => self.0.push(' '),
+            }
+        }
+    }
+
+    fn begin(&mut self, name: &str) {
+        self.0.extend(["<", name, ">"]);
+    }
+
+    fn end(&mut self, name: &str) {
+        self.0.extend(["</", name, ">"]);
+    }
+
     fn text(&mut self, name: &str, bytes: &[u8]) {
-        self.0 += &format!("<{name}>{}</{name}>", escaped(bytes));
+        self.begin(name);
+        self.escaped(bytes);
+        self.end(name);
     }
 
     fn number(&mut self, name: &str, number: impl std::fmt::Display) {
-        self.0 += &format!("<{name}>{number}</{name}>");
+        self.begin(name);
+        // Writing to a `String` cannot fail.
+        let _ = write!(self.0, "{number}");
+        self.end(name);
     }
 
     fn empty(&mut self, name: &str, stands: bool) {
         if stands {
-            self.0 += &format!("<{name}/>");
+            self.0.extend(["<", name, "/>"]);
         }
     }
 
     fn within(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
-        self.0 += &format!("<{name}>");
+        self.begin(name);
         inner(self);
-        self.0 += &format!("</{name}>\n");
+        self.end(name);
+        self.0.push('\n');
     }
 
     /// Rates and sums, in the order that readers by position rely on.
@@ -82,9 +95,7 @@ fn age_ms(stats: &Stats, now_us: i64) -> i64 {
 /// None as long as the server lives.
 pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
     let all = server.stats(0)?;
-    // The clients are listed once, because listing those of one stream visits all of them.
-    let client = |server: &RRServer, id| Ok((server.info(id)?, server.stats(id)?));
-    let clients = by_stream(model::all(server, 0, kind::SESSION, client)?, |(info, _)| &info.stream);
+    let clients = by_stream(server, kind::SESSION, |info, stats| (info, stats))?;
     let mut applications: BTreeMap<Vec<u8>, Vec<(Info, Stats)>> = BTreeMap::new();
     for id in server.list(0, kind::STREAM)? {
         if let (Ok(info), Ok(stats)) = (server.info(id), server.stats(id)) {
