@@ -35,7 +35,7 @@ use crate::stream::stats::{Counters, Dropped, Sent};
 /// A subscription's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum Next {
-    /// Send this many bytes of the log, at [`Subscription::bytes`].
+    /// Send this many bytes of the log, from its position on.
     Log(usize),
     /// Messages were put into the private buffer, or left out: ask again.
     Private,
