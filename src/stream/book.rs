@@ -137,7 +137,7 @@ impl Page {
     fn room(&self, may_stand_by: bool) -> Room {
         match self.is_taken() {
             _ if self.closed => Room::None,
-            false if !self.awaits_moved => Room::Live,
+            false if !(self.awaits_moved && may_stand_by) => Room::Live,
             _ if may_stand_by && self.standbys() < MAX_STANDBYS => Room::Standby,
             _ => Room::None,
         }
@@ -566,6 +566,22 @@ mod tests {
         book.lose(&first, true);
         book.lose(&session(2), true);
         assert_eq!(book.claim(&session(4), policy, None, None).unwrap(), Claim::Live, "nobody is left to follow");
+    }
+
+    #[test]
+    fn a_place_that_is_kept_for_a_moved_publisher_is_not_for_those_who_stood_by() {
+        let session = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
+        let (reject, takeover, stood_by) = (PublisherPolicy::Reject, PublisherPolicy::Takeover, Some(Claim::Standby));
+        let book = Book::new(false);
+        book.keep_place(true);
+        assert_eq!((book.room(true), book.room(false)), (Room::Standby, Room::Live));
+        assert_eq!(book.claim_for_source(&session(1), true, stood_by).unwrap(), Claim::Standby);
+        assert_eq!(book.claim(&session(2), takeover, None, stood_by).unwrap(), Claim::Standby);
+        assert_eq!(book.claim(&session(3), reject, None, Some(Claim::Live)).unwrap(), Claim::Live);
+        assert!(!book.awaits_moved() && book.is_publisher(&session(3)));
+        let book = Book::new(false);
+        book.keep_place(false);
+        assert_eq!(book.claim(&session(1), reject, None, stood_by).unwrap(), Claim::Live, "nobody is awaited");
     }
 
     #[test]
