@@ -116,7 +116,10 @@ fn now_ms() -> u64 {
 pub(crate) struct Client {
     pub(crate) socket: TcpStream,
     pub(crate) session: ClientSession,
+    /// What was read last: so many bytes of this. The room stays, because filling it anew costs a debug build most of
+    /// its time.
     read: Vec<u8>,
+    len: usize,
     at: usize,
     pub(crate) messages: VecDeque<(MessageHead, Vec<u8>)>,
     pub(crate) said: Vec<Said>,
@@ -147,7 +150,8 @@ impl Client {
         let mut this = Self {
             socket,
             session: session.unwrap(),
-            read: Vec::new(),
+            read: vec![0; 65_536],
+            len: 0,
             at: 0,
             messages: VecDeque::new(),
             said: Vec::new(),
@@ -164,25 +168,22 @@ impl Client {
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<bool, Failure> {
         let out = self.session.take_output();
         self.socket.write_all(&out).map_err(|error| Failure::io("write", &error))?;
-        if self.at == self.read.len() {
-            self.read.resize(65_536, 0);
+        if self.at == self.len {
             self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).unwrap();
             let n = match self.socket.read(&mut self.read) {
                 Ok(0) => return Err(Failure::peers(rrelay::error::RRError::Closed, "end")),
                 Ok(n) => n,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    self.read.clear();
-                    self.at = 0;
                     return Ok(false);
                 }
                 Err(error) => return Err(Failure::io("read", &error)),
             };
-            self.read.truncate(n);
-            self.at = 0;
+            (self.len, self.at) = (n, 0);
         }
-        while let Some(event) = self.session.next(&self.read, &mut self.at, now_ms())? {
+        let read = &self.read[..self.len];
+        while let Some(event) = self.session.next(read, &mut self.at, now_ms())? {
             match event {
-                Said::Message(head) => self.messages.push_back((head, self.session.body(&self.read).to_vec())),
+                Said::Message(head) => self.messages.push_back((head, self.session.body(read).to_vec())),
                 other => self.said.push(other),
             }
         }
