@@ -90,28 +90,13 @@ static int has_target(rr_server *s, rr_stream stream, const struct push *p) {
     return has;
 }
 
-/* Whether these are the same url, but for a login in `given`. */
-static int same_url(const char *given, const char *shown) {
-    const char *host = strstr(given, "://"), *at;
-    size_t scheme;
-    if (!host) return 0;
-    host += 3;
-    scheme = (size_t)(host - given);
-    at = strchr(host, '@');
-    if (at && at < host + strcspn(host, "/")) host = at + 1;
-    return strncmp(given, shown, scheme) == 0 && strcmp(host, shown + scheme) == 0;
-}
-
-/* A target to this url that no push has: it came along when this server took over from another one. 0: there is none. */
-static rr_target inherited(rr_server *s, rr_stream stream, const char *url) {
-    size_t i, count;
-    rr_id *ids = list(s, stream, RR_KIND_TARGET, &count), found = 0;
+/* A target of this url and key that no push has: it came along when this server took over from another one. 0: there is
+   none. */
+static rr_target inherited(rr_server *s, rr_stream stream, const char *url, const char *key) {
+    rr_target found = 0;
     rr_info info;
-    for (i = 0; i < count && !found; i++) {
-        if (rr_info_get(s, ids[i], &info, sizeof info) == RR_OK && !info.user && same_url(url, info.url)) found = ids[i];
-    }
-    free(ids);
-    return found;
+    if (rr_target_find(s, stream, url, key, &found) < 0 || rr_info_get(s, found, &info, sizeof info) < 0) return 0;
+    return info.user ? 0 : found;
 }
 
 static void add_target(rr_server *s, const struct options *o, const struct push *p, rr_stream stream, const char *app,
@@ -130,7 +115,7 @@ static void add_target(rr_server *s, const struct options *o, const struct push 
     c.pin_sha256 = p->pin ? p->pin : o->every.pin;
     if (p->insecure || o->every.insecure) c.flags |= RR_TARGET_INSECURE;
     if (url && key) {
-        rr_target there = inherited(s, stream, url);
+        rr_target there = inherited(s, stream, url, key);
         int code = there ? rr_target_update(s, there, &c) : rr_stream_add_target(s, stream, &c, &target);
         if (code < 0) print_push_error(p, code);
     }

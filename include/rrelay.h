@@ -1192,6 +1192,13 @@ RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_conf
    see rr_target_config; RR_ERR_ARG or RR_ERR_VERSION: another wrong setting in cfg. */
 RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
+/* Finds a target or source of a stream by url and key, as rr_target_config had them; key may be NULL there too. Of
+   several it is the oldest, targets before sources. After rr_server_takeover and rr_target_import a host finds those
+   again that it had in the other process, and gives them user pointers by rr_target_update.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or it has no such target; RR_ERR_ARG: url is NULL or not UTF-8,
+   or key is longer than 4096 bytes. */
+RR_API int rr_target_find(rr_server *s, rr_stream stream, const char *url, const char *key, rr_target *out);
+
 /* Changes the settings of a target or source; cfg has all of them, as for rr_stream_add_target or
    rr_stream_add_source. A change of url, key, username, password, ca_file, pin_sha256, bind_addr, clock, chunk_size
    or RR_TARGET_INSECURE makes it reconnect at once; a source's stream and players stay meanwhile, for connect_ms or

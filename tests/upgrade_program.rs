@@ -24,7 +24,7 @@ use std::{
 use live::{Client, Live};
 use load::{Load, playing};
 use rrelay::config::ServerConfig;
-use rrelay::server::{Event, EventKind, Role, State};
+use rrelay::server::{EventKind, Role, State};
 use support::program::Room;
 use support::{c, until};
 
@@ -109,9 +109,14 @@ impl Drop for Servers {
 }
 
 #[test]
-fn streams_go_on_through_five_upgrades_of_the_program_in_a_row() {
-    let mut servers = Servers::start("upgrade-five", &[], &[]);
-    let load = Load::on(servers.port, 20, 10, 40);
+fn streams_with_players_and_pushes_go_on_through_five_upgrades_of_the_program_in_a_row() {
+    let sink = Live::new(ServerConfig::default());
+    let push = |copy: u32| format!("live=rtmp://127.0.0.1:{}/live/copy{copy}-{{key}}", sink.port);
+    let mut servers = Servers::start("upgrade-five", &["--push", &push(1), "--push", &push(2)], &[]);
+    let names = (1..=2).flat_map(|copy| (0..STREAMS).map(move |show| format!("copy{copy}-show{show}")));
+    let copies: Vec<_> = names.map(|name| playing(sink.play(&name))).collect();
+    let load = Load::on(servers.port, STREAMS, 10, 40);
+    until("every push", || (publishers(&sink) == copies.len()).then_some(()));
     let mut running = servers.first.id();
     for turn in 1..=5 {
         Servers::signal(running, "-USR2");
@@ -125,10 +130,27 @@ fn streams_go_on_through_five_upgrades_of_the_program_in_a_row() {
         drop(Client::new(servers.port, "show0", false));
     }
     let pause = load.end();
+    copies.into_iter().for_each(|copy| is_whole(&copy.join().unwrap()));
+    assert_eq!(publishers(&sink), 2 * STREAMS, "each push over one connection");
     for line in servers.words().lines().filter(|line| line.contains("paused for")) {
         println!("{line}");
     }
     println!("the longest time without a message: {} ms", pause.as_millis());
+}
+
+/// Number of streams in the upgrades in a row.
+const STREAMS: usize = 20;
+
+/// How many have begun to publish to this server.
+fn publishers(sink: &Live) -> usize {
+    let events = sink.events_of(EventKind::Session).into_iter();
+    events.filter(|event| event.role == Role::Publisher && event.state == State::InProgress).count()
+}
+
+/// Holds that a copy has every message from its first one on, once.
+fn is_whole(copied: &load::Played) {
+    let first = copied.numbers[0];
+    assert!(copied.whole && copied.numbers == (first..first + copied.numbers.len() as u32).collect::<Vec<_>>());
 }
 
 #[test]
@@ -138,19 +160,12 @@ fn a_push_goes_along_once_and_is_the_new_ones() {
     let servers = Servers::start("upgrade-push", &["--push", &url], &[]);
     let copy = playing(sink.play("copy-show0"));
     let load = Load::on(servers.port, 1, 1, 5);
-    let publishers = || {
-        let events = sink.events_of(EventKind::Session).into_iter();
-        let publishes = |event: &Event| event.role == Role::Publisher && event.state == State::InProgress;
-        events.filter(publishes).count()
-    };
-    until("it pushes", || (publishers() == 1).then_some(()));
+    until("it pushes", || (publishers(&sink) == 1).then_some(()));
     Servers::signal(servers.first.id(), "-USR2");
     servers.says("took over 1 streams", 1);
     load.end();
-    let copied = copy.join().unwrap();
-    let first = copied.numbers[0];
-    assert!(copied.whole && copied.numbers == (first..first + copied.numbers.len() as u32).collect::<Vec<_>>());
-    assert_eq!(publishers(), 1, "over one connection");
+    is_whole(&copy.join().unwrap());
+    assert_eq!(publishers(&sink), 1, "over one connection");
 }
 
 #[cfg(feature = "rest")]

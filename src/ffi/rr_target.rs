@@ -1,12 +1,12 @@
 //! Group 5 of the C API: targets and sources, the connections that we open to push a stream on or to pull one.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::os::fd::IntoRawFd;
 
 use super::config::rr_target_config;
 use super::rr_server::{rr_server, take_fd};
 use super::types::{rr_stream, rr_target};
-use super::{Out, Room, convert, guard, on_server, reference, slice};
+use super::{Out, Room, bytes, convert, guard, on_server, reference, slice, text};
 use crate::config::TargetConfig;
 use crate::server::{RRRestOut, TargetExport};
 
@@ -67,6 +67,39 @@ pub unsafe extern "C" fn rr_stream_add_source(
 ) -> c_int {
     // SAFETY: contract.
     unsafe { add(s, cfg, out, |config| RRRestOut::AddSource { stream: id, config }) }
+}
+
+/// Finds a target or source of a stream by `url` and `key`, as rr_target_config had them; `key` may be NULL there too. Of
+/// several it is the oldest, targets before sources. After rr_server_takeover and rr_target_import a host finds those
+/// again that it had in the other process, and gives them user pointers by rr_target_update.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or it has no such target; RR_ERR_ARG: `url` is NULL or not UTF-8, or `key`
+/// is longer than 4096 bytes.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_target_find(
+    s: *mut rr_server,
+    stream: rr_stream,
+    url: *const c_char,
+    key: *const c_char,
+    out: *mut rr_target,
+) -> c_int {
+    let body = |server: &rr_server| {
+        let out = Out::new(out, "out")?;
+        // SAFETY: contract.
+        let url = unsafe { text(url, "url") }?;
+        // SAFETY: contract.
+        let key = if key.is_null() { None } else { Some(unsafe { bytes(key, "key") }?) };
+        let id = server.core.target_find(stream, url, key)?;
+        // SAFETY: contract.
+        unsafe { out.set(id) };
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
 }
 
 /// Adds a target or a source.

@@ -610,6 +610,21 @@ impl RRServer {
         Ok(target.id)
     }
 
+    /// Finds a target or source of a stream by url and key; of several the first one, targets before sources.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] for the stream, or if it has none of that url and key.
+    pub fn target_find(&self, stream: Id, url: &str, key: Option<&[u8]>) -> Result<Id> {
+        let stream = self.stream(stream)?;
+        let is_it = |target: &Arc<Target>| {
+            let endpoint = target.endpoint();
+            !target.is_stopped() && endpoint.config.url == url && endpoint.config.key.as_deref() == key
+        };
+        let all = stream.book().targets().into_iter().chain(stream.sources().list());
+        let found = all.filter(is_it).min_by_key(|target| (target.is_source(), target.id));
+        found.map(|target| target.id).ok_or_else(|| Failure::ours(RRError::NotFound, "no target of that url and key"))
+    }
+
     /// Adds the targets and sources that a stream does not have yet, compared by url and key; all of them or none.
     /// Those that have failed are tried again. Then it ends `instead_of`, which they replace, unless it is among them.
     ///

@@ -596,6 +596,9 @@ static void targets(void) {
     newer.later = 1;
     CHECK(rr_stream_add_target(s, id, &plain, &out) == RR_OK);
     CHECK(rr_stream_add_source(s, id, &plain, &source) == RR_OK);
+    CHECK(rr_target_find(s, id, plain.url, NULL, &out) == RR_OK && out != source);
+    GIVES(rr_target_find, NOT_FOUND, (s, id, plain.url, "other", &out));
+    GIVES(rr_target_find, ARG, (s, id, NULL, NULL, &out));
     GIVES(rr_stream_add_target, ARG, (s, id, &wrong, &out));
     GIVES(rr_stream_add_source, ARG, (s, id, &wrong, &out));
     GIVES(rr_target_update, ARG, (s, source, &wrong));

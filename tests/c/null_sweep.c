@@ -44,6 +44,7 @@ static void without_a_server(void) {
     CHECK(rr_session_import(NULL, -1, "", 0) == RR_ERR_ARG);
     CHECK(rr_stream_create(NULL, "live", "show", NULL, &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(NULL, "live", "show", &id) == RR_ERR_ARG);
+    CHECK(rr_target_find(NULL, 1, "rtmp://host/app", "show", &id) == RR_ERR_ARG);
     CHECK(rr_stream_stop(NULL, 1, 0) == RR_ERR_ARG);
     CHECK(rr_stream_export(NULL, 1, 1000, NULL, &len) == RR_ERR_ARG);
     CHECK(rr_stream_import(NULL, "", 0, &id) == RR_ERR_ARG);
@@ -142,6 +143,9 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_stream_find(s, NULL, "show", &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(s, "live", NULL, &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(s, "live", "show", NULL) == RR_ERR_ARG);
+    CHECK(rr_target_find(s, 1, NULL, "show", &id) == RR_ERR_ARG);
+    CHECK(rr_target_find(s, 1, "rtmp://host/app", "show", NULL) == RR_ERR_ARG);
+    CHECK(rr_target_find(s, 1, "rtmp://host/app", NULL, &id) == RR_ERR_NOT_FOUND && id == 7);
     CHECK(rr_stream_find(s, "live", "nobody", &id) == RR_ERR_NOT_FOUND && id == 7);
 
     if (rr_features() & RR_FEATURE_REST) {
