@@ -38,17 +38,21 @@ run: build ## build and start the bundled server, with its web page on port 8080
 		$(if $(findstring --http,$(ARGS)),,--http 127.0.0.1:8000) $(ARGS)
 
 .PHONY: build
-build: ## build the library (release) and the bundled server, target/rr_server
+build: ## build the library (release), its worker program, and the bundled server, target/rr_server
 	@$(need_cargo)
 	@$(need_cc)
 	$(CARGO) build --release --lib
 	@ln -sf librrelay.so "$(TARGET)/release/$(SONAME)"
-	@$(MAKE) --no-print-directory "$(TARGET)/rr_server"
+	@$(MAKE) --no-print-directory "$(TARGET)/rr_server" "$(TARGET)/release/rrelay-worker"
 
 # The server finds the library beside it, wherever the tree is moved to.
 $(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/librrelay.so
 	$(CC) $(C_STRICT) $(CFLAGS) -pthread -Iinclude $(SERVER_C) -o "$@" \
 		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release' $(LDFLAGS)
+
+# Beside the library, which looks for it there.
+$(TARGET)/release/rrelay-worker: c-examples/rrelay_worker.c include/rrelay.h $(TARGET)/release/librrelay.so
+	$(CC) $(C_STRICT) $(CFLAGS) -Iinclude $< -o "$@" -L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN' $(LDFLAGS)
 
 .PHONY: examples
 examples: build ## build the other programs of c-examples, in target: basic_server, publish_file
@@ -187,7 +191,7 @@ seeds: ## generate fuzz/seeds from the golden tables in tests/vectors
 	RR_BLESS=1 $(CARGO) test --lib fuzzing::seeds
 
 .PHONY: install
-install: ## install library, headers, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR= LIBRTMP=1
+install: ## install library, headers, pkg-config and CMake files, server, worker; PREFIX=/usr/local DESTDIR= LIBRTMP=1
 	@if command -v $(firstword $(CARGO)) >/dev/null 2>&1; then $(MAKE) --no-print-directory build $(if $(LIBRTMP),librtmp); \
 		elif [ ! -x "$(TARGET)/rr_server" ]; then $(need_cargo); fi # root often has no cargo: then what is built goes in
 	@packaging/install.sh "$(TARGET)" "$(VERSION)" "$(SOVERSION)" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(BINDIR)"

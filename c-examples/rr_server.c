@@ -71,6 +71,11 @@ static rr_server *make_server(const struct options *o) {
     c.max_streams = o->max_streams;
     c.max_message = o->max_message;
     c.threads = o->threads;
+    c.isolate = o->isolate;
+    c.worker = o->worker;
+    c.worker_memory = o->worker_memory;
+    c.worker_files = o->worker_files;
+    if (o->worker_hung_ms) c.worker_hung_ms = o->worker_hung_ms;
     if (o->idle_ms) c.idle_ms = o->idle_ms;
     if (rr_server_new(&c, &s) < 0 || rr_server_set_log(s, o->log_level, print_log, NULL) < 0) {
         fprintf(stderr, "rr_server: %s\n", rr_last_error());

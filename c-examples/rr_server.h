@@ -63,6 +63,10 @@ struct options {
     unsigned max_sessions, max_sessions_ip, max_streams, max_message; /* 0: the library's default, here and below */
     unsigned idle_ms;
     unsigned threads;             /* that all streams share; RR_OFF: two for each stream */
+    unsigned isolate;             /* RR_ISOLATE_* */
+    const char *worker;           /* the program of a stream's process; NULL: the library's own */
+    uint64_t worker_memory;       /* of each such process, as the two below */
+    unsigned worker_files, worker_hung_ms;
     uint64_t mem_limit;
     rr_stream_config stream;
 };

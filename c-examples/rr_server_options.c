@@ -237,15 +237,14 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
         options_free(o);
         return NULL;
     }
-    for (n = 0; n < o->given_count && !hooks_any(&o->hooks); n++) {
-        if (!(o->given[n].rule->flags & HOOKS)) continue;
-        snprintf(why, WHY_BYTES, "%s needs a hook such as --on-publish; --help lists the options\n", o->given[n].rule->name);
-        options_free(o);
-        return NULL;
-    }
-    for (n = 0; n < o->given_count && !o->controller_count; n++) {
-        if (!(o->given[n].rule->flags & CONTROLLER)) continue;
-        snprintf(why, WHY_BYTES, "%s needs --controller; --help lists the options\n", o->given[n].rule->name);
+    for (n = 0; n < o->given_count; n++) {
+        unsigned flags = o->given[n].rule->flags;
+        const char *needed = flags & HOOKS && !hooks_any(&o->hooks)              ? "a hook such as --on-publish"
+                             : flags & CONTROLLER && !o->controller_count        ? "--controller"
+                             : flags & WORKER && o->isolate != RR_ISOLATE_PROCESS ? "--isolate process"
+                                                                                 : NULL;
+        if (!needed) continue;
+        snprintf(why, WHY_BYTES, "%s needs %s; --help lists the options\n", o->given[n].rule->name, needed);
         options_free(o);
         return NULL;
     }

@@ -80,6 +80,15 @@ static const char *take_threads(struct options *o, const struct rule *r, const c
     return NULL;
 }
 
+static const char *take_isolate(struct options *o, const struct rule *r, const char *value) {
+    static const char *const words[] = {"threads", "process", NULL};
+    int isolate = 0;
+    const char *why = read_word(value, words, &isolate);
+    (void)r;
+    o->isolate = (unsigned)isolate;
+    return why;
+}
+
 static const char *take_addr(struct options *o, const struct rule *r, const char *value) {
     (void)r;
     if (o->addr_count == MAX_ADDRS) return "there are too many of these";
@@ -367,6 +376,16 @@ const struct rule rules[] = {
     {"--nice", "N", take_nice, 0, -20, 19, 0, "priority of the streams' threads, -20 to 19 (default: 0)"},
     {"--threads", "N", take_threads, AT(threads), 1, 256, 0,
      "number of threads that all streams share, for many small streams; not with\n--nice; or: stream, two threads for each stream (default: stream)"},
+    {"--isolate", "WORD", take_isolate, 0, 0, 0, 0,
+     "where streams run: threads of this process, or each in a process of its own:\nprocess; then --threads are those that talk to the processes, 1 unless it is\ngiven (default: threads)"},
+    {"--worker", "FILE", take_text, AT(worker), 0, 0, WORKER,
+     "the program of a stream's process (default: rrelay-worker, beside the\nlibrary or in PATH)"},
+    {"--worker-memory", "BYTES", take_bytes, AT(worker_memory), 0, 0, WORKER,
+     "most memory of each process, at least 32M (default: no limit)"},
+    {"--worker-files", "N", take_number, AT(worker_files), 64, 1048576, WORKER,
+     "most files that each process can have open, connections too (default: as many\nas this one)"},
+    {"--worker-hung", "MS", take_time, AT(worker_hung_ms), 2000, 600000, WORKER,
+     "a process that does not answer for this long is killed (default: 10000), or:\noff"},
     {"--log", "LEVEL", take_level, 0, 0, 0, LOADS,
      "which log lines of the library are printed: off, error, warn, info, debug,\ntrace (default: warn)"},
     {"--format", "WORD", take_form, 0, 0, 0, 0,

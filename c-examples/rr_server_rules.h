@@ -16,7 +16,8 @@ enum {
     ROLE = 8,        /* its value may begin with publish or play, on the command line as an argument of its own */
     HOOKS = 16,      /* it needs the URL of a hook beside it */
     CONTROLLER = 32, /* it needs --controller beside it */
-    CONFIG = 64      /* it names the file of options */
+    CONFIG = 64,     /* it names the file of options */
+    WORKER = 128     /* it needs --isolate process beside it */
 };
 
 struct rule {

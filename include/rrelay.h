@@ -129,6 +129,7 @@ typedef enum rr_error {
        are not affected. */
     RR_ERR_PANIC = -11,
     RR_ERR_CLOSED = -12,               /* The object or the connection is closed. */
+    RR_ERR_WORKER = -13,               /* The process in which the stream ran has ended. */
     RR_ERR_TIMEOUT = -20,              /* A deadline passed. */
     RR_ERR_IO = -21,                   /* A socket failed. */
     RR_ERR_RESOLVE = -22,              /* A name could not be resolved. */
@@ -241,6 +242,14 @@ typedef enum rr_media {
     RR_MEDIA_DATA = 4,                 /* Data messages: metadata, cue points, captions. */
     RR_MEDIA_ALL = 7,                  /* Messages of all kinds. */
 } rr_media;
+
+/* Where a server's streams run. */
+typedef enum rr_isolate {
+    RR_ISOLATE_THREADS = 0,            /* All in the host's process. */
+    /* Each in a process of its own, a worker (rr_worker_main): one that crashes ends its own stream alone, and the
+       system shares its processors and memory by stream. docs/isolate.md says what is different. */
+    RR_ISOLATE_PROCESS = 1,
+} rr_isolate;
 
 /* A stream's treatment of a second publisher. */
 typedef enum rr_publisher_policy {
@@ -727,9 +736,23 @@ typedef struct rr_server_config {
     uint32_t send_ms;
     /* Threads that all streams share, 1 to 256: useful for many small streams, with as many threads as processors. A
        stream then waits while other streams of its thread have their turns, and streams cannot have nice or cpus
-       (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream). */
+       (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream). With RR_ISOLATE_PROCESS:
+       threads for this process's part of the streams; 0 is one. */
     uint32_t threads;
-    uint32_t reserved0;                /* 0. */
+    uint32_t isolate;                  /* RR_ISOLATE_*: where streams run. Default: 0 (in this process). */
+    /* With RR_ISOLATE_PROCESS: the program that carries a stream, 4096 bytes at most; it calls rr_worker_main.
+       Default: NULL (rrelay-worker, which is installed with the library). */
+    const char *worker;
+    /* With RR_ISOLATE_PROCESS: most memory that a worker can write, bytes, from 33554432. Three quarters of what
+       exceeds 24 MiB are the stream's memory for media, which it frees as with mem_limit; a worker that needs more
+       than worker_memory all the same is ended. Default: 0 (no limit). */
+    uint64_t worker_memory;
+    /* With RR_ISOLATE_PROCESS: most files that a worker can have open, 64 to 1048576; each connection is one.
+       Default: 0 (as many as this process). */
+    uint32_t worker_files;
+    /* With RR_ISOLATE_PROCESS: a worker that does not answer for this long, ms, 2000 to 600000, is killed; RR_OFF =
+       never. Default: 10000. */
+    uint32_t worker_hung_ms;
 } rr_server_config;
 
 /* The terms on which a session is allowed. */
@@ -942,7 +965,8 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
    Returns: RR_OK; RR_ERR_ARG: not a connected unix stream socket, or within_ms is out of its range; RR_ERR_STATE:
    the server is stopping, or is being handed over; RR_ERR_CLOSED: the other process has ended; RR_ERR_TIMEOUT: it
    took too long; RR_ERR_PROTOCOL: it sent something else; RR_ERR_VERSION: it is too old; RR_ERR_THREAD: inside a
-   callback; any other error with which the other process has refused. */
+   callback; RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS); any other error with which the other
+   process has refused. */
 RR_API int rr_server_handover(rr_server *s, int fd, unsigned int within_ms, unsigned int drain_ms);
 
 /* Takes over a server from another process, which calls rr_server_handover at the other end of this unix stream
@@ -959,8 +983,8 @@ RR_API int rr_server_handover(rr_server *s, int fd, unsigned int within_ms, unsi
    malformed; RR_ERR_VERSION: the other process is newer and sends what this library cannot read; RR_ERR_EXISTS: one
    of the streams is here already; RR_ERR_LIMIT, RR_ERR_NOMEM: there is no room for all; RR_ERR_STATE: the server is
    stopping, or there is no certificate; RR_ERR_CLOSED, RR_ERR_TIMEOUT, RR_ERR_PROTOCOL: the other process has ended,
-   is too slow or sends something else; RR_ERR_THREAD: inside a callback. On failure this server has nothing of the
-   other one, which goes on. */
+   is too slow or sends something else; RR_ERR_THREAD: inside a callback; RR_ERR_UNSUPPORTED: streams run in
+   processes (RR_ISOLATE_PROCESS). On failure this server has nothing of the other one, which goes on. */
 RR_API int rr_server_takeover(rr_server *s, int fd, unsigned int within_ms);
 
 /* The server's RR_STATE_*.
@@ -1131,7 +1155,8 @@ RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
    Waits: For the stream's thread, which answers between two turns of its peers: for a moment.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at blob, and *len becomes
    the size that is needed, or the process has no thread or descriptor left; RR_ERR_ARG: hold_ms is 0 or above a
-   minute; RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left. */
+   minute; RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left; RR_ERR_UNSUPPORTED:
+   streams run in processes (RR_ISOLATE_PROCESS). */
 RR_API int rr_stream_export(rr_server *s, rr_stream id, unsigned int hold_ms, void *blob, size_t *len);
 
 /* Continues a stream that rr_stream_export gave, len bytes at blob: it exists at once, with the same settings, and
@@ -1143,7 +1168,8 @@ RR_API int rr_stream_export(rr_server *s, rr_stream id, unsigned int hold_ms, vo
    Returns: RR_OK; RR_ERR_ARG: blob is not a stream's state, or its settings cannot be those of a stream of this
    server; RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name
    exists already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
-   descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping. */
+   descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping;
+   RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS). */
 RR_API int rr_stream_import(rr_server *s, const void *blob, size_t len, rr_stream *out);
 
 /* Makes a standby publisher (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the previous one stands
@@ -1159,8 +1185,10 @@ RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a
    negative ts_ms, a body larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
    RR_ERR_LIMIT: mem_limit, or the stream is on hold for rr_stream_export (the message may be written again later),
-   or the process has no thread or descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left;
-   RR_ERR_STATE: the stream is stopping. */
+   or the process has no thread or descriptor left for the stream, or the stream's own process (RR_ISOLATE_PROCESS)
+   does not take messages that fast; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is
+   stopping; RR_ERR_WORKER, once: that process has ended, so the headers have to be written again; RR_ERR_AGAIN: it
+   may be started again after a pause. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */
@@ -1232,7 +1260,7 @@ RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
    Waits: Briefly, for the threads that own the target.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its
    stream or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len becomes the size that is
-   needed. */
+   needed; RR_ERR_UNSUPPORTED: it is connected, and its stream runs in a process of its own (RR_ISOLATE_PROCESS). */
 RR_API int rr_target_export(rr_server *s, rr_target id, int *fd, void *blob, size_t *len);
 
 /* Continues a target or source that rr_target_export gave: fd is its connection, which the library owns from now on,
@@ -1267,6 +1295,26 @@ RR_API int rr_stats_get(rr_server *s, rr_id id, rr_stats *out, size_t size);
 /* The server's counters: rr_stats_get with id 0.
    Returns: RR_OK; RR_ERR_ARG: size is not the size of a struct. */
 RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
+
+/* ---- 7. workers: processes with one stream each ----------------------------------------------------------------- */
+
+/* For hosts with isolate = RR_ISOLATE_PROCESS whose worker is a program of their own. Others need no call: the
+   library brings rrelay-worker. */
+
+/* Carries one stream of the server that started this process, and returns when the stream has ended. Call it first
+   of all in main, where the program is the worker of its own server, and before any thread is started:
+
+   int code = rr_worker_main(argc, argv);
+
+   if (code != RR_ERR_ARG) return code < 0 ? 1 : code;
+
+   From here on the process ends with the one that started it, and ignores SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
+   and SIGPIPE: its end is that process's affair.
+   Threads: The thread of main, which it keeps. A process is a worker once.
+   Waits: For the end of the stream.
+   Returns: The status for main to return; RR_ERR_ARG: these are not the arguments of a worker, so the program goes
+   on as usual; RR_ERR_STATE: the server that started it has ended; RR_ERR_IO: the system refused a call. */
+RR_API int rr_worker_main(int argc, char *const *argv);
 
 /* ---- 8. control by HTTP ----------------------------------------------------------------------------------------- */
 

@@ -32,5 +32,12 @@ if [ -f "$target/rr_server" ]; then
     ${CC:-cc} -std=c99 ${CFLAGS:--O2} -pthread -I"$destdir$includedir" "$here"/../c-examples/rr_server*.c -o "$destdir$bindir/rr_server" \
         -L"$lib" -l:"librrelay.so.$soversion" -Wl,-rpath,"$libdir" ${LDFLAGS:-}
 fi
+# The library starts it where streams run in processes, and looks for it in this folder.
+if [ -f "$target/release/rrelay-worker" ]; then
+    install -d "$lib/rrelay"
+    # shellcheck disable=SC2086
+    ${CC:-cc} -std=c99 ${CFLAGS:--O2} -I"$destdir$includedir" "$here/../c-examples/rrelay_worker.c" -o "$lib/rrelay/rrelay-worker" \
+        -L"$lib" -l:"librrelay.so.$soversion" -Wl,-rpath,"$libdir" ${LDFLAGS:-}
+fi
 echo "rrelay $version is in $destdir$prefix. Should programs not find librrelay.so.$soversion: run ldconfig, or, where the"
 echo "loader does not search $libdir, link them with -Wl,-rpath,$libdir or set LD_LIBRARY_PATH=$libdir."

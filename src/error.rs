@@ -34,6 +34,8 @@ pub enum RRError {
     Panic = -11,
     /// The object or the connection is closed.
     Closed = -12,
+    /// The process in which the stream ran has ended.
+    Worker = -13,
     /// A deadline passed.
     Timeout = -20,
     /// A socket failed.
@@ -69,7 +71,7 @@ pub enum RRError {
 
 impl RRError {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Arg,
         Self::Version,
         Self::State,
@@ -82,6 +84,7 @@ impl RRError {
         Self::Unsupported,
         Self::Panic,
         Self::Closed,
+        Self::Worker,
         Self::Timeout,
         Self::Io,
         Self::Resolve,
@@ -124,6 +127,7 @@ impl RRError {
             Self::Unsupported => "RR_ERR_UNSUPPORTED",
             Self::Panic => "RR_ERR_PANIC",
             Self::Closed => "RR_ERR_CLOSED",
+            Self::Worker => "RR_ERR_WORKER",
             Self::Timeout => "RR_ERR_TIMEOUT",
             Self::Io => "RR_ERR_IO",
             Self::Resolve => "RR_ERR_RESOLVE",
@@ -157,6 +161,7 @@ impl RRError {
             Self::Unsupported => "not supported by this build",
             Self::Panic => "internal error (a panic was caught)",
             Self::Closed => "closed",
+            Self::Worker => "the process of the stream has ended",
             Self::Timeout => "timed out",
             Self::Io => "input/output error",
             Self::Resolve => "the name could not be resolved",
@@ -183,6 +188,7 @@ impl RRError {
                 | Self::NoMem
                 | Self::Limit
                 | Self::Closed
+                | Self::Worker
                 | Self::Timeout
                 | Self::Io
                 | Self::Resolve

@@ -10,7 +10,7 @@ use std::process::Command;
 use layout::Section;
 
 /// The parts of the header, in order: the source file, the title, the text below the title.
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 13] = [
     Section { file: "types", title: "plain data", text: "" },
     Section { file: "event", title: "events, the data", text: "" },
     Section { file: "config", title: "config structs", text: "" },
@@ -31,6 +31,12 @@ const SECTIONS: [Section; 12] = [
     Section { file: "rr_stream", title: "4. streams", text: "" },
     Section { file: "rr_target", title: "5. targets: what we open to others", text: "" },
     Section { file: "rr_info", title: "6. any id", text: "" },
+    Section {
+        file: "rr_worker",
+        title: "7. workers: processes with one stream each",
+        text: "For hosts with isolate = RR_ISOLATE_PROCESS whose worker is a program of their own. Others need no call: \
+               the library brings rrelay-worker.",
+    },
     Section {
         file: "rr_rest",
         title: "8. control by HTTP",
@@ -217,7 +223,7 @@ fn documented_defaults_are_the_cores() {
         connect_ms send_ms idle_ms queue_bytes queue_ms slow_policy slow_ms start clock media tracks max_kbps chunk_size
         merge_ms lingering_ms);
     check!(rr_server_config: mem_limit event_limit log_events max_sessions max_sessions_ip max_streams max_message ask
-        ask_ms ask_default handshake_ms first_data_ms idle_ms ping_ms send_ms threads);
+        ask_ms ask_default handshake_ms first_data_ms idle_ms ping_ms send_ms threads isolate worker_memory worker_files worker_hung_ms);
     check!(rr_decision: media start);
     check!(rr_hooks_config: dialect timeout_ms update_ms retry_ms max_requests);
     check!(rr_controller_config: timeout_ms heartbeat_ms cache_ms max_requests);

@@ -54,7 +54,9 @@ fn installation(name: &str) -> PathBuf {
         let _ = fs::remove_file(&link);
         std::os::unix::fs::symlink(deps().join(library), link).unwrap();
     }
-    fs::write(built.join("rr_server"), "").unwrap();
+    for program in ["rr_server", "release/rrelay-worker"] {
+        fs::write(built.join(program), "").unwrap();
+    }
     let script = root().join("packaging/install.sh");
     let at = |folder: &str| prefix.join(folder).into_os_string();
     let output = Command::new(script)
@@ -118,6 +120,19 @@ fn the_python_program_relays() {
     program.interrupt();
     program.ends_well();
     assert!(!program.words().contains("Traceback"), "{}", program.words());
+}
+
+#[test]
+fn the_installed_server_finds_the_installed_worker() {
+    let prefix = installation("worker");
+    let room = Room::new("readme-worker");
+    let server = prefix.join("bin/rr_server");
+    let options = ["--addr", "127.0.0.1", "--port", "0", "--isolate", "process"];
+    let program = room.start("server", server.to_str().unwrap(), &options);
+    let _publisher = publish(&program, ": tracks avc1");
+    // Started by a user, it says what it is for.
+    let output = Command::new(prefix.join("lib/rrelay/rrelay-worker")).output().unwrap();
+    assert!(output.status.code() == Some(2) && String::from_utf8_lossy(&output.stderr).contains("--isolate process"));
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn a_new_program_that_fails_leaves_everything_as_it_was() {
     let cases: [(&dyn Fn(), &str); 4] = [
         (&|| fs::write(&file, "no program").unwrap(), "cannot be started"),
         (&|| script("exit 3"), "has ended before it took over"),
-        (&|| script("printf 'HTTP/1.1 400 Bad Request' >&$RR_SERVER_TAKEOVER; sleep 60"), "no message of a hand-over"),
+        (&|| script("printf 'HTTP/1.1 400 Bad Request' >&$RR_SERVER_TAKEOVER; sleep 60"), "is no message"),
         (&|| script("printf '\\001\\0\\0\\0\\0\\0\\0\\0' >&$RR_SERVER_TAKEOVER; sleep 60"), "this is not the greeting"),
     ];
     for (turn, (how, why)) in cases.into_iter().enumerate() {

@@ -48,6 +48,20 @@ pub enum PublisherPolicy {
     Standby,
 }
 
+/// Where a server's streams run (`RR_ISOLATE_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Isolate {
+    /// All in the host's process.
+    #[default]
+    Threads,
+    /// Each in a process of its own.
+    Process,
+}
+
+impl Isolate {
+    pub(super) const CHOICES: [(u32, Self); 2] = [(0, Self::Threads), (1, Self::Process)];
+}
+
 /// The treatment of publishers' timestamps (`RR_CLOCK_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ClockMode {

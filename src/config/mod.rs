@@ -15,9 +15,10 @@ mod server;
 mod stream;
 mod target;
 mod value;
+mod worker;
 
 pub use access::{AccessConfig, AccessRule, MAX_ACCESS_RULES};
-pub use choices::{Args, ClockMode, Metadata, PublisherPolicy, SlowPolicy, Start, ask, media};
+pub use choices::{Args, ClockMode, Isolate, Metadata, PublisherPolicy, SlowPolicy, Start, ask, media};
 pub use controller::{ControllerConfig, MAX_CONTROLLERS};
 pub use decision::{Decision, MAX_DECISION_TARGETS};
 pub use hooks::{Dialect, HooksConfig};
@@ -27,6 +28,7 @@ pub use stream::StreamConfig;
 pub use target::{MAX_BACKUP_URLS, TargetConfig};
 pub(crate) use value::OFF;
 pub use value::Value;
+pub use worker::WorkerConfig;
 
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::choices::ask;
+use super::choices::{Isolate, ask};
 use super::limits::MAX_MESSAGE_BYTES;
 use super::stream::StreamConfig;
 use super::value::{OFF, Range, Setting, Value};
+use super::worker::WorkerConfig;
 use crate::error::{Failure, RRError, Result};
 
 /// Settings of one server.
@@ -27,6 +28,7 @@ pub struct ServerConfig {
     /// Streams at one time; at most half of them may be streams without a publisher that players wait for.
     pub max_streams: u32,
     /// How many loops the streams share, each with a thread of its own; `None`: each stream has two threads of its own.
+    /// Where streams run in processes, the loops have the host's part of the streams, and `None` is one loop.
     pub threads: Option<u32>,
     /// Largest message taken from a peer.
     pub max_message_bytes: u32,
@@ -47,6 +49,10 @@ pub struct ServerConfig {
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed.
     pub send_ms: u32,
+    /// Where streams run.
+    pub isolate: Isolate,
+    /// The processes in which they run, if they do.
+    pub worker: WorkerConfig,
 }
 
 impl Default for ServerConfig {
@@ -69,6 +75,8 @@ impl Default for ServerConfig {
             idle_ms: 30_000,       // encoders send audio many times a second
             ping_ms: 30_000,
             send_ms: 20_000,
+            isolate: Isolate::Threads, // a process for each stream costs memory and start time
+            worker: WorkerConfig::default(),
         }
     }
 }
@@ -125,9 +133,32 @@ impl ServerConfig {
                 self.ping_ms = given.number(default.ping_ms, PING, Some(OFF))?;
             }
             "send_ms" => self.send_ms = time(default.send_ms)?,
+            "isolate" => self.isolate = given.choice(default.isolate, "RR_ISOLATE_*", &Isolate::CHOICES)?,
+            _ if self.worker.set(&given)? => {}
             _ => return Err(given.unknown("server")),
         }
         Ok(())
+    }
+
+    /// The settings, if they hold together.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] with the setting that needs another one.
+    pub fn checked(self) -> Result<Self> {
+        let default = WorkerConfig::default();
+        let of_workers = [
+            ("worker", self.worker.program != default.program),
+            ("worker_memory", self.worker.memory_bytes != default.memory_bytes),
+            ("worker_files", self.worker.files != default.files),
+            ("worker_hung_ms", self.worker.hung_ms != default.hung_ms),
+        ];
+        match of_workers.into_iter().find(|&(_, is_set)| is_set && self.isolate == Isolate::Threads) {
+            Some((name, _)) => {
+                let text = format!("{name} needs streams in processes of their own (isolate)");
+                Err(Failure::ours(RRError::Arg, text))
+            }
+            None => self.may_have(&self.stream).map(|()| self),
+        }
     }
 
     /// Whether a stream of this server may have these settings: a thread that streams share cannot have one stream's
@@ -138,7 +169,8 @@ impl ServerConfig {
     pub fn may_have(&self, stream: &StreamConfig) -> Result<()> {
         let default = StreamConfig::default();
         let own = [("nice", stream.nice != default.nice), ("cpus", stream.cpus != default.cpus)];
-        match own.into_iter().find(|&(_, is_set)| is_set && self.threads.is_some()) {
+        match own.into_iter().find(|&(_, is_set)| is_set && self.threads.is_some() && self.isolate == Isolate::Threads)
+        {
             Some((name, _)) => {
                 let text = format!(
                     "{name} needs a stream with threads of its own, and this server's streams share theirs (threads)"

@@ -37,6 +37,31 @@ fn streams_that_share_their_threads_cannot_have_what_is_of_a_thread_of_their_own
 }
 
 #[test]
+fn workers_have_settings_only_where_streams_run_in_processes() {
+    let mut server = ServerConfig::default();
+    refused(server.set("isolate", Value::Number(2)), "isolate is 2, not one of RR_ISOLATE_*");
+    refused(server.set("worker_memory", Value::Number(1 << 20)), "worker_memory is 1048576, the least is 33554432: ");
+    refused(server.set("worker_files", Value::Number(3)), "worker_files is 3, allowed are 64 to 1048576: ");
+    refused(server.set("worker_hung_ms", Value::Number(1_000)), "worker_hung_ms is 1000, allowed are 2000 to 600000: ");
+    refused(server.set("worker", Value::Text(&"x".repeat(4_097))), "worker has 4097 bytes");
+    for (name, value) in [
+        ("worker", Value::Text("/usr/bin/worker")),
+        ("worker_memory", Value::Number(64 << 20)),
+        ("worker_files", Value::Number(64)),
+        ("worker_hung_ms", Value::Off),
+    ] {
+        let mut server = ServerConfig { threads: Some(2), ..ServerConfig::default() };
+        server.set(name, value).unwrap();
+        refused(server.clone().checked().map(drop), &format!("{name} needs streams in processes of their own"));
+        server.set("isolate", Value::Number(1)).unwrap();
+        let server = server.checked().unwrap();
+        let placed = StreamConfig { nice: 5, cpus: vec![1], ..StreamConfig::default() };
+        assert!(server.may_have(&placed).is_ok(), "a process has its priority and CPUs, whatever threads are shared");
+        assert!(server.worker.media_bytes().is_none_or(|bytes| bytes + bytes / 4 < 64 << 20));
+    }
+}
+
+#[test]
 fn texts_of_targets_have_a_longest_length() {
     let mut target = TargetConfig::default();
     for (name, most, why) in [

@@ -248,10 +248,24 @@ pub struct rr_server_config {
     pub send_ms: u32,
     /// Threads that all streams share, 1 to 256: useful for many small streams, with as many threads as processors. A
     /// stream then waits while other streams of its thread have their turns, and streams cannot have nice or cpus
-    /// (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream).
+    /// (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream). With RR_ISOLATE_PROCESS:
+    /// threads for this process's part of the streams; 0 is one.
     pub threads: u32,
-    /// 0.
-    pub reserved0: u32,
+    /// RR_ISOLATE_*: where streams run. Default: 0 (in this process).
+    pub isolate: u32,
+    /// With RR_ISOLATE_PROCESS: the program that carries a stream, 4096 bytes at most; it calls rr_worker_main.
+    /// Default: NULL (rrelay-worker, which is installed with the library).
+    pub worker: *const c_char,
+    /// With RR_ISOLATE_PROCESS: most memory that a worker can write, bytes, from 33554432. Three quarters of what
+    /// exceeds 24 MiB are the stream's memory for media, which it frees as with mem_limit; a worker that needs more than
+    /// worker_memory all the same is ended. Default: 0 (no limit).
+    pub worker_memory: u64,
+    /// With RR_ISOLATE_PROCESS: most files that a worker can have open, 64 to 1048576; each connection is one.
+    /// Default: 0 (as many as this process).
+    pub worker_files: u32,
+    /// With RR_ISOLATE_PROCESS: a worker that does not answer for this long, ms, 2000 to 600000, is killed; RR_OFF =
+    /// never. Default: 10000.
+    pub worker_hung_ms: u32,
 }
 
 /// The terms on which a session is allowed.
@@ -509,7 +523,11 @@ impl rr_server_config {
             ping_ms: core.ping_ms,
             send_ms: core.send_ms,
             threads: core.threads.unwrap_or(0),
-            reserved0: 0,
+            isolate: core.isolate as u32,
+            worker: null(),
+            worker_memory: core.worker.memory_bytes.unwrap_or(0),
+            worker_files: core.worker.files.unwrap_or(0),
+            worker_hung_ms: core.worker.hung_ms.unwrap_or(u32::MAX),
         }
     }
 }

@@ -200,9 +200,10 @@ pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(
         config.stream = Arc::new(stream);
     }
     give!(c to config: mem_limit event_limit max_sessions max_sessions_ip max_streams max_message ask ask_ms ask_default
-        handshake_ms first_data_ms idle_ms ping_ms send_ms threads);
-    reserved("rr_server_config", c.reserved0)?;
-    Ok((config, EventSetup { on_event: c.on_event, log_events }))
+        handshake_ms first_data_ms idle_ms ping_ms send_ms threads isolate worker_memory worker_files worker_hung_ms);
+    // SAFETY: contract.
+    config.set("worker", unsafe { given_text(c.worker, "worker") }?)?;
+    Ok((config.checked()?, EventSetup { on_event: c.on_event, log_events }))
 }
 
 /// The core's settings of hooks; NULL is `None`.

@@ -42,6 +42,7 @@ pub mod rr_server;
 pub mod rr_session;
 pub mod rr_stream;
 pub mod rr_target;
+pub mod rr_worker;
 pub mod types;
 
 use std::cell::RefCell;

@@ -279,8 +279,9 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
 /// # Returns
 /// RR_OK; RR_ERR_ARG: not a connected unix stream socket, or `within_ms` is out of its range; RR_ERR_STATE: the server is
 /// stopping, or is being handed over; RR_ERR_CLOSED: the other process has ended; RR_ERR_TIMEOUT: it took too long;
-/// RR_ERR_PROTOCOL: it sent something else; RR_ERR_VERSION: it is too old; RR_ERR_THREAD: inside a callback; any other
-/// error with which the other process has refused.
+/// RR_ERR_PROTOCOL: it sent something else; RR_ERR_VERSION: it is too old; RR_ERR_THREAD: inside a callback;
+/// RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS); any other error with which the other process has
+/// refused.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -318,7 +319,8 @@ pub unsafe extern "C" fn rr_server_handover(
 /// RR_ERR_VERSION: the other process is newer and sends what this library cannot read; RR_ERR_EXISTS: one of the streams
 /// is here already; RR_ERR_LIMIT, RR_ERR_NOMEM: there is no room for all; RR_ERR_STATE: the server is stopping, or there
 /// is no certificate; RR_ERR_CLOSED, RR_ERR_TIMEOUT, RR_ERR_PROTOCOL: the other process has ended, is too slow or sends
-/// something else; RR_ERR_THREAD: inside a callback. On failure this server has nothing of the other one, which goes on.
+/// something else; RR_ERR_THREAD: inside a callback; RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS).
+/// On failure this server has nothing of the other one, which goes on.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.

@@ -107,7 +107,8 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the
 /// size that is needed, or the process has no thread or descriptor left; RR_ERR_ARG: `hold_ms` is 0 or above a minute;
-/// RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left.
+/// RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left; RR_ERR_UNSUPPORTED: streams run
+/// in processes (RR_ISOLATE_PROCESS).
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.
@@ -147,7 +148,8 @@ pub unsafe extern "C" fn rr_stream_export(
 /// RR_OK; RR_ERR_ARG: `blob` is not a stream's state, or its settings cannot be those of a stream of this server;
 /// RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name exists
 /// already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
-/// descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping.
+/// descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping;
+/// RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS).
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`.
@@ -202,8 +204,10 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a negative
 /// ts_ms, a body larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library;
 /// RR_ERR_LIMIT: mem_limit, or the stream is on hold for rr_stream_export (the message may be written again later), or
-/// the process has no thread or descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left;
-/// RR_ERR_STATE: the stream is stopping.
+/// the process has no thread or descriptor left for the stream, or the stream's own process (RR_ISOLATE_PROCESS) does
+/// not take messages that fast; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is stopping;
+/// RR_ERR_WORKER, once: that process has ended, so the headers have to be written again; RR_ERR_AGAIN: it may be started
+/// again after a pause.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

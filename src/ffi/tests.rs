@@ -113,6 +113,7 @@ fn error_numbers_are_the_cores() {
     for (c, core) in [
         (rr_error::RR_ERR_ARG, RRError::Arg),
         (rr_error::RR_ERR_CLOSED, RRError::Closed),
+        (rr_error::RR_ERR_WORKER, RRError::Worker),
         (rr_error::RR_ERR_CERT, RRError::Cert),
         (rr_error::RR_ERR_GIVE_UP, RRError::GiveUp),
     ] {
@@ -405,6 +406,12 @@ fn a_setting_out_of_range_is_refused_by_its_name() {
     refused(server(|c| c.ask_default = 2), Arg, "ask_default");
     refused(server(|c| c.max_message = 1 << 24), Arg, "max_message");
     refused(server(|c| c.mem_limit = 1), Arg, "mem_limit");
+    refused(server(|c| c.isolate = 2), Arg, "isolate");
+    refused(server(|c| (c.isolate, c.worker_memory) = (1, 1)), Arg, "worker_memory");
+    refused(server(|c| (c.isolate, c.worker_files) = (1, 1)), Arg, "worker_files");
+    refused(server(|c| (c.isolate, c.worker_hung_ms) = (1, 1)), Arg, "worker_hung_ms");
+    refused(server(|c| (c.isolate, c.worker) = (1, c"\xff".as_ptr())), Arg, "worker");
+    refused(server(|c| c.worker_files = 64), Arg, "worker_files");
     refused(convert::listen_flags(16), Arg, "flags");
 }
 

@@ -78,6 +78,8 @@ pub enum rr_error {
     RR_ERR_PANIC = -11,
     /// The object or the connection is closed.
     RR_ERR_CLOSED = -12,
+    /// The process in which the stream ran has ended.
+    RR_ERR_WORKER = -13,
     /// A deadline passed.
     RR_ERR_TIMEOUT = -20,
     /// A socket failed.
@@ -244,6 +246,16 @@ pub enum rr_media {
     RR_MEDIA_DATA = 4,
     /// Messages of all kinds.
     RR_MEDIA_ALL = 7,
+}
+
+/// Where a server's streams run.
+#[repr(C)]
+pub enum rr_isolate {
+    /// All in the host's process.
+    RR_ISOLATE_THREADS = 0,
+    /// Each in a process of its own, a worker (rr_worker_main): one that crashes ends its own stream alone, and the
+    /// system shares its processors and memory by stream. docs/isolate.md says what is different.
+    RR_ISOLATE_PROCESS = 1,
 }
 
 /// A stream's treatment of a second publisher.

@@ -17,6 +17,7 @@ pub(crate) mod snapshot;
 pub(crate) mod tables;
 #[cfg(test)]
 pub(crate) mod vectors;
+mod worker;
 
 #[cfg(feature = "librtmp")]
 pub use librtmp::{librtmp_amf, librtmp_session};
@@ -27,6 +28,7 @@ pub use peers::{auth, http, rtmpe, swf, urls};
 pub(crate) use session::conversation;
 pub use session::{amf0, client_session, flv, server_session};
 pub use snapshot::{exported_session, exported_stream, exported_target, session_snapshot};
+pub use worker::worker_messages;
 
 use std::time::{Duration, Instant};
 

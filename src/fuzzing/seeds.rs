@@ -33,6 +33,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("session_snapshot", super::session_snapshot, super::snapshot::seeds),
     ("swf", super::swf, players),
     ("urls", super::urls, urls),
+    ("worker_messages", super::worker_messages, super::worker::worker_seeds),
 ];
 
 /// Longest seed: longer ones teach a fuzzer nothing more.

@@ -133,6 +133,11 @@ impl Conn {
         Ok((session.snapshot(now_ms)?, &self.unread))
     }
 
+    /// Takes another socket in place of the present one, which carries on below it.
+    pub(crate) fn exchange_socket(&mut self, socket: Socket) -> Socket {
+        mem::replace(&mut self.socket, socket)
+    }
+
     /// The open connection's descriptor; the session ends here.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.socket.into_fd()

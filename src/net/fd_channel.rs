@@ -4,6 +4,8 @@
 //! reserves no memory, a body longer than its kind may be is refused, and descriptors beyond the first are closed by the
 //! system. Every call has a deadline.
 
+pub(crate) mod queue;
+
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -81,12 +83,7 @@ impl FdChannel {
     /// [`RRError::Closed`] if the other end is closed, [`RRError::Timeout`], [`RRError::Limit`] if the system carries no
     /// more descriptors, [`RRError::Io`].
     pub(crate) fn send(&self, kind: u8, body: &[u8], fd: Option<BorrowedFd<'_>>, by_ms: u64) -> Result<()> {
-        let Ok(len) = u32::try_from(body.len()) else {
-            return Err(Failure::ours(RRError::Limit, "a message of 4 GiB or more"));
-        };
-        let mut head = [0; HEAD_BYTES];
-        head[0] = kind;
-        head[4..].copy_from_slice(&len.to_be_bytes());
+        let head = head_of(kind, body)?;
         let control = fd.map(control);
         let mut sent = 0;
         while sent < HEAD_BYTES + body.len() {
@@ -128,14 +125,7 @@ impl FdChannel {
             got += n;
             fd = fd.or(more);
         }
-        let [kind, 0, 0, 0, a, b, c, d] = head else {
-            return Err(Failure::ours(RRError::Arg, "what came over the socket is no message of a hand-over"));
-        };
-        let (len, most) = (u32::from_be_bytes([a, b, c, d]) as usize, most(kind));
-        if len > most {
-            let text = format!("a message of kind {kind} has {len} bytes; at most {most} are accepted");
-            return Err(Failure::ours(RRError::Limit, text));
-        }
+        let (kind, len) = len_of(head, most)?;
         let mut body = Vec::new();
         while body.len() < len {
             let (filled, piece) = (body.len(), PIECE_BYTES.min(len - body.len()));
@@ -159,22 +149,28 @@ impl FdChannel {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// Reads a part of a head, and the descriptor that came with it; `None` at the end. Further descriptors beside the
-    /// first find no room, and the system closes them.
-    #[allow(unsafe_code)] // std receives no descriptors
+    /// Reads a part of a head, and the descriptor that came with it; `None` at the end.
     fn read_head(&self, space: &mut [u8], by_ms: u64) -> Result<Option<(usize, Option<OwnedFd>)>> {
-        let mut bytes = [MaybeUninit::new(0); HEAD_BYTES];
-        let mut room = [MaybeUninit::new(0); CONTROL_BYTES];
-        let (n, controlled) = loop {
+        loop {
             self.0.set_read_timeout(Some(left(by_ms)?)).map_err(|error| failed(&error))?;
-            let mut parts = [MaybeUninitSlice::new(bytes.get_mut(..space.len()).unwrap_or_default())];
-            let mut message = MsgHdrMut::new().with_buffers(&mut parts).with_control(&mut room);
-            match SockRef::from(&self.0).recvmsg(&mut message, libc::MSG_CMSG_CLOEXEC) {
-                Ok(n) => break (n, message.control_len()),
+            match self.receive_head(space) {
+                Ok((n, fd)) => return Ok((n > 0).then_some((n, fd))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return ended(&error),
             }
-        };
+        }
+    }
+
+    /// Reads a part of a head by one system call, 0 bytes at the end, and the descriptor that came with it. Further
+    /// descriptors beside the first find no room, and the system closes them.
+    #[allow(unsafe_code)] // std receives no descriptors
+    fn receive_head(&self, space: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+        let mut bytes = [MaybeUninit::new(0); HEAD_BYTES];
+        let mut room = [MaybeUninit::new(0); CONTROL_BYTES];
+        let mut parts = [MaybeUninitSlice::new(bytes.get_mut(..space.len()).unwrap_or_default())];
+        let mut message = MsgHdrMut::new().with_buffers(&mut parts).with_control(&mut room);
+        let n = SockRef::from(&self.0).recvmsg(&mut message, libc::MSG_CMSG_CLOEXEC)?;
+        let controlled = message.control_len();
         // SAFETY: the buffers were initialised when they were made, and the system writes only whole bytes.
         let plain = |byte: MaybeUninit<u8>| unsafe { byte.assume_init() };
         let (bytes, room) = (bytes.map(plain), room.map(plain));
@@ -182,7 +178,7 @@ impl FdChannel {
         let fd = (controlled == CONTROL_BYTES).then(|| descriptor_in(&room)).flatten();
         // SAFETY: the system has made this descriptor for this process a moment ago, and nothing else has it.
         let fd = fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok((n > 0).then_some((n, fd)))
+        Ok((n, fd))
     }
 
     fn read(&self, space: &mut [u8], by_ms: u64) -> Result<Option<usize>> {
@@ -194,6 +190,36 @@ impl FdChannel {
                 Err(error) => return ended(&error),
             }
         }
+    }
+}
+
+/// The head of a message.
+fn head_of(kind: u8, body: &[u8]) -> Result<[u8; HEAD_BYTES]> {
+    let Ok(len) = u32::try_from(body.len()) else {
+        return Err(Failure::ours(RRError::Limit, "a message of 4 GiB or more"));
+    };
+    let mut head = [0; HEAD_BYTES];
+    head[0] = kind;
+    head[4..].copy_from_slice(&len.to_be_bytes());
+    Ok(head)
+}
+
+/// The kind and the length of the body behind a head.
+fn len_of(head: [u8; HEAD_BYTES], most: impl Fn(u8) -> usize) -> Result<(u8, usize)> {
+    let [kind, 0, 0, 0, a, b, c, d] = head else {
+        return Err(Failure::ours(RRError::Arg, "what came over the socket is no message"));
+    };
+    let (len, most) = (u32::from_be_bytes([a, b, c, d]) as usize, most(kind));
+    if len > most {
+        let text = format!("a message of kind {kind} has {len} bytes; at most {most} are accepted");
+        return Err(Failure::ours(RRError::Limit, text));
+    }
+    Ok((kind, len))
+}
+
+impl AsRawFd for FdChannel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
 

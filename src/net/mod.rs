@@ -11,6 +11,7 @@ pub(crate) mod heap;
 #[cfg(feature = "librtmp")]
 pub(crate) mod http_client;
 pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub mod socket;
 #[cfg(feature = "librtmp")]

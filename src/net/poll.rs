@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use slab::Slab;
 
@@ -170,6 +171,30 @@ impl Watch<'_> {
     pub(crate) fn remove(self, socket: &mut Socket) {
         // A socket that was never added gives an error, which changes nothing.
         let _ = self.registry.deregister(socket.source());
+    }
+
+    /// Watches a socket of another kind for both directions.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses.
+    pub(crate) fn add_raw(self, socket: &impl AsRawFd, slot: usize) -> Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registered = self.registry.register(&mut SourceFd(&socket.as_raw_fd()), self.token(slot), both);
+        registered.map_err(|error| Failure::io("register", &error))
+    }
+
+    /// Watches a descriptor that is no socket, for reading: the fd of a process is readable once the process has ended.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses.
+    pub(crate) fn add_fd(self, fd: &impl AsRawFd, slot: usize) -> Result<()> {
+        let registered = self.registry.register(&mut SourceFd(&fd.as_raw_fd()), self.token(slot), Interest::READABLE);
+        registered.map_err(|error| Failure::io("register", &error))
+    }
+
+    /// Stops watching such a descriptor.
+    pub(crate) fn remove_fd(self, fd: &impl AsRawFd) {
+        let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }
 
     /// Watches a listening socket.

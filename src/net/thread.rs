@@ -1,18 +1,24 @@
 //! A thread's place on the machine: nice value and CPU set. Linux only; elsewhere the calls do nothing.
+//!
+//! On Linux both belong to a thread, and a new thread has those of the thread that starts it. So a call with the id of a
+//! process that has only its first thread holds for the whole process.
 
 use std::io;
 
-/// Sets the calling thread's nice value (-20..=19); a value below 0 needs a privilege.
+/// The id that means the calling thread.
+pub(crate) const CALLER: u32 = 0;
+
+/// Sets a thread's nice value (-20..=19); a value below 0 needs a privilege, and 0 changes nothing.
 ///
 /// # Errors
 /// The system's error; the thread stays as it was.
 #[allow(unsafe_code)] // std has no setpriority
-pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
+pub(crate) fn set_nice(thread: u32, nice: i32) -> io::Result<()> {
     if nice == 0 {
         return Ok(());
     }
-    // SAFETY: takes integers only; who = 0 with PRIO_PROCESS is the calling thread on Linux.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == 0 {
+    // SAFETY: takes integers only; with PRIO_PROCESS the id is that of a thread on Linux.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice) } == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
@@ -27,12 +33,12 @@ pub(crate) fn lower_priority(by: i32) {
     unsafe { libc::nice(by) };
 }
 
-/// Lets the calling thread run on these CPUs only; empty changes nothing.
+/// Lets a thread run on these CPUs only; empty changes nothing.
 ///
 /// # Errors
 /// The system's error; the thread stays as it was.
 #[allow(unsafe_code)] // std has no CPU sets
-pub(crate) fn set_cpus(cpus: &[usize]) -> io::Result<()> {
+pub(crate) fn set_cpus(thread: u32, cpus: &[usize]) -> io::Result<()> {
     if cpus.is_empty() {
         return Ok(());
     }
@@ -42,8 +48,8 @@ pub(crate) fn set_cpus(cpus: &[usize]) -> io::Result<()> {
         // SAFETY: `cpu` is below CPU_SETSIZE, so the bit lies inside the set.
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
-    // SAFETY: the set is initialised and its size is given; pid 0 is the calling thread.
-    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } == 0 {
+    // SAFETY: the set is initialised and its size is given.
+    if unsafe { libc::sched_setaffinity(thread.cast_signed(), size_of::<libc::cpu_set_t>(), &set) } == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())

@@ -14,10 +14,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::model::id_text;
 use crate::error::Result;
-use crate::server::RRServer;
 use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
+use crate::server::{RRServer, WorkerCounts};
 use crate::session::State;
 
 /// The content type of the answer.
@@ -35,6 +35,8 @@ struct Snapshot {
     streams: Vec<Row>,
     targets: Vec<Row>,
     players: usize,
+    /// Where streams run in processes.
+    workers: Option<WorkerCounts>,
 }
 
 /// A figure: its name without the prefix, its help text, its unit, and its place in the statistics.
@@ -129,6 +131,7 @@ fn snapshot(server: &RRServer, names: bool) -> Result<Snapshot> {
         players: server.list(0, kind::SESSION)?.len(),
         streams: streams.collect(),
         targets: targets.collect(),
+        workers: server.worker_counts(),
     })
 }
 
@@ -161,7 +164,19 @@ impl Snapshot {
         single(encoder, "targets", "Targets and sources there are", self.targets.len() as f64)?;
         let live = |(_, _, info): &&Row| info.state == State::InProgress;
         single(encoder, "live_streams", "Streams with media", self.streams.iter().filter(live).count() as f64)?;
-        single(encoder, "live_targets", "Targets that are sent media", self.targets.iter().filter(live).count() as f64)
+        single(
+            encoder,
+            "live_targets",
+            "Targets that are sent media",
+            self.targets.iter().filter(live).count() as f64,
+        )?;
+        let Some(WorkerCounts { started, crashed, hung }) = self.workers else { return Ok(()) };
+        let count = |encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, count: u64| {
+            ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+        };
+        count(encoder, "workers_started", "Processes that were started for streams", started)?;
+        count(encoder, "workers_crashed", "Those that ended by themselves or could not be started", crashed)?;
+        count(encoder, "workers_hung", "Those that were killed because they did not answer", hung)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::config::ServerConfig;
+use crate::config::{Isolate, ServerConfig};
 use crate::log::LevelFilter;
 use crate::server::ListenOptions;
 
@@ -303,6 +303,18 @@ fn scrapers_get_figures_with_units_and_no_keys() {
     assert!(status == 200 && xml.starts_with("<?xml"), "{xml}");
     let (status, count) = rig.ask("GET", "/control/drop/publisher?app=live", "");
     assert_eq!((status, count), (200, Value::from(0)));
+}
+
+#[test]
+fn scrapers_get_the_counts_of_processes_where_streams_have_them() {
+    let text = |isolate| {
+        let config = ServerConfig { isolate, ..ServerConfig::default() };
+        let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
+        metrics::text(&server, false).unwrap()
+    };
+    for line in ["rrelay_workers_started_total 0", "rrelay_workers_crashed_total 0", "rrelay_workers_hung_total 0"] {
+        assert!(text(Isolate::Process).contains(line) && !text(Isolate::Threads).contains(line), "{line}");
+    }
 }
 
 /// A connection that reads server-sent events.

@@ -34,7 +34,7 @@ use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, Order, RRSession, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Resumed, Target};
-use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
+use crate::stream::{RRStream, StreamName, Timeouts, Upcalls, WorkerCounts, Workers};
 use crate::sync::locked;
 
 /// The part of a drain's time that is reserved for the last messages.
@@ -390,6 +390,25 @@ impl Core {
 
     // ---- streams
 
+    /// The processes in which streams run, if they do.
+    pub(super) fn workers(&self) -> Option<&Arc<Workers>> {
+        self.loops.workers()
+    }
+
+    /// Refuses what needs streams in this process.
+    ///
+    /// # Errors
+    /// [`RRError::Unsupported`] where streams run in processes of their own.
+    pub(super) fn has_streams_here(&self) -> Result<()> {
+        match self.workers() {
+            Some(_) => {
+                let text = "streams run in processes of their own (isolate), which stay with this server";
+                Err(Failure::ours(RRError::Unsupported, text))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Finds the stream with this name, or makes it; true if it was made.
     pub(super) fn find_or_make(
         &self,
@@ -405,13 +424,18 @@ impl Core {
         }
         self.still_open()?;
         let stream = registry.add_stream(&name.clone(), |id| {
-            let (budget, threading) = (self.budget.child(), self.loops.threading());
+            let (budget, threading) = (self.budget.child(), self.loops.threading(&name));
             Arc::new(RRStream::new(id, name, config.clone(), reserved, budget, threading, host))
         })?;
         // The event is sent before any other thread can find the stream, so that it is the stream's first.
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);
         Ok((stream, true))
+    }
+
+    /// The counts of the processes in which streams run, if they do.
+    pub(super) fn worker_counts(&self) -> Option<WorkerCounts> {
+        self.loops.workers().map(|workers| workers.starts().counts())
     }
 
     /// The stream of a target; `None` once the stream has ended; then the target is about to end too.

@@ -13,20 +13,19 @@ use std::sync::atomic::Ordering;
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
-use crate::config::{READ_BUFFER_BYTES, ServerConfig};
+use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::event_loop::{Io, Task};
 use crate::net::poll::Ready;
-use crate::proto::command::CAPS_RECONNECT;
 use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::inbox::ToDialler;
 use crate::server::resolver::Resolver;
 use crate::server::source;
-use crate::session::{SessionConfig, State, Timing};
+use crate::session::{SessionConfig, State};
 use crate::stream::event::Id;
 use crate::stream::memory::budget::Charge;
 use crate::stream::offer::Offer;
@@ -113,7 +112,7 @@ pub(super) struct Dialler {
 impl Dialler {
     pub(super) fn new(core: Arc<Core>) -> Self {
         let resolver = Resolver::new(core.dial_wake());
-        let session = session_config(&core.config);
+        let session = SessionConfig::from(&core.config);
         Self {
             core,
             jobs: HashMap::new(),
@@ -429,17 +428,6 @@ impl Dialler {
                 target.move_because(State::Failed, &give_up, 0);
             }
         }
-    }
-}
-
-/// The settings of the sessions of targets and sources, apart from those that each has of its own.
-pub(super) fn session_config(config: &ServerConfig) -> SessionConfig {
-    let ours = SessionConfig::default();
-    SessionConfig {
-        max_message: config.max_message_bytes,
-        caps_ex: ours.caps_ex | CAPS_RECONNECT, // we follow reconnect requests, see `moved`
-        timing: Timing::from(config),
-        ..ours
     }
 }
 

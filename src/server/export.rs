@@ -7,8 +7,8 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::heap;
 use crate::net::socket::Socket;
-use crate::server::{RRServer, dialler, import, listener};
-use crate::session::State;
+use crate::server::{RRServer, import};
+use crate::session::{SessionConfig, State};
 use crate::stream::StreamExport;
 use crate::stream::event::Id;
 use crate::stream::exported::ExportedSession;
@@ -62,7 +62,7 @@ impl RRServer {
     pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
         self.core.still_open()?;
         let socket = Socket::adopt_connected(fd)?;
-        let config = listener::session_config(&self.core.config);
+        let config = SessionConfig::from(&self.core.config);
         import::enter(&self.core, ExportedSession::read(&config, state, clock::now_ms())?, socket)
     }
 
@@ -80,6 +80,7 @@ impl RRServer {
             return Err(Failure::ours(RRError::Arg, text));
         }
         let stream = self.stream(id)?;
+        self.core.has_streams_here()?;
         if stream.life().is_stopping() {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
@@ -105,6 +106,7 @@ impl RRServer {
     /// [`RRError::NoMem`] if there is no room, [`RRError::State`] once the server stops.
     pub fn stream_import(&self, state: &[u8]) -> Result<Id> {
         self.core.still_open()?;
+        self.core.has_streams_here()?;
         import::enter_stream(&self.core, &ExportedStream::read(state)?).map(|stream| stream.id())
     }
 
@@ -143,7 +145,7 @@ impl RRServer {
     pub fn target_import(&self, fd: Option<OwnedFd>, state: &[u8]) -> Result<Id> {
         self.core.still_open()?;
         let socket = fd.map(Socket::adopt_connected).transpose()?;
-        let config = dialler::session_config(&self.core.config);
+        let config = SessionConfig::from(&self.core.config);
         let exported = ExportedTarget::read(&config, state, clock::now_ms())?;
         heap::room()?;
         let endpoint = exported.about.endpoint(&mut Trusts::default())?;

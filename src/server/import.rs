@@ -90,6 +90,10 @@ impl Seated {
                 record.set_owner(core.listener_wake());
                 core.to_listener(ToListener::Imported(peer, memory, question, decision))
             }
+            Doing::Rests => {
+                record.set_owner(core.listener_wake());
+                core.to_listener(ToListener::Back(peer, memory, None))
+            }
             Doing::Publishes(publishing) => claim(core, peer, publishing).and_then(|publisher| publisher.begin(core)),
             Doing::Plays(playing) => play(core, peer, playing),
         };

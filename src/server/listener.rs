@@ -23,19 +23,18 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
-use crate::config::{Decision, ListenOptions, READ_LITTLE_BYTES, ServerConfig, ask};
+use crate::config::{Decision, ListenOptions, READ_LITTLE_BYTES, ask};
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::event_loop::{Io, Task};
 use crate::net::poll::Ready;
 use crate::net::socket::half_close;
-use crate::proto::command::CAPS_RECONNECT;
 use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
 use crate::server::place::Patience;
-use crate::session::{Event as Said, SessionConfig, State, Timing};
+use crate::session::{Event as Said, SessionConfig, State};
 use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::Charge;
@@ -114,14 +113,6 @@ fn unanswered(code: &str) -> Order {
     Order::Deny(code.to_owned(), "nobody allowed it in time".to_owned())
 }
 
-/// The settings of sessions that peers open to a server.
-pub(super) fn session_config(config: &ServerConfig) -> SessionConfig {
-    let usual = SessionConfig::default();
-    // A draining server asks peers that understand it to reconnect.
-    let caps_ex = usual.caps_ex | CAPS_RECONNECT;
-    SessionConfig { max_message: config.max_message_bytes, timing: Timing::from(config), caps_ex, ..usual }
-}
-
 /// The task; only the listener thread uses its fields.
 pub(super) struct Listener {
     core: Arc<Core>,
@@ -142,7 +133,7 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let session = session_config(&core.config);
+        let session = SessionConfig::from(&core.config);
         Self {
             core,
             slots: Slab::new(),

@@ -71,13 +71,13 @@ use crate::server::opening::Opening;
 #[cfg(feature = "rest")]
 use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
-pub use crate::stream::StreamExport;
 pub use crate::stream::event::{Action, Event, EventKind, Id, flag};
 pub use crate::stream::record::{Export, TargetExport};
 use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
+pub use crate::stream::{StreamExport, WorkerCounts};
 use crate::sync::locked;
 
 /// One relay server. All methods may be called from any thread; each says if it must not be called in a callback.
@@ -94,12 +94,12 @@ impl RRServer {
     ///
     /// # Errors
     /// [`RRError::Limit`] if the process has no fd or thread left, [`RRError::NoMem`] if it has no memory,
-    /// [`RRError::Arg`] for stream settings that streams on shared loops cannot have.
+    /// [`RRError::Arg`] for settings that do not hold together.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
-        config.may_have(&config.stream)?;
+        let config = config.checked()?;
         let (mut listener_loop, mut dial_loop) = (EventLoop::new()?, EventLoop::new()?);
         let (listener_wake, dial_wake) = (listener_loop.wake()?, dial_loop.wake()?);
-        let (loops, event_loops) = Loops::new(config.threads)?;
+        let (loops, event_loops) = Loops::new(&config)?;
         let room_wake = Arc::clone(&listener_wake);
         let on_room = Box::new(move || room_wake.wake());
         let events =
@@ -293,6 +293,11 @@ impl RRServer {
             self.stream(parent)?;
         }
         report::list(&self.core, parent, kind)
+    }
+
+    /// How many processes were started for streams, and how they ended; `None` where streams run in this process.
+    pub fn worker_counts(&self) -> Option<WorkerCounts> {
+        self.core.worker_counts()
     }
 
     /// The facts of an object; the id 0 is the server.

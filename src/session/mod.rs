@@ -50,7 +50,7 @@ pub use timers::{PINGS_LOST, Timing};
 use crate::config;
 use crate::error::RRError;
 use crate::proto::chunk_read::ReadLimits;
-use crate::proto::command::{CAPS_MODEX, CAPS_MULTITRACK, CAPS_NANO};
+use crate::proto::command::{CAPS_MODEX, CAPS_MULTITRACK, CAPS_NANO, CAPS_RECONNECT};
 use crate::proto::message::MessageHead;
 
 /// Settings of one session.
@@ -85,6 +85,16 @@ impl Default for SessionConfig {
             timing: Timing::default(),
             caps_ex: CAPS_MULTITRACK | CAPS_MODEX | CAPS_NANO, // media passes through untouched, whatever it contains
         }
+    }
+}
+
+impl From<&config::ServerConfig> for SessionConfig {
+    /// The settings of a server's sessions, apart from those that a target has of its own.
+    fn from(config: &config::ServerConfig) -> Self {
+        let usual = Self::default();
+        // A draining server asks peers that understand it to reconnect, and targets and sources follow such requests.
+        let caps_ex = usual.caps_ex | CAPS_RECONNECT;
+        Self { max_message: config.max_message_bytes, timing: Timing::from(config), caps_ex, ..usual }
     }
 }
 

@@ -52,6 +52,17 @@ pub(in crate::stream) enum Room {
     None,
 }
 
+/// Who publishes a stream and who stands by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::stream) struct Places {
+    /// The session that publishes; 0 means none.
+    pub(in crate::stream) live: Id,
+    /// The publisher's place is kept.
+    pub(in crate::stream) recovering: bool,
+    /// The standbys.
+    pub(in crate::stream) standbys: Vec<Id>,
+}
+
 /// The book of one stream. Any thread may call what is here.
 #[derive(Debug)]
 pub(crate) struct Book {
@@ -415,6 +426,45 @@ impl Book {
         if page.publisher != Some(Publisher::Host) && page.from_sess_list.iter().any(|record| record.id == id) {
             let _ = self.switch_to.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed);
         }
+    }
+
+    // ---- another process
+
+    /// Who publishes and who stands by, for the process that has the stream's records.
+    pub(in crate::stream) fn places(&self) -> Places {
+        let page = self.page();
+        let live = match page.publisher {
+            Some(Publisher::Session(id)) => id,
+            Some(Publisher::Host) | None => 0,
+        };
+        let standbys = page.from_sess_list.iter().filter(|record| record.role() == Role::Standby);
+        Places { live, recovering: page.recovering, standbys: standbys.map(|record| record.id).collect() }
+    }
+
+    /// Takes over who publishes and who stands by in the process that has the stream's connections. One that `is_on_way`
+    /// there keeps its place.
+    pub(in crate::stream) fn follow(
+        &self,
+        places: &Places,
+        is_on_way: impl Fn(Id) -> bool,
+        is_source: impl Fn(Id) -> bool,
+    ) {
+        let mut page = self.page();
+        for record in &page.from_sess_list {
+            if record.id == places.live {
+                record.set_role(if is_source(record.id) { Role::Source } else { Role::Publisher });
+            } else if places.standbys.contains(&record.id) {
+                record.set_role(Role::Standby);
+            }
+        }
+        match page.publisher {
+            Some(Publisher::Host) => return,
+            Some(Publisher::Session(id)) if is_on_way(id) => return,
+            _ => {}
+        }
+        let live = page.from_sess_list.iter().find(|record| record.id == places.live);
+        page.publisher = live.map(|record| Publisher::Session(record.id));
+        page.recovering = places.recovering;
     }
 
     // ---- targets

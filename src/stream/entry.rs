@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crossbeam::channel::Receiver;
 
-use crate::error::{Failure, RRError, Result};
+use crate::config::PublisherPolicy;
+use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
 use crate::net::event_loop::Task;
+use crate::net::thread;
 use crate::proto::message::MessageHead;
 use crate::session::State;
 use crate::stream::book::{Claim, HostClaim};
@@ -22,10 +24,12 @@ use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
 use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
+use crate::stream::process::host::HostMessage;
+use crate::stream::process::proxy::Proxy;
 use crate::stream::record::{Caller, RRSession, TargetExport, Wait};
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
-use crate::stream::threading::{Running, Spot};
+use crate::stream::threading::{Isolated, Running, Spot, Threading};
 use crate::sync::spawn;
 
 impl RRStream {
@@ -34,9 +38,8 @@ impl RRStream {
     ///
     /// # Errors
     /// [`RRError::Exists`] if there is an active publisher and the policy is to reject, [`RRError::Limit`] with too
-    /// many standbys, [`RRError::State`] if the stream is ending.
+    /// many standbys, [`RRError::State`] if the stream is ending, [`RRError::Again`] while its process may not be started.
     pub(crate) fn claim(self: &Arc<Self>, record: &Arc<RRSession>, was: Option<Claim>) -> Result<Claim> {
-        start_relay(self)?;
         let now_ms = clock::now_ms();
         record.set_read(now_ms);
         // When memory is short, or the stream moves to another process, a publisher may go unread for a while; that
@@ -44,7 +47,33 @@ impl RRStream {
         let is_read = !self.memory().budget().is_short() && !self.ingest().is_held(now_ms * 1000);
         let silent_ms = self.config().silent_ms.filter(|_| is_read);
         let silent_since_ms = silent_ms.map(|ms| now_ms.saturating_sub(ms.into()));
-        let claim = self.book().claim(record, self.config().publisher_policy, silent_since_ms, was)?;
+        self.claim_by(record, self.config().publisher_policy, silent_since_ms, was)
+    }
+
+    /// Gives a session the place that it has been given in the server's process. One that was to stand by is the
+    /// publisher if there is none any more.
+    ///
+    /// # Errors
+    /// Those of [`claim`](Self::claim).
+    pub(in crate::stream) fn claim_as(self: &Arc<Self>, record: &Arc<RRSession>, claim: Claim) -> Result<Claim> {
+        record.set_read(clock::now_ms());
+        let policy = match claim {
+            Claim::Live => PublisherPolicy::Takeover,
+            Claim::Standby => PublisherPolicy::Standby,
+        };
+        self.claim_by(record, policy, None, None)
+    }
+
+    fn claim_by(
+        self: &Arc<Self>,
+        record: &Arc<RRSession>,
+        policy: PublisherPolicy,
+        silent_since_ms: Option<u64>,
+        was: Option<Claim>,
+    ) -> Result<Claim> {
+        may_start(self)?;
+        start_relay(self)?;
+        let claim = self.book().claim(record, policy, silent_since_ms, was)?;
         if claim == Claim::Live {
             self.sources().served();
         }
@@ -132,8 +161,9 @@ impl RRStream {
     /// Adds a player to the book; from now on it counts as a watcher.
     ///
     /// # Errors
-    /// [`RRError::State`] if the stream is ending.
+    /// [`RRError::State`] if the stream is ending, [`RRError::Again`] while its process may not be started.
     pub(crate) fn admit(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
+        may_start(self)?;
         start_relay(self)?;
         self.book().admit(record)?;
         record.set_stream(self.id());
@@ -243,16 +273,20 @@ impl RRStream {
         Ok(())
     }
 
-    /// Appends a message of the host's own. The first one makes the host the publisher; `end` ends its publish.
+    /// Appends a message of the host's own. The first one makes the host the publisher; `end` ends its publish. Where
+    /// the stream has a process of its own, the message goes there.
     ///
     /// # Errors
     /// [`RRError::Arg`] for a time below 0, [`RRError::Exists`] if a session publishes, [`RRError::State`] if the
-    /// stream is ending, [`RRError::Limit`] if memory is short (the host never waits for memory).
+    /// stream is ending, [`RRError::Limit`] if memory is short (the host never waits for memory). Where the stream has a
+    /// process of its own, also [`RRError::Limit`] if that does not take messages so fast, [`RRError::Worker`] once after
+    /// its end, and [`RRError::Again`] while it may not be started.
     pub(crate) fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
         let carries = !(end && body.is_empty());
         if carries && ts_ms < 0 {
             return Err(Failure::ours(RRError::Arg, format!("ts_ms is {ts_ms}, below 0")));
         }
+        may_start(self)?;
         start_relay(self)?;
         match self.book().claim_for_host(!carries)? {
             HostClaim::None => {}
@@ -262,13 +296,19 @@ impl RRStream {
             }
             HostClaim::Had => {
                 if let Some(failure) = self.memory().eviction() {
+                    if let Threading::Process(Isolated { host, .. }) = self.threading() {
+                        host.push(HostMessage { type_id, ts_ms: 0, body: Vec::new(), end: true })?;
+                    }
                     self.end_host();
                     self.check_unused();
                     return Err(failure);
                 }
             }
         }
-        if carries {
+        if let Threading::Process(Isolated { host, .. }) = self.threading() {
+            host.push(HostMessage { type_id, ts_ms, body: copied(body)?, end })?;
+            self.relay().wake_for_data();
+        } else if carries {
             // The wire's clock wraps at 2^32 ms, so it has the low bits.
             let head = MessageHead { timestamp_ms: ts_ms as u32, type_id, ..MessageHead::default() };
             self.ingest().push(&Incoming::new(head, body, clock::now_us()))?;
@@ -302,6 +342,9 @@ fn hand_to_accumulate(
 }
 
 fn start_accumulate(stream: &Arc<RRStream>, make: impl FnOnce(Arc<RRStream>) -> Accumulate) -> Result<()> {
+    if let Threading::Process(isolated) = stream.threading() {
+        return start_proxy(stream, isolated);
+    }
     stream
         .accumulate()
         .start(stream.threading(), |spot, inbox| run(stream, "accmDataThread", spot, make(Arc::clone(stream)), inbox))
@@ -310,8 +353,29 @@ fn start_accumulate(stream: &Arc<RRStream>, make: impl FnOnce(Arc<RRStream>) -> 
 /// Starts the relay before the first byte, because its first cursor has to be where the log begins. The cursor is made
 /// here and not in the thread, which may first run when media has already come.
 fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
+    if let Threading::Process(isolated) = stream.threading() {
+        return start_proxy(stream, isolated);
+    }
     stream.relay().start(stream.threading(), |spot, inbox| {
         run(stream, "relayDataThread", spot, Relay::new(Arc::clone(stream), stream.ingest().cursor()), inbox)
+    })
+}
+
+/// Refuses whoever needs the stream's process, if it has one, while that may not be started.
+fn may_start(stream: &RRStream) -> Result<()> {
+    match stream.threading() {
+        Threading::Process(isolated) => isolated.supervisor.may_start(clock::now_ms()),
+        Threading::Own | Threading::Shared(_) => Ok(()),
+    }
+}
+
+/// Starts the task that stands for both in this process.
+fn start_proxy(stream: &Arc<RRStream>, isolated: &Isolated) -> Result<()> {
+    stream.relay().start(stream.threading(), |spot, inbox| {
+        let publishers = stream.accumulate().join(&spot.wake)?;
+        let (workers, supervisor) = (Arc::clone(&isolated.workers), Arc::clone(&isolated.supervisor));
+        let proxy = Proxy::new(Arc::clone(stream), workers, supervisor, Arc::clone(&isolated.host), publishers);
+        run(stream, "streamsThread", spot, proxy, inbox)
     })
 }
 
@@ -332,10 +396,10 @@ fn run<T: Task>(
         let body = move || {
             stream.upcalls().enter_thread();
             let config = stream.config();
-            if let Err(error) = crate::net::thread::set_nice(config.nice) {
+            if let Err(error) = thread::set_nice(thread::CALLER, config.nice) {
                 log::warn!("nice {} was refused: {error}", config.nice);
             }
-            if let Err(error) = crate::net::thread::set_cpus(&config.cpus) {
+            if let Err(error) = thread::set_cpus(thread::CALLER, &config.cpus) {
                 log::warn!("the CPU set was refused: {error}");
             }
             event_loop.run();

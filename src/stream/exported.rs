@@ -25,9 +25,7 @@ use crate::net::conn::{Conn, Side};
 use crate::proto::cbor::{self, Form};
 #[cfg(test)]
 use crate::proto::message::{MessageHead, kind};
-#[cfg(test)]
-use crate::session::Inbound;
-use crate::session::{Event as Said, HTTP_STREAM_ID, HttpSession, ServerSession, SessionConfig, is_of_http};
+use crate::session::{Event as Said, HTTP_STREAM_ID, HttpSession, Inbound, ServerSession, SessionConfig, is_of_http};
 use crate::stream::egress::rewrite::Zero;
 #[cfg(test)]
 use crate::stream::egress::tags::Tags;
@@ -135,6 +133,8 @@ enum DoingState<'a> {
         #[n(10)]
         tags: Option<TagsState>,
     },
+    #[n(5)]
+    Rests,
 }
 
 /// The refusal to export a session that waits for an answer while it plays.
@@ -145,6 +145,8 @@ pub(crate) fn asks_beside_plays() -> Failure {
 /// What an exported session does.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Doing {
+    /// It is connected, and asks nothing.
+    Rests,
     /// It asks this, about which hooks have decided that.
     Asks(Said, Box<Decision>),
     /// It publishes.
@@ -204,8 +206,8 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// That of a player that has had nothing.
-    fn of_player() -> Self {
+    /// That of a player or target that has had nothing.
+    fn fresh() -> Self {
         let (media, missing, tracks, missing_tracks) = (media::ALL, 0, track_mask::ALL, 0);
         let (clock, tags, paused, place, waits) = (None, None, false, None, true);
         Self { media, missing, tracks, missing_tracks, clock, tags, paused, place, waits }
@@ -283,6 +285,7 @@ impl Beside<'_> {
                 };
                 (DoingState::of_question(question.clone()), decided)
             }
+            Doing::Rests => (DoingState::Rests, Decided::default()),
             Doing::Publishes(publishing) => (DoingState::of_publisher(publishing), Decided::default()),
             Doing::Plays(playing) => (DoingState::of_player(playing), Decided::default()),
         };
@@ -325,6 +328,12 @@ impl<'a> DoingState<'a> {
     fn checked(self, session: &MovedSession, decided: Decided) -> Result<Doing> {
         let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
         let question = match self {
+            Self::Rests => {
+                if !session.rtmp().is_some_and(|session| session.connected() && !session.is_busy()) {
+                    return impossible("the session is not connected, or publishes or plays");
+                }
+                return Ok(Doing::Rests);
+            }
             Self::Connect => Said::Connect,
             Self::Publish { stream_id, key, kind } => Said::Publish { stream_id, key, kind },
             Self::Play { stream_id, key, start_ms, duration_ms, reset } => {
@@ -356,7 +365,7 @@ impl<'a> DoingState<'a> {
                 let mut decision = Decision::default();
                 decision.set("start", Value::Number(start.into()))?;
                 let (start, unsent) = (decision.start.unwrap_or_default(), copied(unsent)?);
-                let share = Share { media, missing, tags, paused, place, waits, ..Share::of_player() };
+                let share = Share { media, missing, tags, paused, place, waits, ..Share::fresh() };
                 return Ok(Doing::Plays(Playing { stream_id, named, start, allowed, share, unsent }));
             }
         };
@@ -598,7 +607,7 @@ impl ExportedSession {
     pub(crate) fn playing(session: ServerSession, stream_id: u32, unread: &[u8]) -> Self {
         let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
         let (media, missing) = (media::AUDIO, media::VIDEO);
-        let share = Share { media, missing, paused: true, place, waits: true, ..Share::of_player() };
+        let share = Share { media, missing, paused: true, place, waits: true, ..Share::fresh() };
         let (named, start, allowed) = (Named::example(), Start::Now, media::AUDIO | media::VIDEO);
         let playing = Playing { stream_id, named, start, allowed, share, unsent: b"unsent".to_vec() };
         Self::doing(session, Doing::Plays(playing), unread)
@@ -609,7 +618,7 @@ impl ExportedSession {
         let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
         let form = session.flv_form().expect("it gets FLV");
         let tags = Some(Tags::new(form).state());
-        let share = Share { tags, place, waits: false, ..Share::of_player() };
+        let share = Share { tags, place, waits: false, ..Share::fresh() };
         let (named, start, allowed) = (Named::example(), Start::Gop, media::ALL);
         let playing =
             Playing { stream_id: HTTP_STREAM_ID, named, start, allowed, share, unsent: b"half a tag".to_vec() };

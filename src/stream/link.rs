@@ -101,6 +101,21 @@ impl<T> Link<T> {
         Ok(())
     }
 
+    /// Opens the inbox for a task that another link starts, and that has two inboxes.
+    ///
+    /// # Errors
+    /// [`RRError::State`] after [`refuse`](Self::refuse), or if the task has ended.
+    pub(in crate::stream) fn join(&self, wake: &Arc<Wake>) -> Result<Receiver<T>> {
+        let mut state = locked(&self.state);
+        if !matches!(state.inbox, Inbox::Unmade) {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        let (sender, receiver) = unbounded();
+        state.inbox = Inbox::Open(sender);
+        let _ = self.wake.set(Arc::clone(wake));
+        Ok(receiver)
+    }
+
     /// Hands something over and wakes the thread. `before` gets the item, while no other thread has it, and the wake of
     /// its new owner.
     ///

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
@@ -103,6 +103,15 @@ impl<T> Caller<T> {
 }
 
 impl<T> Wait<T> {
+    /// The outcome, if there is one yet; `None` in it where the owner cannot export the session.
+    pub(crate) fn try_outcome(&self) -> Option<Option<Result<T>>> {
+        match self.outcome.try_recv() {
+            Ok(outcome) => Some(Some(outcome)),
+            Err(TryRecvError::Disconnected) => Some(None),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+
     /// The outcome; `None` where the owner cannot export the session, or takes no orders any more. `is_lost` is asked again and
     /// again whether the owner may have ended without a word.
     pub(crate) fn outcome(&self, is_lost: impl Fn() -> bool) -> Option<Result<T>> {

@@ -6,6 +6,7 @@
 
 mod rate;
 mod received;
+pub(in crate::stream) mod told;
 
 use std::ops::AddAssign;
 use std::sync::OnceLock;

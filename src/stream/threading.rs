@@ -12,6 +12,10 @@ use crossbeam::channel::Receiver;
 use crate::error::{Failure, RRError, Result};
 use crate::net::event_loop::{self, EventLoop, LoopHandle, OnPanic, Task};
 use crate::net::poll::Wake;
+use crate::stream::name::StreamName;
+use crate::stream::process::host::HostMessages;
+use crate::stream::process::supervisor::Supervisor;
+use crate::stream::process::workers::Workers;
 use crate::sync::locked;
 
 /// Number of tasks that a shared loop has room for; a stream has two.
@@ -78,6 +82,27 @@ pub(crate) enum Threading {
     Own,
     /// Both on this loop.
     Shared(Share),
+    /// In a process of their own.
+    Process(Isolated),
+}
+
+/// How a stream has a process of its own.
+#[derive(Debug)]
+pub(crate) struct Isolated {
+    /// The place of the task that stands for its tasks here.
+    share: Share,
+    pub(in crate::stream) workers: Arc<Workers>,
+    pub(in crate::stream) supervisor: Arc<Supervisor>,
+    /// What the host publishes itself.
+    pub(in crate::stream) host: Arc<HostMessages>,
+}
+
+impl Isolated {
+    /// One of these workers for the stream of this name.
+    pub(crate) fn new(share: Share, workers: &Arc<Workers>, name: &StreamName) -> Self {
+        let supervisor = Arc::new(workers.supervisor(name));
+        Self { share, workers: Arc::clone(workers), supervisor, host: Arc::default() }
+    }
 }
 
 impl Threading {
@@ -92,7 +117,7 @@ impl Threading {
                 let event_loop = EventLoop::new()?;
                 Ok(Spot { wake: event_loop.wake()?, on: On::Own(Box::new(event_loop)) })
             }
-            Self::Shared(Share(shared)) => {
+            Self::Shared(Share(shared)) | Self::Process(Isolated { share: Share(shared), .. }) => {
                 Ok(Spot { wake: shared.with_handle(LoopHandle::wake)?, on: On::Shared(shared) })
             }
         }

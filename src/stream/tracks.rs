@@ -147,6 +147,21 @@ impl Tracks {
         may
     }
 
+    /// Takes over the tracks that another process has found.
+    pub(in crate::stream) fn note_told(
+        &self,
+        list: Vec<Track>,
+        video: Option<VideoConfig>,
+        audio: Option<AudioConfig>,
+    ) {
+        let mut list = list;
+        list.truncate(MAX_LISTED);
+        *locked(&self.list) = list;
+        let lowest = 0;
+        *locked(&self.configs) =
+            Configs { video: video.map(|video| (lowest, video)), audio: audio.map(|audio| (lowest, audio)) };
+    }
+
     /// Forgets all tracks, because a new publisher begins.
     pub(crate) fn clear(&self) {
         self.last.iter().for_each(|last| last.set(0));

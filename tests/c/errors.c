@@ -72,6 +72,12 @@ static void base(void) {
     GIVES(rr_frame_parse, VERSION, (RR_MSG_VIDEO, picture, sizeof picture, &newer.known));
 }
 
+static void workers(void) {
+    char *none[] = {"program", NULL}, *orphan[] = {"program", "--rrelay-worker", "1", "9", NULL};
+    GIVES(rr_worker_main, ARG, (1, none));
+    GIVES(rr_worker_main, STATE, (4, orphan));
+}
+
 static void without_descriptors(void) {
     struct rlimit before, none;
     rr_server *s = server(NULL), *out;
@@ -762,5 +768,6 @@ int main(void) {
     targets();
     any_id();
     control();
+    workers(); /* at last: it makes the process ignore signals */
     return 0;
 }

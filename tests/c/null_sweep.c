@@ -17,6 +17,7 @@ static void without_a_server(void) {
     int fds[2];
 
     CHECK(rr_server_new(NULL, NULL) == RR_ERR_ARG);
+    CHECK(rr_worker_main(0, NULL) == RR_ERR_ARG && rr_worker_main(3, NULL) == RR_ERR_ARG);
     rr_server_free(NULL);
     CHECK(rr_server_listen(NULL, "127.0.0.1:0", 0) == RR_ERR_ARG);
     CHECK(rr_server_listen_fd(NULL, -1, 0) == RR_ERR_ARG);

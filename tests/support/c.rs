@@ -83,6 +83,11 @@ pub(crate) fn server_sources() -> Vec<PathBuf> {
     example_sources("rr_server")
 }
 
+/// The library's worker program.
+pub(crate) fn worker(name: &str) -> PathBuf {
+    build(name, &[root().join("c-examples/rrelay_worker.c")], As::C99)
+}
+
 /// The sources of an example, which all begin with its name.
 pub(crate) fn example_sources(name: &str) -> Vec<PathBuf> {
     let mut sources: Vec<PathBuf> = fs::read_dir(root().join("c-examples"))

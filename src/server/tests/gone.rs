@@ -22,8 +22,13 @@ pub(super) fn without_threads(config: ServerConfig) -> (RRServer, Inboxes) {
     let waker = || Poller::new(1).unwrap().wake().unwrap();
     let limits =
         EventsConfig { limit: config.event_limit, log_events: LevelFilter::Off, callback: None, on_room: None };
-    let (core, inboxes) =
-        Core::new(config, Loops::new(None).unwrap().0, Events::start(limits).unwrap(), waker(), waker());
+    let (core, inboxes) = Core::new(
+        config,
+        Loops::new(&ServerConfig::default()).unwrap().0,
+        Events::start(limits).unwrap(),
+        waker(),
+        waker(),
+    );
     let controlled = Arc::clone(&core);
     let threads = Mutex::new(vec![std::thread::spawn(move || control::run(&controlled))]);
     (RRServer { core, threads, shared: Mutex::default() }, inboxes)

@@ -12,10 +12,8 @@ use crate::net::fd_channel::{FdChannel, Message};
 use crate::net::heap;
 use crate::net::socket::{Socket, listener_from};
 use crate::server::core::Core;
-use crate::server::dialler;
 use crate::server::import::{self, Seated};
 use crate::server::inbox::ToListener;
-use crate::server::listener::session_config;
 use crate::server::listening::Listening;
 use crate::session::SessionConfig;
 use crate::stream::RRStream;
@@ -83,7 +81,6 @@ struct Entering<'a> {
     core: &'a Arc<Core>,
     config: SessionConfig,
     /// The settings of sessions that we open.
-    client: SessionConfig,
     listeners: Vec<(mio::net::TcpListener, ListenOptions)>,
     streams: Vec<Arc<RRStream>>,
     /// Who comes to the streams, in the order in which they came.
@@ -102,15 +99,14 @@ enum Entrant {
 
 impl<'a> Entering<'a> {
     fn new(core: &'a Arc<Core>) -> Self {
-        let config = session_config(&core.config);
-        let client = dialler::session_config(&core.config);
+        let config = SessionConfig::from(&core.config);
         let (listeners, streams, entrants) = (Vec::new(), Vec::new(), Vec::new());
-        Self { core, config, client, listeners, streams, entrants, targets: 0, trusts: Trusts::default() }
+        Self { core, config, listeners, streams, entrants, targets: 0, trusts: Trusts::default() }
     }
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
     fn receive_all(&mut self, channel: &FdChannel, by_ms: u64) -> Result<FdChannel> {
-        let (session, target) = (ExportedSession::bytes_max(&self.config), ExportedTarget::bytes_max(&self.client));
+        let (session, target) = (ExportedSession::bytes_max(&self.config), ExportedTarget::bytes_max(&self.config));
         let most = |kind| wire::bytes_max(kind, session, target);
         channel.send(kind::HELLO, &Hello::ours()?, None, by_ms)?;
         let Some(message) = channel.receive(most, by_ms)? else { return Err(ended()) };
@@ -153,7 +149,7 @@ impl<'a> Entering<'a> {
             }
             kind::TARGET => {
                 let socket = fd.map(Socket::adopt_connected).transpose()?;
-                let exported = ExportedTarget::read(&self.client, &body, clock::now_ms())?;
+                let exported = ExportedTarget::read(&self.config, &body, clock::now_ms())?;
                 self.take_target(exported, socket)
             }
             other => Err(Failure::peers(

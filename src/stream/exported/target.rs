@@ -293,6 +293,11 @@ impl About {
 }
 
 impl MovedPush {
+    /// What the relay knows of a target that has just been connected.
+    pub(in crate::stream) fn new() -> Self {
+        Self { share: Share::fresh(), unsent: Vec::new(), ran_ms: 0 }
+    }
+
     fn stage<'a>(&'a self, snapshot: &'a [u8], unread: &'a [u8]) -> StageState<'a> {
         let Share { media, missing, tracks, missing_tracks, clock, place, waits, .. } = self.share.clone();
         let (ran_ms, unsent) = (self.ran_ms, &self.unsent);
@@ -372,6 +377,18 @@ impl ExportedTarget {
     /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::Unsupported`] for settings that such
     /// a target cannot have, [`RRError::NoMem`].
     pub(crate) fn read(config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
+        Self::read_over(false, config, state, now_ms)
+    }
+
+    /// The same for a target whose TLS, if it has it, ends in the process that has made the state.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub(in crate::stream) fn read_plain(config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
+        Self::read_over(true, config, state, now_ms)
+    }
+
+    fn read_over(is_plain: bool, config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
         let state: State<'_> = FORM.decode(state, Self::bytes_max(config))?;
         let name = StreamName::checked(&state.app, &state.key)?;
         let (mut settings, mut known) = (TargetConfig::default(), Settings::default());
@@ -391,6 +408,12 @@ impl ExportedTarget {
         }
         let [url, addr, local_addr] = way.map(|(text, _)| text.to_owned());
         let stage = state.stage.checked(config, state.pulls, &endpoint, history.url(), now_ms)?;
+        if let (Stage::Pushes(Connected { url, .. }, _) | Stage::Pulls(Connected { url, .. }, _), false) =
+            (&stage, is_plain)
+            && url.tls
+        {
+            return Err(impossible("a connection over TLS does not move"));
+        }
         let about = About {
             name,
             pulls: state.pulls,
@@ -483,9 +506,6 @@ impl Connected {
         // A server that ours has redirected us to never gets the login.
         if of_host.host == url.host {
             (url.user, url.password) = (of_host.user.clone(), of_host.password.clone());
-        }
-        if url.tls {
-            return Err(impossible("a connection over TLS does not move"));
         }
         if unread.len() > UNREAD_BYTES {
             return Err(Failure::ours(RRError::Limit, "it has more unread bytes than is possible"));

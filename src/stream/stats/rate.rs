@@ -88,6 +88,8 @@ pub(crate) struct FrameRate {
     track: Count,
     /// When the first frame of a step came.
     first_us: [Count; PLACES],
+    /// The rate that another process has measured, and when it said so.
+    told: [Count; 2],
 }
 
 impl FrameRate {
@@ -108,8 +110,20 @@ impl FrameRate {
         &self.first_us[(step % PLACES as u64) as usize]
     }
 
+    /// Takes over what another process has measured.
+    pub(super) fn tell(&self, milli: u32, now_us: u64) {
+        let [rate, at_us] = &self.told;
+        rate.set(milli.into());
+        at_us.set(now_us);
+    }
+
     /// Thousandths of a frame per second, over the last two seconds; 0 if none came in this time.
     pub(crate) fn milli(&self, now_us: u64) -> u32 {
+        let [rate, at_us] = &self.told;
+        if at_us.get() != 0 {
+            let is_fresh = now_us < at_us.get() + STEPS * STEP_US;
+            return if is_fresh { u32::try_from(rate.get()).unwrap_or(u32::MAX) } else { 0 };
+        }
         let (step, seen) = (now_us / STEP_US, self.frames.step.get());
         if step > seen + STEPS {
             return 0;

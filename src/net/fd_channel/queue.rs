@@ -1,0 +1,224 @@
+//! One end of an [`FdChannel`] for a task that never waits: messages that the socket does not take yet are kept, within
+//! bounds, and a message that comes in parts is put together.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use socket2::{MsgHdr, SockRef};
+
+use super::{FdChannel, HEAD_BYTES, Message, PIECE_BYTES, control, failed, head_of, len_of};
+use crate::error::{Failure, RRError, Result};
+
+/// Most messages, and most bytes of them, that wait for the socket. The last one may pass the second bound.
+const WAITING: usize = 16 * 1024;
+const WAITING_BYTES: usize = 64 << 20;
+
+/// A message that is being sent.
+#[derive(Debug)]
+struct Leaving {
+    head: [u8; HEAD_BYTES],
+    body: Vec<u8>,
+    fd: Option<OwnedFd>,
+    sent: usize,
+}
+
+/// A message that is being received.
+#[derive(Debug, Default)]
+struct Arriving {
+    head: [u8; HEAD_BYTES],
+    got: usize,
+    fd: Option<OwnedFd>,
+    body: Vec<u8>,
+}
+
+/// One end of a channel.
+#[derive(Debug)]
+pub(crate) struct FdQueue {
+    channel: FdChannel,
+    leaving: VecDeque<Leaving>,
+    leaving_bytes: usize,
+    arriving: Arriving,
+}
+
+impl FdQueue {
+    /// An end that never waits.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses.
+    pub(crate) fn new(channel: FdChannel) -> Result<Self> {
+        channel.0.set_nonblocking(true).map_err(|error| failed(&error))?;
+        Ok(Self { channel, leaving: VecDeque::new(), leaving_bytes: 0, arriving: Arriving::default() })
+    }
+
+    /// Puts a message behind those that wait; [`flush`](Self::flush) sends them.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if too many wait: the other end does not take its messages.
+    pub(crate) fn push(&mut self, kind: u8, body: Vec<u8>, fd: Option<OwnedFd>) -> Result<()> {
+        if self.leaving.len() >= WAITING || self.leaving_bytes >= WAITING_BYTES {
+            return Err(Failure::ours(RRError::Limit, "the other process does not take its messages"));
+        }
+        let head = head_of(kind, &body)?;
+        self.leaving_bytes += body.len();
+        self.leaving.push_back(Leaving { head, body, fd, sent: 0 });
+        Ok(())
+    }
+
+    /// Bytes of messages that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.leaving_bytes
+    }
+
+    /// Sends what the socket takes.
+    ///
+    /// # Errors
+    /// [`RRError::Closed`] if the other end is closed, [`RRError::Limit`] if the system carries no more descriptors,
+    /// [`RRError::Io`].
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        while let Some(Leaving { head, body, fd, sent }) = self.leaving.front_mut() {
+            let parts = [
+                head.get(*sent..).unwrap_or_default(),
+                body.get(sent.saturating_sub(HEAD_BYTES)..).unwrap_or_default(),
+            ];
+            let left = parts.iter().map(|part| part.len()).sum::<usize>();
+            let parts = parts.map(IoSlice::new);
+            // The descriptor goes with the first byte.
+            let control = fd.as_ref().filter(|_| *sent == 0).map(|fd| control(fd.as_fd()));
+            let message = MsgHdr::new().with_buffers(&parts);
+            let message = match &control {
+                Some(control) => message.with_control(control),
+                None => message,
+            };
+            match SockRef::from(&self.channel.0).sendmsg(&message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) {
+                Ok(n) if n < left => *sent += n,
+                Ok(_) => {
+                    self.leaving_bytes -= body.len();
+                    self.leaving.pop_front();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message, if it is whole; `most` is the most bytes that a body of a kind may have.
+    ///
+    /// # Errors
+    /// [`RRError::Closed`] once the other end is closed, [`RRError::Arg`] for bytes that are no message,
+    /// [`RRError::Limit`] for one that is too long, [`RRError::NoMem`], [`RRError::Io`].
+    pub(crate) fn next(&mut self, most: impl Fn(u8) -> usize) -> Result<Option<Message>> {
+        match self.take(most) {
+            Ok(message) => Ok(Some(message)),
+            Err(Stop::Empty) => Ok(None),
+            Err(Stop::Failed(failure)) => Err(failure),
+        }
+    }
+
+    fn take(&mut self, most: impl Fn(u8) -> usize) -> std::result::Result<Message, Stop> {
+        let Arriving { head, got, fd, body } = &mut self.arriving;
+        while *got < HEAD_BYTES {
+            let (n, more) = self.channel.receive_head(head.get_mut(*got..).unwrap_or_default())?;
+            if n == 0 {
+                return Err(closed());
+            }
+            *got += n;
+            if fd.is_none() {
+                *fd = more;
+            }
+        }
+        let (kind, len) = len_of(*head, most)?;
+        while body.len() < len {
+            let (filled, piece) = (body.len(), PIECE_BYTES.min(len - body.len()));
+            body.try_reserve(piece).map_err(|_| Failure::from(RRError::NoMem))?;
+            body.resize(filled + piece, 0);
+            let read = (&self.channel.0).read(body.get_mut(filled..).unwrap_or_default());
+            body.truncate(filled + read.as_ref().map_or(0, |n| *n));
+            if read? == 0 {
+                return Err(closed());
+            }
+        }
+        let Arriving { fd, body, .. } = std::mem::take(&mut self.arriving);
+        Ok(Message { kind, body, fd })
+    }
+}
+
+impl AsRawFd for FdQueue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.channel.0.as_raw_fd()
+    }
+}
+
+/// Why no message is there.
+enum Stop {
+    Empty,
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // Interrupted: the poller reports the socket again at the next edge, and the tick reads it before.
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Self::Empty,
+            _ => Self::Failed(failed(&error)),
+        }
+    }
+}
+
+fn closed() -> Stop {
+    Stop::Failed(Failure::ours(RRError::Closed, "the other process has closed the socket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::clock;
+    use crate::net::fd_channel::FdChannel;
+
+    #[test]
+    fn messages_larger_than_the_socket_come_whole_and_in_order_with_their_descriptors() {
+        let (here, there) = FdChannel::pair().unwrap();
+        let (mut here, there) = (FdQueue::new(here).unwrap(), FdChannel::adopt(there).unwrap());
+        let large = vec![7; 4 << 20];
+        let fd = OwnedFd::from(io::pipe().unwrap().0);
+        here.push(1, large.clone(), Some(fd)).unwrap();
+        here.push(2, b"end".to_vec(), None).unwrap();
+        let reader = std::thread::spawn(move || {
+            let next = || there.receive(|_| 8 << 20, clock::now_ms() + 30_000).unwrap().unwrap();
+            let (first, second) = (next(), next());
+            there.send(3, &[9; 1 << 20], None, clock::now_ms() + 30_000).unwrap();
+            (first, second)
+        });
+        let by_ms = clock::now_ms() + 30_000;
+        let answer = loop {
+            assert!(clock::now_ms() < by_ms);
+            here.flush().unwrap();
+            match here.next(|_| 1 << 20) {
+                Ok(Some(message)) => break message,
+                Ok(None) => std::thread::yield_now(),
+                Err(failure) => panic!("{failure}"),
+            }
+        };
+        let (first, second) = reader.join().unwrap();
+        assert!(first.kind == 1 && first.body == large && first.fd.is_some());
+        assert!(second.kind == 2 && second.body == b"end" && second.fd.is_none());
+        assert!(answer.kind == 3 && answer.body == vec![9; 1 << 20]);
+        assert_eq!(here.next(|_| 1).unwrap_err().kind, RRError::Closed, "the reader has dropped its end");
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (here, _there) = FdChannel::pair().unwrap();
+        let mut here = FdQueue::new(here).unwrap();
+        let refused = (0..=WAITING).find_map(|_| here.push(1, Vec::new(), None).err());
+        assert_eq!(refused.map(|failure| failure.kind), Some(RRError::Limit));
+    }
+}

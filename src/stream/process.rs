@@ -1,0 +1,13 @@
+//! Streams in processes of their own: what a server knows of its workers, the task that stands for a stream's tasks there,
+//! and the stream in the worker.
+
+pub(in crate::stream) mod host;
+pub(in crate::stream) mod proxy;
+pub(crate) mod starts;
+pub(crate) mod supervisor;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod tried;
+mod watchdog;
+mod wire;
+pub(crate) mod worker;
+pub(crate) mod workers;

@@ -1,0 +1,468 @@
+//! The proxy: the task that stands for a stream's two tasks while they run in a process of their own, the worker.
+//!
+//! The stream of the server keeps its book, its records, targets, state and figures, and all that peers and the host may
+//! do is decided with them. Whoever would go to one of the two tasks comes to the proxy, which makes its state, as for
+//! another server, and sends it with the connection to the worker. From then on the proxy owns the record: it passes on
+//! the host's orders, and notes what the worker says. The worker cannot do anything but that: what it says is checked,
+//! and is only about those that the proxy has sent to it.
+
+mod arrivals;
+mod link;
+mod pump;
+mod reports;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crossbeam::channel::Receiver;
+
+use self::link::Link;
+use self::pump::Pumps;
+use super::host::HostMessages;
+use super::supervisor::Supervisor;
+use super::watchdog::Due;
+use super::wire::{ToWorker, cut, impossible};
+use super::workers::Workers;
+use crate::config::READ_LITTLE_BYTES;
+use crate::error::{Failure, RRError, Result};
+use crate::net::conn::Conn;
+use crate::net::event_loop::{Io, Task};
+use crate::net::poll::Ready;
+use crate::net::socket::half_close;
+use crate::stream::egress::subscription::Subscription;
+use crate::stream::event::Id;
+use crate::stream::exported::target::{About, Pause};
+use crate::stream::front::RRStream;
+use crate::stream::handover::{Delivery, ForAccumulate};
+use crate::stream::memory::budget::Charge;
+use crate::stream::record::{Caller, Export, Order, RRSession};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::source::{self, Goes};
+use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
+
+/// How long a worker may take to end, past the deadline of its stream.
+const END_MS: u64 = 1_500;
+
+/// Most messages of a worker in one turn.
+const MESSAGES: usize = 256;
+
+/// What the worker does not do.
+const STAYS: &str = "it runs in a process of its own, and stays there";
+
+/// A session that the worker has.
+struct Held {
+    record: Arc<RRSession>,
+    /// A player's place on the book. A publisher has none.
+    subscriptions: Vec<Subscription>,
+    /// Its connection, until the worker has said that it has it.
+    conn: Option<Conn>,
+    /// Who waits for its export.
+    export: Option<Caller<Export>>,
+}
+
+impl Held {
+    fn publishes(&self) -> bool {
+        self.subscriptions.is_empty()
+    }
+}
+
+/// A target or source that the worker has.
+struct HeldTarget {
+    target: Arc<Target>,
+    /// The settings that the worker knows.
+    endpoint: Arc<Endpoint>,
+    /// The record of a source, which is on the book.
+    record: Option<Arc<RRSession>>,
+    conn: Option<Conn>,
+    is_stopped: bool,
+}
+
+/// The task; only its loop's thread uses its fields.
+pub(crate) struct Proxy {
+    stream: Arc<RRStream>,
+    workers: Arc<Workers>,
+    supervisor: Arc<Supervisor>,
+    host: Arc<HostMessages>,
+    publishers: Receiver<ForAccumulate>,
+    worker: Option<Link>,
+    sessions: HashMap<Id, Held>,
+    targets: HashMap<Id, HeldTarget>,
+    /// Those of connections over TLS.
+    pumps: Pumps,
+    /// The memory of the worker, as it says.
+    memory: Charge,
+    /// Targets were closed for lack of media: they are dialled again when media comes.
+    has_idle_targets: bool,
+    /// The deadline that the worker knows.
+    told_stop_ms: Option<u64>,
+    over: bool,
+}
+
+impl Proxy {
+    pub(in crate::stream) fn new(
+        stream: Arc<RRStream>,
+        workers: Arc<Workers>,
+        supervisor: Arc<Supervisor>,
+        host: Arc<HostMessages>,
+        publishers: Receiver<ForAccumulate>,
+    ) -> Self {
+        let memory = stream.memory().budget().nothing();
+        Self {
+            stream,
+            workers,
+            supervisor,
+            host,
+            publishers,
+            worker: None,
+            sessions: HashMap::new(),
+            targets: HashMap::new(),
+            pumps: Pumps::default(),
+            memory,
+            has_idle_targets: false,
+            told_stop_ms: None,
+            over: false,
+        }
+    }
+}
+
+impl Task for Proxy {
+    type Message = Delivery;
+
+    const TICK_MS: u64 = 250;
+    const SCRATCH_BYTES: usize = READ_LITTLE_BYTES;
+
+    fn wants_ticks(&self) -> bool {
+        self.worker.is_some() || !self.pumps.is_empty() || self.stream.stop_by_ms().is_some()
+    }
+
+    fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+        let refused = || Failure::ours(RRError::Unsupported, STAYS);
+        // What the host has published before somebody came goes first.
+        self.take_host_messages(io);
+        match delivery {
+            Delivery::Player(peer) => self.take_player(peer, io),
+            Delivery::Target { target, conn, endpoint, .. } => self.take_target(target, *conn, endpoint, io),
+            Delivery::Export { caller, .. } => refuse(&caller, refused()),
+            Delivery::Offer { caller, .. } => refuse(&caller, refused()),
+            Delivery::ExportTarget { caller, .. } => refuse(&caller, refused()),
+        }
+    }
+
+    fn begin_round(&mut self, _ready: &[Ready], io: &mut Io<'_>) {
+        let refused = || Failure::ours(RRError::Unsupported, STAYS);
+        while let Ok(message) = self.publishers.try_recv() {
+            match message {
+                ForAccumulate::Publisher(publisher) => self.take_publisher(*publisher, io),
+                ForAccumulate::Offer { caller, .. } => refuse(&caller, refused()),
+                ForAccumulate::ExportSource { caller, .. } => refuse(&caller, refused()),
+            }
+        }
+        self.take_host_messages(io);
+    }
+
+    fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
+        if ready.slot >= link::PUMPS {
+            return self.pumps.turn(ready, io);
+        }
+        self.hear(io);
+        if ready.slot == link::END {
+            self.look_for_end(io);
+        }
+    }
+
+    fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
+        let now_ms = io.now_us / 1000;
+        if let Err(failure) = self.pass_on_orders(now_ms) {
+            self.end_worker(&failure);
+        }
+        self.watch(now_ms, io);
+        self.look_for_end(io);
+        self.pumps.look(io);
+    }
+
+    fn end_round(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+        if let Some(Err(failure)) = self.worker.as_mut().map(Link::flush) {
+            // Why the socket has failed shows when the process has ended.
+            log::debug!("{}: {failure}", self.stream.masked_name());
+            self.look_for_end(io);
+        }
+        let stops = self.stream.stop_by_ms().is_some();
+        self.over = stops && self.worker.is_none() && inbox.is_empty() && self.publishers.is_empty();
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn on_end(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+        self.stream.close_accumulate();
+        self.stream.close_relay();
+        let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
+        for target in self.stream.sources().list().into_iter().chain(self.stream.book().targets()) {
+            target.stop(0);
+        }
+        while let Ok(delivery) = inbox.try_recv() {
+            match delivery {
+                Delivery::Player(peer) => self.refuse_player(peer, &failure),
+                Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
+                Delivery::Export { .. } | Delivery::Offer { .. } | Delivery::ExportTarget { .. } => {}
+            }
+        }
+        while let Ok(message) = self.publishers.try_recv() {
+            if let ForAccumulate::Publisher(publisher) = message {
+                self.refuse_publisher(*publisher, &failure);
+            }
+        }
+        self.drop_all(&failure);
+        if let Some(link) = self.worker.take() {
+            link.leave(io);
+        }
+        self.stream.upcalls().stream_over(self.stream.id());
+    }
+}
+
+impl Proxy {
+    // ---- orders of the host, and other news from this side
+
+    fn pass_on_orders(&mut self, now_ms: u64) -> Result<()> {
+        self.order_sessions()?;
+        self.order_targets(now_ms)?;
+        let Some(link) = &mut self.worker else { return Ok(()) };
+        if let Some(id) = self.stream.book().take_switch() {
+            link.send(&ToWorker::Switch(id), None)?;
+        }
+        if let Some(refusal) = self.stream.sources().take_refusal() {
+            let (code, text) = (refusal.code, cut(&refusal.failure.text));
+            link.send(&ToWorker::Refuse { code, text }, None)?;
+        }
+        if let Some(what) = self.stream.memory().asked() {
+            link.send(&ToWorker::GiveUp(what as u8), None)?;
+        }
+        // The host hears of it at its next message.
+        if !self.stream.book().host_publishes() && self.stream.memory().eviction().is_some() {
+            link.send(&ToWorker::Evict, None)?;
+        }
+        let held = self.sessions.values().map(|held| &held.record.counters);
+        let all = held.chain(self.targets.values().map(|held| &held.target.counters));
+        let looks = all.map(|counters| &counters.tcp.looked_at);
+        if looks.fold(false, |any, looks| looks.swap(false, std::sync::atomic::Ordering::Relaxed) | any) {
+            link.send(&ToWorker::Look, None)?;
+        }
+        link.set_level(log::max_level())?;
+        if let Some(by_ms) = self.stream.stop_by_ms().filter(|by_ms| self.told_stop_ms != Some(*by_ms)) {
+            self.told_stop_ms = Some(by_ms);
+            link.send(&ToWorker::Stop(by_ms.saturating_sub(now_ms)), None)?;
+        }
+        Ok(())
+    }
+
+    fn order_sessions(&mut self) -> Result<()> {
+        let Some(link) = &mut self.worker else { return Ok(()) };
+        for (&id, held) in &mut self.sessions {
+            while let Some(order) = held.record.next_order() {
+                match order {
+                    Order::Close(text) => link.send(&ToWorker::Close { id, text: cut(&text) }, None)?,
+                    Order::Reconnect(url, text) => {
+                        let (url, text) = (url.as_deref().map(cut), cut(&text));
+                        link.send(&ToWorker::Reconnect { id, url, text }, None)?;
+                    }
+                    Order::Export { room, caller } if held.export.is_none() => {
+                        held.export = Some(caller);
+                        link.send(&ToWorker::Export { id, room: room as u64 }, None)?;
+                    }
+                    // A second export: its caller learns that it is not possible now. The others are answers to a
+                    // question that is over.
+                    Order::Export { .. }
+                    | Order::Allow(_)
+                    | Order::Deny(..)
+                    | Order::Redirect(_)
+                    | Order::Answer(..) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on stops and new settings of targets and sources.
+    fn order_targets(&mut self, now_ms: u64) -> Result<()> {
+        let Some(link) = &mut self.worker else { return Ok(()) };
+        for (&id, held) in &mut self.targets {
+            if let Some(by_ms) = held.target.stop_by_ms() {
+                if !std::mem::replace(&mut held.is_stopped, true) {
+                    link.send(&ToWorker::StopTarget { id, within_ms: by_ms.saturating_sub(now_ms) }, None)?;
+                }
+                continue;
+            }
+            let endpoint = held.target.endpoint();
+            if !Arc::ptr_eq(&endpoint, &held.endpoint) {
+                held.endpoint = endpoint;
+                let state = About::of(&held.target, Backoff::default()).paused(Pause::Rests, now_ms)?;
+                link.send(&ToWorker::UpdateTarget { id, state: &state }, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- the worker's life
+
+    /// Pings the worker, and ends one that hangs or takes too long to end.
+    fn watch(&mut self, now_ms: u64, io: &mut Io<'_>) {
+        let Some(link) = &mut self.worker else { return };
+        if link.waits() && self.stream.stop_by_ms().is_some() {
+            return link.give_up();
+        }
+        let is_late = self.stream.stop_by_ms().is_some_and(|by_ms| now_ms > by_ms.saturating_add(END_MS));
+        if let Err(failure) = link.start(&self.workers, &self.supervisor, self.stream.config(), now_ms, io) {
+            return self.end_worker(&failure);
+        }
+        match self.supervisor.due(now_ms) {
+            Due::Hung => self.end_worker(&Failure::ours(RRError::Timeout, "it hangs")),
+            _ if is_late => self.end_worker(&Failure::ours(RRError::Timeout, "it took too long to end")),
+            Due::Ping(number) => {
+                if let Err(failure) = link.send(&ToWorker::Ping(number), None) {
+                    self.end_worker(&failure);
+                }
+            }
+            Due::Nothing => {}
+        }
+    }
+
+    /// Kills the worker because of this; its end comes soon.
+    fn end_worker(&mut self, cause: &Failure) {
+        if let Some(link) = &mut self.worker {
+            link.kill(cause);
+        }
+    }
+
+    /// Takes what the worker says; true if there may be more, which has another turn.
+    fn hear(&mut self, io: &mut Io<'_>) -> bool {
+        for _ in 0..MESSAGES {
+            let heard = match self.worker.as_mut().map(|link| link.hear(&self.workers, io.now_us)) {
+                Some(Ok(Some(message))) => self.take_report(message, io.now_us),
+                Some(Err(failure)) => Err(failure),
+                Some(Ok(None)) | None => return false,
+            };
+            if let Err(failure) = heard {
+                self.end_worker(&failure);
+            }
+        }
+        io.again(link::CHANNEL);
+        true
+    }
+
+    /// Notes the end of the worker, if it has ended. What it has said before has been heard.
+    fn look_for_end(&mut self, io: &mut Io<'_>) {
+        let Some(link) = &mut self.worker else { return };
+        let Some(how) = link.has_ended() else { return };
+        while self.hear(io) {}
+        let Some(link) = self.worker.take() else { return };
+        link.leave(io);
+        let (name, now_ms) = (self.stream.masked_name(), io.now_us / 1000);
+        let stops = self.told_stop_ms.take().is_some();
+        let failure = match how {
+            None if stops => {
+                log::debug!("{name}: its worker has ended");
+                self.supervisor.ended(None, now_ms);
+                Failure::from(RRError::Worker)
+            }
+            how => {
+                let how = how.unwrap_or_else(|| "ended by itself".to_owned());
+                // No event of the stream says this.
+                log::error!("{name}: its worker {how}; its connections are closed");
+                self.supervisor.ended(Some(&how), now_ms);
+                Failure::ours(RRError::Worker, format!("it {how}"))
+            }
+        };
+        let _ = self.memory.follow(0);
+        self.has_idle_targets = false;
+        if self.stream.book().host_publishes() {
+            self.host.fail();
+            self.stream.end_host();
+        }
+        self.drop_all(&failure);
+    }
+
+    /// Ends all that the worker had.
+    fn drop_all(&mut self, failure: &Failure) {
+        let stream = Arc::clone(&self.stream);
+        // No target is dialled for a stream without media.
+        stream.life().rests();
+        stream.ingest().tracks().clear();
+        for (_, held) in self.targets.drain() {
+            drop(held.conn);
+            match &held.record {
+                Some(record) => {
+                    stream.book().lose(record, false);
+                    source::over(&**stream.upcalls(), &held.target, failure, Goes::Lost, 0);
+                }
+                None if held.target.is_stopped() => stream.upcalls().target_over(&held.target),
+                None => stream.upcalls().target_lost(&held.target, failure, 0),
+            }
+        }
+        for (_, mut held) in self.sessions.drain() {
+            if let Some(conn) = &mut held.conn {
+                half_close(&mut conn.socket);
+            }
+            stream.book().lose(&held.record, false);
+            stream.upcalls().session_over(&held.record, failure);
+        }
+        stream.give_up_waiting();
+        stream.call_sources();
+        stream.check_unused();
+    }
+}
+
+/// Ids of the publisher, the player and the target of a proxy that is tried without a process.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::stream) const IDS: [Id; 3] = [1, 2, 3];
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Proxy {
+    /// Notes that the worker has these.
+    pub(in crate::stream) fn has(&mut self, publisher: Arc<RRSession>, player: Arc<RRSession>, target: Arc<Target>) {
+        let policy = crate::config::PublisherPolicy::Reject;
+        let claimed = self.stream.book().claim(&publisher, policy, None, None);
+        assert!(claimed.is_ok() && self.stream.book().admit(&player).is_ok());
+        for record in [publisher, player] {
+            let (subscriptions, conn, export) = (Vec::new(), None, None);
+            self.sessions.insert(record.id, Held { record, subscriptions, conn, export });
+        }
+        let endpoint = target.endpoint();
+        let held = HeldTarget { target, endpoint, record: None, conn: None, is_stopped: false };
+        self.targets.insert(held.target.id, held);
+    }
+
+    /// Takes a message without a descriptor.
+    ///
+    /// # Errors
+    /// Those for which the worker is ended.
+    pub(crate) fn hears(&mut self, body: &[u8]) -> Result<()> {
+        let message = crate::net::fd_channel::Message { kind: 1, body: body.to_vec(), fd: None };
+        self.take_report(message, crate::net::clock::now_us())
+    }
+
+    /// Checks that nobody but those whom the worker had is on the book.
+    ///
+    /// # Panics
+    /// If a check fails.
+    pub(crate) fn is_sound(&self) {
+        let places = self.stream.book().places();
+        let is_known = |id: &Id| IDS.contains(id);
+        assert!(places.live == 0 || is_known(&places.live));
+        assert!(places.standbys.iter().all(is_known));
+        assert!(self.sessions.keys().all(is_known) && self.targets.keys().all(is_known));
+    }
+}
+
+/// Tells whoever waits for an export why there is none.
+fn refuse<T>(caller: &Caller<T>, failure: Failure) {
+    if caller.take() {
+        caller.tell(Err(failure));
+    }
+}
+
+/// The refusal of what is said about somebody that the worker does not have.
+fn not_its() -> Failure {
+    impossible("it speaks of somebody that it does not have")
+}

@@ -1,0 +1,251 @@
+//! Who comes to the proxy: publishers, players, targets and sources, with their connections, on their way to the worker.
+
+use std::sync::Arc;
+
+use super::super::wire::{Begin, ToWorker};
+use super::link::Link;
+use super::{Held, HeldTarget, Proxy};
+use crate::error::{Failure, RRError, Result};
+use crate::net::conn::Conn;
+use crate::net::event_loop::Io;
+use crate::net::socket::half_close;
+use crate::session::Role;
+use crate::stream::book::Claim;
+use crate::stream::event::Id;
+use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::target::{About, MovedPull, MovedPush};
+use crate::stream::exported::{self, Doing, MovedFeed, Named, Playing, Publishing, Share};
+use crate::stream::handover::NewPublisher;
+use crate::stream::log::lineage::LogPlace;
+use crate::stream::peer::Peer;
+use crate::stream::process::host::HostMessage;
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::source::{self, Goes};
+use crate::stream::remote::target::Target;
+use crate::stream::remote::target::backoff::Backoff;
+
+impl Proxy {
+    // ---- sessions
+
+    /// Sends a publisher or standby to the worker.
+    pub(super) fn take_publisher(&mut self, mut publisher: NewPublisher, io: &mut Io<'_>) {
+        if publisher.source.is_some() {
+            return self.take_source(publisher, io);
+        }
+        let record = Arc::clone(&publisher.peer.record);
+        let (stream_id, standby) = (publisher.stream_id, publisher.claim == Claim::Standby);
+        let feed = publisher.moved.take().map_or_else(MovedFeed::default, |moved| *moved);
+        let doing = Doing::Publishes(Publishing { stream_id, named: Named::of(&record), feed });
+        let sent = self.send_session(&mut publisher.peer, &doing, standby, io);
+        if let Err(failure) = sent {
+            return self.refuse_publisher(publisher, &failure);
+        }
+        let conn = Some(publisher.peer.conn);
+        self.sessions.insert(record.id, Held { record, subscriptions: Vec::new(), conn, export: None });
+    }
+
+    /// Sends a player to the worker.
+    pub(super) fn take_player(&mut self, mut peer: Peer, io: &mut Io<'_>) {
+        let record = Arc::clone(&peer.record);
+        record.set_role(Role::Player);
+        let sent =
+            playing(&mut peer).and_then(|playing| self.send_session(&mut peer, &Doing::Plays(playing), false, io));
+        match sent {
+            Ok(()) => {
+                let (subscriptions, conn) = (peer.subscriptions, Some(peer.conn));
+                self.sessions.insert(record.id, Held { record, subscriptions, conn, export: None });
+            }
+            Err(failure) => self.refuse_player(peer, &failure),
+        }
+    }
+
+    fn send_session(&mut self, peer: &mut Peer, doing: &Doing, standby: bool, io: &mut Io<'_>) -> Result<()> {
+        self.plain(&mut peer.conn, io)?;
+        // The answer to its request goes out there: a peer that has it finds the stream ready.
+        let state = exported::state_of(&mut peer.conn, &peer.record, doing, io.now_us / 1000)?;
+        let fd = peer.conn.second_fd()?;
+        let message = ToWorker::Session { id: peer.record.id, standby, state: &state };
+        self.link(io)?.send(&message, Some(fd))
+    }
+
+    /// Ends a publisher that cannot go to the worker.
+    pub(super) fn refuse_publisher(&self, publisher: NewPublisher, failure: &Failure) {
+        let NewPublisher { mut peer, stream_id, source, .. } = publisher;
+        if let Some(session) = peer.conn.inbound() {
+            session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
+        }
+        let _ = peer.conn.flush();
+        half_close(&mut peer.conn.socket);
+        self.stream.book().lose(&peer.record, false);
+        match source {
+            Some(source) => source::over(&**self.stream.upcalls(), &source, failure, Goes::Lost, 0),
+            None => self.stream.upcalls().session_over(&peer.record, failure),
+        }
+        self.stream.call_sources();
+        self.stream.check_unused();
+    }
+
+    /// Ends a player that cannot go to the worker.
+    pub(super) fn refuse_player(&self, mut peer: Peer, failure: &Failure) {
+        let stream_id = peer.subscriptions.last().map_or(1, |newest| newest.stream_id());
+        if let Some(session) = peer.conn.inbound() {
+            session.fail_play(stream_id, "NetStream.Play.Failed", &failure.text);
+        }
+        let _ = peer.conn.flush();
+        half_close(&mut peer.conn.socket);
+        self.stream.upcalls().session_over(&peer.record, failure);
+        // The player leaves the book with its subscription, which is dropped here.
+    }
+
+    /// Lets TLS end here, if the connection has it.
+    fn plain(&mut self, conn: &mut Conn, io: &mut Io<'_>) -> Result<()> {
+        if conn.socket.is_tls() {
+            self.pumps.begin(conn, self.stream.memory().private(), io)?;
+        }
+        Ok(())
+    }
+
+    // ---- targets and sources
+
+    /// Sends a connected target to the worker.
+    pub(super) fn take_target(
+        &mut self,
+        target: Arc<Target>,
+        mut conn: Conn,
+        endpoint: Arc<Endpoint>,
+        io: &mut Io<'_>,
+    ) {
+        let now_ms = io.now_us / 1000;
+        let push = MovedPush::new();
+        target.counters.received(target.counters.bytes_in.get(), conn.bytes_in(), io.now_us);
+        let plain = self.plain(&mut conn, io);
+        let state = plain.and_then(|()| About::of(&target, Backoff::default()).pushing(&mut conn, &push, now_ms));
+        match state.and_then(|state| self.send_target(target.id, &state, &conn, io)) {
+            Ok(()) => {
+                let held = HeldTarget { target, endpoint, record: None, conn: Some(conn), is_stopped: false };
+                self.targets.insert(held.target.id, held);
+            }
+            Err(_) if target.is_stopped() => self.stream.upcalls().target_over(&target),
+            Err(failure) => self.stream.upcalls().target_lost(&target, &failure, 0),
+        }
+    }
+
+    /// Sends a connected source to the worker.
+    fn take_source(&mut self, mut publisher: NewPublisher, io: &mut Io<'_>) {
+        let Some(source) = publisher.source.clone() else { return };
+        let feed = publisher.moved.take().map_or_else(MovedFeed::default, |moved| *moved);
+        let (via, ran_ms) = (publisher.peer.record.names().via, publisher.ran_ms);
+        let plain = self.plain(&mut publisher.peer.conn, io);
+        let conn = &mut publisher.peer.conn;
+        let pull = MovedPull { feed, via, ran_ms };
+        source.counters.received(source.counters.bytes_in.get(), conn.bytes_in(), io.now_us);
+        source.counters.sent(conn.bytes_out(), io.now_us);
+        let about = About::of(&source, Backoff::default());
+        let state = plain.and_then(|()| about.pulling(conn, &pull, io.now_us / 1000));
+        if let Err(failure) = state.and_then(|state| self.send_target(source.id, &state, conn, io)) {
+            return self.refuse_publisher(publisher, &failure);
+        }
+        let Peer { conn, record, .. } = publisher.peer;
+        let endpoint = source.endpoint();
+        let held = HeldTarget { target: source, endpoint, record: Some(record), conn: Some(conn), is_stopped: false };
+        self.targets.insert(held.target.id, held);
+    }
+
+    fn send_target(&mut self, id: Id, state: &[u8], conn: &Conn, io: &mut Io<'_>) -> Result<()> {
+        let fd = conn.second_fd()?;
+        self.link(io)?.send(&ToWorker::Target { id, state }, Some(fd))
+    }
+
+    // ---- the host's own messages
+
+    /// Sends what the host publishes, as fast as the worker takes it.
+    pub(super) fn take_host_messages(&mut self, io: &mut Io<'_>) {
+        let stops = self.stream.stop_by_ms().is_some();
+        while !self.host.is_empty() {
+            if self.worker.as_ref().is_some_and(|link| link.is_busy() && !stops) {
+                return;
+            }
+            let Some(HostMessage { type_id, ts_ms, body, end }) = self.host.take() else { return };
+            let message = ToWorker::Write { type_id, ts_ms, body: &body, end };
+            if let Err(failure) = self.link(io).and_then(|link| link.send(&message, None)) {
+                log::debug!("{}: {failure}", self.stream.masked_name());
+                self.host.fail();
+                return;
+            }
+        }
+    }
+
+    // ---- the worker
+
+    /// The link to the worker, which is begun where there is none.
+    fn link(&mut self, io: &mut Io<'_>) -> Result<&mut Link> {
+        if self.worker.is_none() {
+            let mut link = Link::new(self.begin(io.now_us)?.encode()?, log::max_level());
+            link.start(&self.workers, &self.supervisor, self.stream.config(), io.now_us / 1000, io)?;
+            self.worker = Some(link);
+        }
+        match &mut self.worker {
+            Some(link) if !link.is_ending() => Ok(link),
+            _ => Err(Failure::ours(RRError::Again, "the process of the stream is just ending: try again")),
+        }
+    }
+
+    /// The first message to a worker.
+    fn begin(&self, now_us: u64) -> Result<OwnedBegin> {
+        let stream = &self.stream;
+        let step = stream.upcalls().step(stream.id());
+        let state = ExportedStream {
+            name: stream.name().clone(),
+            config: stream.config().clone(),
+            reserved: true,
+            publisher_moves: false,
+            clock: stream.ingest().clock_state(now_us),
+            from: LogPlace { log: step.clone().into_bytes(), position: 0 },
+            headers: Vec::new(),
+            tail: Vec::new(),
+            flags: Vec::new(),
+        }
+        .state()?;
+        Ok(OwnedBegin { stream: stream.id(), state, step, workers: Arc::clone(&self.workers) })
+    }
+}
+
+struct OwnedBegin {
+    stream: Id,
+    state: Vec<u8>,
+    step: String,
+    workers: Arc<super::Workers>,
+}
+
+impl OwnedBegin {
+    fn encode(&self) -> Result<(u8, Vec<u8>)> {
+        let config = &self.workers.config;
+        ToWorker::Begin(Begin {
+            stream: self.stream,
+            state: &self.state,
+            step: &self.step,
+            max_message: config.max_message_bytes,
+            handshake_ms: config.handshake_ms,
+            ask_ms: config.ask_ms,
+            first_data_ms: config.first_data_ms,
+            idle_ms: config.idle_ms,
+            ping_ms: config.ping_ms,
+            send_ms: config.send_ms,
+            mem_limit: [config.mem_limit_bytes, config.worker.media_bytes()].into_iter().flatten().min(),
+            log_level: log::max_level() as u32,
+        })
+        .encode()
+    }
+}
+
+/// What a player that has come plays.
+fn playing(peer: &mut Peer) -> Result<Playing> {
+    let [subscription] = peer.subscriptions.as_slice() else {
+        let text = "a connection plays one stream where streams have processes of their own";
+        return Err(Failure::ours(RRError::Unsupported, text));
+    };
+    let ((start, allowed), stream_id) = (subscription.terms(), subscription.stream_id());
+    let share: Share = subscription.share(b"")?;
+    let unsent = std::mem::take(&mut peer.unsent);
+    Ok(Playing { stream_id, named: Named::of(&peer.record), start, allowed, share, unsent })
+}

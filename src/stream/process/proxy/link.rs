@@ -1,0 +1,293 @@
+//! The proxy's link to its worker: the process, the channel to it, and what waits until it has started.
+
+use std::os::fd::OwnedFd;
+
+use log::LevelFilter;
+
+use super::super::supervisor::Supervisor;
+use super::super::wire::{self, ToWorker};
+use super::super::workers::Workers;
+use crate::config::StreamConfig;
+use crate::error::{Failure, RRError, Result};
+use crate::log::told;
+use crate::net::event_loop::Io;
+use crate::net::fd_channel::queue::FdQueue;
+use crate::net::fd_channel::{FdChannel, Message};
+use crate::net::process::{Limits, Process, default_program};
+use crate::stream::exported::ExportedSession;
+
+/// The slots of the channel, of the process and of pumps in the poller.
+pub(super) const CHANNEL: usize = 0;
+pub(super) const END: usize = 1;
+pub(super) const PUMPS: usize = 2;
+
+/// Most messages that wait for the start.
+const WAITING: usize = 4096;
+
+/// What waits for a worker that is busy.
+const BUSY_BYTES: usize = 1 << 20;
+
+/// What a worker may say in a second, and at once. Thousands of players that come or go together cost a few messages
+/// each; a session that goes back has its half-read messages with it.
+const MESSAGES: Allowed = Allowed { a_second: 5_000, at_once: 50_000 };
+const BYTES: Allowed = Allowed { a_second: 32 << 20, at_once: 256 << 20 };
+
+/// A process and the channel to it.
+struct Running {
+    process: Process,
+    queue: FdQueue,
+    /// The other end of the channel is closed.
+    is_closed: bool,
+}
+
+enum Stage {
+    /// It is not to start before this time.
+    Waits {
+        messages: Vec<(u8, Vec<u8>, Option<OwnedFd>)>,
+        at_ms: u64,
+    },
+    Runs(Box<Running>),
+    /// It could not be started, for this reason, or is needed no more.
+    Failed(Option<String>),
+}
+
+/// The link to one worker.
+pub(super) struct Link {
+    stage: Stage,
+    level: LevelFilter,
+    /// Why it was killed.
+    fault: Option<String>,
+    messages: Bucket,
+    bytes: Bucket,
+}
+
+impl Link {
+    /// A link that begins with this message.
+    pub(super) fn new(begin: (u8, Vec<u8>), level: LevelFilter) -> Self {
+        let (kind, body) = begin;
+        let stage = Stage::Waits { messages: vec![(kind, body, None)], at_ms: 0 };
+        Self { stage, level, fault: None, messages: Bucket::new(MESSAGES), bytes: Bucket::new(BYTES) }
+    }
+
+    /// Whether it waits for its start.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.stage, Stage::Waits { .. })
+    }
+
+    /// Whether nobody new can come to it.
+    pub(super) fn is_ending(&self) -> bool {
+        let is_gone = match &self.stage {
+            Stage::Waits { .. } => false,
+            Stage::Runs(running) => running.is_closed,
+            Stage::Failed(_) => true,
+        };
+        is_gone || self.fault.is_some()
+    }
+
+    /// Whether so much waits for the worker that what can wait should.
+    pub(super) fn is_busy(&self) -> bool {
+        match &self.stage {
+            Stage::Waits { messages, .. } => messages.len() >= WAITING / 4,
+            Stage::Runs(running) => running.queue.waiting_bytes() >= BUSY_BYTES,
+            Stage::Failed(_) => false,
+        }
+    }
+
+    /// Starts the worker, if it waits and may start now.
+    pub(super) fn start(
+        &mut self,
+        workers: &Workers,
+        supervisor: &Supervisor,
+        stream: &StreamConfig,
+        now_ms: u64,
+        io: &mut Io<'_>,
+    ) -> Result<()> {
+        let Stage::Waits { messages, at_ms } = &mut self.stage else { return Ok(()) };
+        if now_ms < *at_ms {
+            return Ok(());
+        }
+        if let Some(wait_ms) = supervisor.starting(now_ms) {
+            *at_ms = now_ms + wait_ms;
+            io.tick_by(at_ms.saturating_mul(1000));
+            return Ok(());
+        }
+        let messages = std::mem::take(messages);
+        let running = Running::start(workers, stream, io);
+        match running {
+            Ok(running) => self.stage = Stage::Runs(Box::new(running)),
+            Err(failure) => {
+                self.stage = Stage::Failed(Some(format!("cannot be started: {failure}")));
+                return Ok(());
+            }
+        }
+        messages.into_iter().try_for_each(|(kind, body, fd)| self.push(kind, body, fd))
+    }
+
+    /// Sends a message, at the end of the round or once the worker has started.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if the worker does not take its messages.
+    pub(super) fn send(&mut self, message: &ToWorker<'_>, fd: Option<OwnedFd>) -> Result<()> {
+        let (kind, body) = message.encode()?;
+        self.push(kind, body, fd)
+    }
+
+    fn push(&mut self, kind: u8, body: Vec<u8>, fd: Option<OwnedFd>) -> Result<()> {
+        match &mut self.stage {
+            Stage::Waits { messages, .. } if messages.len() >= WAITING => {
+                Err(Failure::ours(RRError::Limit, "too many wait for the process of the stream"))
+            }
+            Stage::Waits { messages, .. } => {
+                messages.push((kind, body, fd));
+                Ok(())
+            }
+            Stage::Runs(running) => running.queue.push(kind, body, fd),
+            Stage::Failed(_) => Ok(()),
+        }
+    }
+
+    /// Lets the worker know which log lines are wanted, if that has changed.
+    pub(super) fn set_level(&mut self, level: LevelFilter) -> Result<()> {
+        if std::mem::replace(&mut self.level, level) == level {
+            return Ok(());
+        }
+        self.send(&ToWorker::Level(level as u32), None)
+    }
+
+    /// Sends what the socket takes.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        match &mut self.stage {
+            Stage::Runs(running) if self.fault.is_none() => running.queue.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next message of the worker; none once it is killed.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if it says too much, and those of [`FdQueue::next`].
+    pub(super) fn hear(&mut self, workers: &Workers, now_us: u64) -> Result<Option<Message>> {
+        let Stage::Runs(running) = &mut self.stage else { return Ok(None) };
+        if self.fault.is_some() || running.is_closed {
+            return Ok(None);
+        }
+        let most = |kind| wire::bytes_max(kind, ExportedSession::bytes_max(&workers.session));
+        match running.queue.next(most) {
+            Ok(Some(message)) => {
+                self.messages.take(1, now_us)?;
+                self.bytes.take(message.body.len() as u64, now_us)?;
+                Ok(Some(message))
+            }
+            Ok(None) => Ok(None),
+            Err(failure) if failure.kind == RRError::Closed => {
+                // It is ending, or of no use any more.
+                running.is_closed = true;
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Kills the worker because of this.
+    pub(super) fn kill(&mut self, cause: &Failure) {
+        if self.fault.is_none() {
+            self.fault = Some(format!("is ended: {cause}"));
+            match &mut self.stage {
+                Stage::Runs(running) => running.process.kill(),
+                Stage::Waits { .. } => self.stage = Stage::Failed(None),
+                Stage::Failed(_) => {}
+            }
+        }
+    }
+
+    /// Gives the start up, because the stream stops.
+    pub(super) fn give_up(&mut self) {
+        self.stage = Stage::Failed(None);
+    }
+
+    /// Whether the process has ended, and how, unless it was in order.
+    pub(super) fn has_ended(&mut self) -> Option<Option<String>> {
+        match &mut self.stage {
+            Stage::Waits { .. } => None,
+            Stage::Failed(how) => Some(self.fault.take().or_else(|| how.clone())),
+            Stage::Runs(running) => {
+                let end = running.process.ended()?;
+                let how = (!end.is_ok()).then(|| format!("was {end}"));
+                Some(self.fault.take().or(how))
+            }
+        }
+    }
+
+    /// Takes it out of the poller.
+    pub(super) fn leave(self, io: &Io<'_>) {
+        if let Stage::Runs(running) = self.stage {
+            io.watch().remove_fd(&running.queue);
+            io.watch().remove_fd(&running.process);
+        }
+    }
+}
+
+impl Running {
+    fn start(workers: &Workers, stream: &StreamConfig, io: &Io<'_>) -> Result<Self> {
+        let config = &workers.config.worker;
+        let program = config.program.clone().map_or_else(default_program, Ok)?;
+        let (process, fd) = Process::spawn(&program, &Limits::of(config, stream))?;
+        log::debug!(target: told::STREAM, "the worker {} has started", process.pid());
+        let queue = FdQueue::new(FdChannel::adopt(fd)?)?;
+        io.watch().add_raw(&queue, CHANNEL)?;
+        io.watch().add_fd(&process, END)?;
+        Ok(Self { process, queue, is_closed: false })
+    }
+}
+
+/// How much of something is allowed.
+#[derive(Clone, Copy)]
+struct Allowed {
+    a_second: u64,
+    at_once: u64,
+}
+
+/// What is left of it.
+struct Bucket {
+    allowed: Allowed,
+    left: u64,
+    at_us: u64,
+}
+
+impl Bucket {
+    fn new(allowed: Allowed) -> Self {
+        Self { allowed, left: allowed.at_once, at_us: 0 }
+    }
+
+    /// Takes some.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if so much is not left.
+    fn take(&mut self, some: u64, now_us: u64) -> Result<()> {
+        let Allowed { a_second, at_once } = self.allowed;
+        let more = now_us.saturating_sub(self.at_us).saturating_mul(a_second) / 1_000_000;
+        if more > 0 {
+            self.left = self.left.saturating_add(more).min(at_once);
+            self.at_us = now_us;
+        }
+        self.left = self
+            .left
+            .checked_sub(some)
+            .ok_or_else(|| Failure::ours(RRError::Limit, "it tells more than a worker has to tell"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_too_much_is_found_and_who_says_much_for_a_moment_is_not() {
+        let mut bucket = Bucket::new(Allowed { a_second: 100, at_once: 1_000 });
+        let mut takes = |some, at_us| bucket.take(some, at_us).is_ok();
+        assert!(takes(1_000, 1_000_000) && !takes(1, 1_000_000));
+        assert!(takes(100, 2_000_000) && !takes(1, 2_000_000));
+        assert!(takes(1_000, 60_000_000) && !takes(1, 60_000_001));
+    }
+}

@@ -1,0 +1,342 @@
+//! What the worker says, and what follows from it for the server's book, records, targets and figures. An error ends the
+//! worker.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::super::wire::{Cause, Facts, FiguresOf, Parted, ToServer, Told, Track, impossible, shown};
+use super::{Held, HeldTarget, Proxy, not_its};
+use crate::error::{Failure, Result, copied};
+use crate::net::conn::Conn;
+use crate::net::fd_channel::Message;
+use crate::net::socket::Socket;
+use crate::proto::codec_config::{AudioConfig, VideoConfig};
+use crate::proto::command::MAX_VIA_BYTES;
+use crate::session::State;
+use crate::stream::book::Places;
+use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::exported::{Doing, ExportedSession};
+use crate::stream::peer::Peer;
+use crate::stream::record::{Export, RRSession};
+use crate::stream::stats::told::Figures;
+use crate::stream::tracks;
+
+/// Longest time for which media can have come.
+const RAN_MS: u64 = 1 << 50;
+
+impl Proxy {
+    /// Takes a message of the worker.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`](crate::error::RRError::Arg) and [`RRError::Protocol`](crate::error::RRError::Protocol) for what no
+    /// worker says.
+    pub(super) fn take_report(&mut self, message: Message, now_us: u64) -> Result<()> {
+        let Message { body, fd, .. } = message;
+        match ToServer::decode(&body)? {
+            ToServer::Ready => self.supervisor.began(),
+            ToServer::Pong(number) => {
+                if !self.supervisor.answered(number) {
+                    return Err(impossible("it answers what it was not asked"));
+                }
+            }
+            ToServer::Taken(id) => self.is_taken(id)?,
+            ToServer::Over { id, cause } => self.session_over(id, &cause.failure()?)?,
+            ToServer::Back { id, state } => self.session_back(id, state, fd, now_us)?,
+            ToServer::Exported { id, state } => self.session_exported(id, state, fd)?,
+            ToServer::Stays { id, needs, cause } => self.session_stays(id, needs, cause)?,
+            ToServer::Parted { id, how } => self.target_parted(id, &how)?,
+            ToServer::Told(told) => self.told(&told)?,
+            ToServer::Places { live, recovering, standbys, via } => {
+                self.places(&Places { live, recovering, standbys }, via)?;
+            }
+            ToServer::Tracks { list, facts } => self.tracks(&list, facts),
+            ToServer::Figures { incoming, outgoing, memory } => {
+                self.figures(&incoming, &outgoing, memory, now_us)?;
+            }
+            ToServer::Connections(all) => {
+                all.iter().try_for_each(|figures| self.figures_of(figures, now_us))?;
+            }
+            ToServer::Line { level, module, text } => line(level, module, text),
+            ToServer::LinesLost(count) => log::warn!("{count} log lines of a worker are lost"),
+        }
+        Ok(())
+    }
+
+    // ---- sessions
+
+    /// Lets go of a connection that the worker has.
+    fn is_taken(&mut self, id: Id) -> Result<()> {
+        let session = self.sessions.get_mut(&id).map(|held| &mut held.conn);
+        let conn = session.or_else(|| self.targets.get_mut(&id).map(|held| &mut held.conn));
+        let conn = conn.and_then(Option::take);
+        conn.map(drop).ok_or_else(not_its)
+    }
+
+    /// A session that the worker no longer has; a publisher has left its place.
+    fn release(&mut self, id: Id) -> Result<Held> {
+        let held = self.sessions.remove(&id).ok_or_else(not_its)?;
+        if held.publishes() {
+            self.stream.book().lose(&held.record, false);
+        }
+        Ok(held)
+    }
+
+    fn session_over(&mut self, id: Id, failure: &Failure) -> Result<()> {
+        let held = self.release(id)?;
+        self.stream.upcalls().session_over(&held.record, failure);
+        self.after(held);
+        Ok(())
+    }
+
+    /// What a stream does when somebody has left it.
+    fn after(&self, held: Held) {
+        // A player leaves the book.
+        drop(held);
+        self.stream.call_sources();
+        self.stream.check_unused();
+    }
+
+    fn session_back(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>, now_us: u64) -> Result<()> {
+        let held = self.release(id)?;
+        let publishes = held.publishes();
+        match self.peer(&held.record, state, fd, now_us / 1000) {
+            Ok((peer, event)) => {
+                if publishes {
+                    self.stream.upcalls().session_left(&held.record, self.stream.id());
+                }
+                self.after(held);
+                self.stream.upcalls().reclaim(peer, event);
+            }
+            // The worker goes on: it may be the peer that has brought its session to such a state.
+            Err(failure) => {
+                self.stream.upcalls().session_over(&held.record, &failure);
+                self.after(held);
+            }
+        }
+        Ok(())
+    }
+
+    /// The session of a state with its record, and what it asks.
+    fn peer(
+        &self,
+        record: &Arc<RRSession>,
+        state: &[u8],
+        fd: Option<OwnedFd>,
+        now_ms: u64,
+    ) -> Result<(Peer, Option<crate::session::Event>)> {
+        let fd = fd.ok_or_else(|| impossible("a session comes without its connection"))?;
+        let exported = ExportedSession::read(&self.workers.session, state, now_ms)?;
+        let bytes_in = exported.conn_bytes_in();
+        let event = match exported.doing {
+            Doing::Rests => None,
+            Doing::Asks(event, _) => Some(event),
+            Doing::Publishes(_) | Doing::Plays(_) => {
+                return Err(impossible("a session that goes back publishes or plays"));
+            }
+        };
+        let socket = Socket::adopt_connected(fd)?;
+        let conn = Conn::resumed(socket, exported.session.into(), exported.unread, bytes_in);
+        Ok((Peer::new(conn, Arc::clone(record)), event))
+    }
+
+    fn session_exported(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
+        let mut held = self.release(id)?;
+        let fd = fd.ok_or_else(|| impossible("a session comes without its connection"))?;
+        let Some(caller) = held.export.take() else { return Err(impossible("nobody wanted that session")) };
+        self.stream.upcalls().session_exported(&held.record);
+        caller.tell(Ok(Export::Gone { fd, state: copied(state)? }));
+        self.after(held);
+        Ok(())
+    }
+
+    fn session_stays(&mut self, id: Id, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
+        let held = self.sessions.get_mut(&id).ok_or_else(not_its)?;
+        let Some(caller) = held.export.take() else { return Err(impossible("nobody wanted that session")) };
+        match (needs, cause) {
+            (Some(needs), _) => caller.tell(Ok(Export::Needs(usize::try_from(needs).unwrap_or(usize::MAX)))),
+            (None, Some(cause)) => caller.tell(Err(cause.failure()?)),
+            // The caller learns that it is not possible now.
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    // ---- targets and sources
+
+    fn target_parted(&mut self, id: Id, how: &Parted<'_>) -> Result<()> {
+        let HeldTarget { target, record, .. } = self.targets.remove(&id).ok_or_else(not_its)?;
+        let stream = Arc::clone(&self.stream);
+        if let Some(record) = &record {
+            stream.book().lose(record, false);
+        }
+        let upcalls = stream.upcalls();
+        match how {
+            _ if target.is_stopped() => upcalls.target_over(&target),
+            Parted::Lost { cause, ran_ms } => {
+                upcalls.target_lost(&target, &cause.failure()?, (*ran_ms).min(RAN_MS));
+            }
+            Parted::Released => {
+                upcalls.target_released(&target);
+                self.has_idle_targets |= record.is_none();
+            }
+            Parted::Moved { url, text, ran_ms } => {
+                let url = url.map(|url| shown(url).into_owned());
+                upcalls.target_moved(&target, url, &shown(text), (*ran_ms).min(RAN_MS));
+            }
+            Parted::Renewed => upcalls.target_renewed(&target),
+            Parted::Over => return Err(impossible("a target that nobody stopped is not over")),
+        }
+        if record.is_some() {
+            stream.call_sources();
+            stream.check_unused();
+        }
+        Ok(())
+    }
+
+    fn dial_all(&mut self) {
+        self.has_idle_targets = false;
+        for target in self.stream.book().targets() {
+            self.stream.upcalls().dial(&target);
+        }
+    }
+
+    // ---- events
+
+    fn told(&mut self, told: &Told<'_>) -> Result<()> {
+        let stream = Arc::clone(&self.stream);
+        let (life, upcalls) = (stream.life(), stream.upcalls());
+        if told.is(EventKind::Stream) {
+            match told.state()? {
+                State::InProgress => {
+                    life.flows();
+                    self.dial_all();
+                }
+                State::Recovering => life.recovers(),
+                State::Idle => life.rests(),
+                // It ends by our stop, or with its process.
+                _ => {}
+            }
+        } else if told.is(EventKind::Session) {
+            let record = &self.sessions.get(&told.session).ok_or_else(not_its)?.record;
+            let state = running(told)?;
+            let prev = record.state();
+            if prev != state && !prev.may_become(state) {
+                return Err(impossible("no session goes from its state to that one"));
+            }
+            record.set_state(state);
+            upcalls.event(record.event(EventKind::Session).moved(prev, state));
+        } else if told.is(EventKind::Target) {
+            let target = &self.targets.get(&told.target).ok_or_else(not_its)?.target;
+            target.move_to(running(told)?, |event| event);
+        } else if told.is(EventKind::Tracks) {
+            upcalls.event(Event { text: told.text().into_bytes(), ..life.event(EventKind::Tracks) });
+        } else if told.is(EventKind::Clock) {
+            upcalls.event(Event { value: told.value, ..life.event(EventKind::Clock) });
+        } else if told.is(EventKind::Slow) {
+            let about = match (self.sessions.get(&told.session), self.targets.get(&told.target)) {
+                (Some(held), _) => held.record.event(EventKind::Slow),
+                (None, Some(held)) => Event { kind: EventKind::Slow, ..held.target.event() },
+                (None, None) => return Err(not_its()),
+            };
+            upcalls.event(Event { value: told.value, ..about });
+        } else {
+            return Err(impossible("no worker has such events"));
+        }
+        Ok(())
+    }
+
+    /// Notes who publishes and who stands by.
+    fn places(&mut self, places: &Places, via: Vec<u8>) -> Result<()> {
+        if via.len() > MAX_VIA_BYTES {
+            return Err(impossible("its media comes through more streams than are allowed"));
+        }
+        let targets = &self.targets;
+        let source = targets.get(&places.live).and_then(|held| held.record.as_ref());
+        if let Some(record) = source.filter(|record| record.names().via != via) {
+            record.rename(|names| names.via = via);
+        }
+        let is_on_way = |id: Id| {
+            self.sessions.get(&id).is_some_and(|held| held.conn.is_some())
+                || targets.get(&id).is_some_and(|held| held.conn.is_some())
+                || !(self.sessions.contains_key(&id) || targets.contains_key(&id))
+        };
+        let is_source = |id: Id| targets.contains_key(&id);
+        self.stream.book().follow(places, is_on_way, is_source);
+        // A source may take a place that has become free.
+        self.stream.call_sources();
+        self.stream.check_unused();
+        Ok(())
+    }
+
+    // ---- facts and figures
+
+    fn tracks(&self, list: &[Track], facts: Facts) {
+        let list = list.iter().map(|&Track { type_id, track, codec }| tracks::Track { type_id, track, codec });
+        let video = facts.video.map(|(width, height, profile, compatibility, level)| VideoConfig {
+            width,
+            height,
+            profile,
+            compatibility,
+            level,
+        });
+        let audio =
+            facts.audio.map(|(sample_rate, channels, object_type)| AudioConfig { sample_rate, channels, object_type });
+        self.stream.ingest().tracks().note_told(list.collect(), video, audio);
+    }
+
+    fn figures(&mut self, incoming: &Figures, outgoing: &Figures, memory: u64, now_us: u64) -> Result<()> {
+        incoming.check()?;
+        outgoing.check()?;
+        let stats = self.stream.stats();
+        let has_news = incoming.has_more(stats.incoming());
+        incoming.note(stats.incoming(), now_us);
+        outgoing.note_outgoing(stats.outgoing(), now_us);
+        // Without room the server's memory is short, and the worker is asked to give up some.
+        let _ = self.memory.follow(usize::try_from(memory).unwrap_or(usize::MAX));
+        if has_news && self.has_idle_targets {
+            self.dial_all();
+        }
+        Ok(())
+    }
+
+    /// Notes the figures of a connection; those of one that has just ended come too late.
+    fn figures_of(&self, FiguresOf { id, read_ms, figures }: &FiguresOf, now_us: u64) -> Result<()> {
+        figures.check()?;
+        // The time of this round may lie before that of the worker.
+        let read_ms = (*read_ms).min(now_us / 1000);
+        if let Some(held) = self.sessions.get(id) {
+            figures.note(&held.record.counters, now_us);
+            if held.publishes() {
+                held.record.set_read(read_ms);
+            }
+        } else if let Some(held) = self.targets.get(id) {
+            figures.note(&held.target.counters, now_us);
+            if let Some(record) = &held.record {
+                record.set_read(read_ms);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state in which a session or target is that takes part in a stream.
+fn running(told: &Told<'_>) -> Result<State> {
+    let state = told.state()?;
+    match state {
+        State::Waiting | State::InProgress => Ok(state),
+        _ => Err(impossible("who takes part in a stream is not in such a state")),
+    }
+}
+
+/// Passes a log line on.
+fn line(level: u32, module: &str, text: &str) {
+    let level = match level {
+        1 => log::Level::Error,
+        2 => log::Level::Warn,
+        3 => log::Level::Info,
+        4 => log::Level::Debug,
+        _ => log::Level::Trace,
+    };
+    let module: String = module.chars().filter(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | ':')).collect();
+    log::log!(target: &format!("rrelay::{module}"), level, "{}", shown(text));
+}

@@ -1,0 +1,389 @@
+//! The worker: a process that runs one stream of a server. The stream here is as any other, except that its sessions
+//! and targets, with their ids, come over the channel, and that what a server does for a stream is told to that of the
+//! channel (`server`).
+//!
+//! The main thread reads the channel and reports figures, a second thread writes it; the stream has its own two. So a
+//! server that is slow to read delays no media.
+
+mod server;
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use self::server::{Outbox, Server};
+use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, ToServer, ToWorker, impossible, shown};
+use crate::config::ServerConfig;
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::conn::{Conn, Side};
+use crate::net::fd_channel::{FdChannel, Message};
+use crate::net::poll::is_readable;
+use crate::net::process;
+use crate::net::socket::{Socket, ip_of};
+use crate::session::{SessionConfig, State};
+use crate::stream::book::Claim;
+use crate::stream::egress::subscription::Subscription;
+use crate::stream::event::Id;
+use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::target::{ExportedTarget, MovedPull, Stage};
+use crate::stream::exported::{Doing, ExportedSession, Playing, Publishing};
+use crate::stream::front::RRStream;
+use crate::stream::handover::{Delivery, Pulled};
+use crate::stream::memory::GiveUp;
+use crate::stream::memory::budget::Budget;
+use crate::stream::peer::Peer;
+use crate::stream::record::{Caller, Export, Order, RRSession, Wait};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::Target;
+use crate::stream::stats::told::Figures;
+use crate::stream::threading::{Running, Threading};
+use crate::stream::upcalls::Upcalls;
+
+/// How often figures are reported.
+const REPORT_MS: u64 = 250;
+
+/// How often the main thread looks whether the stream has ended while it stops, or whether a session has been exported.
+const LOOK_MS: u64 = 20;
+
+/// Longest time for a message to come whole, and for the first one.
+const MESSAGE_MS: u64 = 30_000;
+
+/// The exit status after a panic in the stream.
+const PANICKED: i32 = 101;
+
+/// The main function of a program that may be a worker: its status, if the program was started as one with these
+/// arguments.
+///
+/// # Errors
+/// [`RRError::Arg`] if it was not, and those of [`process::enter`].
+pub(crate) fn main(arguments: &[Vec<u8>]) -> Result<i32> {
+    let no_worker = || Failure::ours(RRError::Arg, "this process was not started as a worker");
+    process::enter(arguments)?.map(run).ok_or_else(no_worker)
+}
+
+/// Runs the stream that the process at the other end of the channel names, until it has ended there or here. Returns the
+/// exit status of this process.
+fn run(channel: OwnedFd) -> i32 {
+    let ran = FdChannel::adopt(channel).and_then(Worker::begin).and_then(Worker::run);
+    // Where the server has gone, nobody is left to be told.
+    ran.unwrap_or(1)
+}
+
+struct Worker {
+    channel: Arc<FdChannel>,
+    outbox: Outbox,
+    server: Arc<Server>,
+    stream: Arc<RRStream>,
+    config: SessionConfig,
+    /// The figures of connections that were reported last.
+    reported: HashMap<Id, Figures>,
+    exports: Vec<(Id, Wait<Export>)>,
+    stops: bool,
+}
+
+impl Worker {
+    /// Takes the first message. No thread is started before it has come.
+    fn begin(channel: FdChannel) -> Result<Self> {
+        let most = |kind| wire::bytes_max(kind, wire::BEGIN_BYTES);
+        let Some(message) = channel.receive(most, clock::now_ms() + MESSAGE_MS)? else {
+            return Err(Failure::ours(RRError::Closed, "the server has gone"));
+        };
+        let ToWorker::Begin(begin) = ToWorker::decode(&message.body)? else {
+            return Err(impossible("a server begins with the stream"));
+        };
+        let (exported, config) = (ExportedStream::read(begin.state)?, config_of(&begin));
+        let channel = Arc::new(channel);
+        let outbox = Outbox::start(&channel, begin.log_level)?;
+        let server = Arc::new(Server::new(&begin, &config, outbox.clone()));
+        server.enter_thread();
+        let upcalls = Arc::<Server>::clone(&server);
+        let budget = Budget::of_server(begin.mem_limit, Box::new(|| {})).child();
+        let ExportedStream { name, config: settings, .. } = exported;
+        // It ends when its server says so, whoever it has.
+        let stream = RRStream::new(begin.stream, name, settings, true, budget, Threading::Own, upcalls);
+        let stream = Arc::new(stream);
+        server.serves(&stream);
+        server.tell(&ToServer::Ready, None);
+        Ok(Self {
+            channel,
+            outbox,
+            server,
+            stream,
+            config: SessionConfig::from(&config),
+            reported: HashMap::new(),
+            exports: Vec::new(),
+            stops: false,
+        })
+    }
+
+    fn run(mut self) -> Result<i32> {
+        let mut report_ms = clock::now_ms();
+        loop {
+            let now_ms = clock::now_ms();
+            if now_ms >= report_ms {
+                self.report();
+                report_ms = now_ms + REPORT_MS;
+            }
+            self.tell_exports();
+            if self.server.is_over() {
+                return Ok(self.end());
+            }
+            self.outbox.check()?;
+            let wait_ms = report_ms.saturating_sub(now_ms);
+            let wait_ms = if self.stops || !self.exports.is_empty() { wait_ms.min(LOOK_MS) } else { wait_ms };
+            let wait_ms = i32::try_from(wait_ms).unwrap_or(i32::MAX);
+            if !is_readable(self.channel.as_raw_fd(), wait_ms) {
+                continue;
+            }
+            let states = ExportedSession::bytes_max(&self.config).max(ExportedTarget::bytes_max(&self.config));
+            match self.channel.receive(|kind| wire::bytes_max(kind, states), clock::now_ms() + MESSAGE_MS)? {
+                Some(message) => self.take(message)?,
+                None => return Ok(0),
+            }
+        }
+    }
+
+    /// Waits for the stream's threads, and tells the rest.
+    fn end(mut self) -> i32 {
+        self.stream.stop(0);
+        self.stream.take_running().into_iter().for_each(Running::wait);
+        let failed = self.stream.state() == State::Failed;
+        self.report();
+        self.outbox.finish();
+        if failed { PANICKED } else { 0 }
+    }
+
+    // ---- messages
+
+    fn take(&mut self, Message { body, fd, .. }: Message) -> Result<()> {
+        match ToWorker::decode(&body)? {
+            ToWorker::Begin(_) => return Err(impossible("a stream begins once")),
+            ToWorker::Session { id, standby, state } => self.take_session(id, standby, state, fd),
+            ToWorker::Target { id, state } => self.take_target(id, state, fd),
+            ToWorker::Close { id, text } => self.order(id, Order::Close(text.to_owned())),
+            ToWorker::Reconnect { id, url, text } => {
+                self.order(id, Order::Reconnect(url.map(str::to_owned), text.to_owned()));
+            }
+            ToWorker::Export { id, room } => self.export(id, room),
+            ToWorker::StopTarget { id, within_ms } => {
+                if let Some(target) = self.server.target(id) {
+                    target.stop(within_ms);
+                    self.stream.wake_relay();
+                    self.stream.wake_accumulate();
+                }
+            }
+            ToWorker::UpdateTarget { id, state } => self.update_target(id, state)?,
+            // Whoever it is may have gone.
+            ToWorker::Switch(id) => drop(self.stream.switch(id)),
+            ToWorker::Refuse { code, text } => {
+                let failure = Failure::ours(RRError::Rejected, shown(text).into_owned());
+                self.stream.refuse_players(wire::play_code(code), failure);
+            }
+            ToWorker::GiveUp(step) => self.stream.give_up(match step {
+                1 => GiveUp::Caches,
+                2 => GiveUp::Cursors,
+                _ => GiveUp::Holders,
+            }),
+            ToWorker::Evict => self.stream.evict_publisher(),
+            ToWorker::Look => self.server.look(),
+            ToWorker::Level(level) => self.outbox.set_level(level),
+            ToWorker::Ping(number) => self.server.tell(&ToServer::Pong(number), None),
+            ToWorker::Write { type_id, ts_ms, body, end } => {
+                if let Err(failure) = self.stream.write(type_id, ts_ms, body, end) {
+                    log::warn!("a message of the host is lost: {failure}");
+                }
+            }
+            ToWorker::Stop(within_ms) => {
+                self.stops = true;
+                self.stream.stop(within_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves an order for a session, unless that has just ended.
+    fn order(&self, id: Id, order: Order) {
+        if let Some(record) = self.server.session(id) {
+            let _ = record.order(order);
+        }
+    }
+
+    // ---- sessions
+
+    fn take_session(&self, id: Id, standby: bool, state: &[u8], fd: Option<OwnedFd>) {
+        if let Err(failure) = self.enter_session(id, standby, state, fd) {
+            self.server.forget(id);
+            self.server.tell(&ToServer::Over { id, cause: Cause::of(&failure) }, None);
+        }
+    }
+
+    fn enter_session(&self, id: Id, standby: bool, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
+        let exported = ExportedSession::read(&self.config, state, clock::now_ms())?;
+        let socket = Socket::adopt_connected(fd.ok_or_else(|| impossible("a session comes with its connection"))?)?;
+        let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
+        let ExportedSession { session, unread, doing, addr, local_addr, .. } = exported;
+        let ip = ip_of(&addr).or_else(|| socket.peer_ip());
+        let mut conn = Conn::resumed(socket, session.into(), unread, bytes_in);
+        if log::log_enabled!(log::Level::Debug) {
+            conn.set_name(&addr);
+        }
+        let record = Arc::new(RRSession::resumed(id, addr, ip, local_addr, counters));
+        let mut peer = Peer::new(conn, Arc::clone(&record));
+        self.server.tell(&ToServer::Taken(id), None);
+        self.server.add_session(&record);
+        match doing {
+            Doing::Publishes(Publishing { stream_id, named, feed }) => {
+                named.note(&record);
+                let claim = self.stream.claim_as(&record, if standby { Claim::Standby } else { Claim::Live })?;
+                self.stream.resume_publisher(peer, stream_id, claim, feed).map_err(|(_, failure)| {
+                    self.stream.release(&record);
+                    failure
+                })
+            }
+            Doing::Plays(Playing { stream_id, named, start, allowed, share, unsent }) => {
+                named.note(&record);
+                self.stream.admit(&record)?;
+                let of = Arc::<RRStream>::clone(&self.stream);
+                let flv = peer.conn.inbound().and_then(|session| session.flv_form());
+                let subscription = Subscription::of_player(of, record, stream_id, start, allowed, flv);
+                peer.subscriptions.push(subscription.resuming(share));
+                peer.unsent = unsent;
+                self.stream.hand_player(peer).map_err(|(_, failure)| failure)
+            }
+            Doing::Rests | Doing::Asks(..) => Err(impossible("a session comes that neither publishes nor plays")),
+        }
+    }
+
+    fn export(&mut self, id: Id, room: u64) {
+        let Some(record) = self.server.session(id) else { return };
+        let (caller, wait) = Caller::new();
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        match record.order(Order::Export { room, caller }) {
+            Ok(()) => self.exports.push((id, wait)),
+            Err(failure) => {
+                let cause = Some(Cause::of(&failure));
+                self.server.tell(&ToServer::Stays { id, needs: None, cause }, None);
+            }
+        }
+    }
+
+    /// Tells of the sessions that have been exported, or stay.
+    fn tell_exports(&mut self) {
+        let server = &self.server;
+        self.exports.retain(|(id, wait)| {
+            let id = *id;
+            let Some(outcome) = wait.try_outcome() else { return true };
+            // One that has ended meanwhile has been told as such.
+            if server.session(id).is_none() {
+                return false;
+            }
+            match outcome {
+                Some(Ok(Export::Gone { fd, state })) => {
+                    server.forget(id);
+                    server.tell_places();
+                    server.tell(&ToServer::Exported { id, state: &state }, Some(fd));
+                }
+                Some(Ok(Export::Needs(needs))) => {
+                    server.tell(&ToServer::Stays { id, needs: Some(needs as u64), cause: None }, None);
+                }
+                Some(Err(failure)) => {
+                    let cause = Some(Cause::of(&failure));
+                    server.tell(&ToServer::Stays { id, needs: None, cause }, None);
+                }
+                None => server.tell(&ToServer::Stays { id, needs: None, cause: None }, None),
+            }
+            false
+        });
+    }
+
+    // ---- targets and sources
+
+    fn take_target(&self, id: Id, state: &[u8], fd: Option<OwnedFd>) {
+        let entered = self.enter_target(id, state, fd);
+        if let Err(failure) = entered {
+            self.server.parted(id, wire::Parted::Lost { cause: Cause::of(&failure), ran_ms: 0 });
+        }
+    }
+
+    fn enter_target(&self, id: Id, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
+        let ExportedTarget { about, stage } = ExportedTarget::read_plain(&self.config, state, clock::now_ms())?;
+        let socket = Socket::adopt_connected(fd.ok_or_else(|| impossible("a target comes with its connection"))?)?;
+        let endpoint = Endpoint::new(about.config.clone(), &about.name.key)?;
+        let counters = about.counters();
+        let target = Target::new(id, Arc::clone(self.stream.identity()), endpoint);
+        let target = if about.pulls { target.pulling() } else { target };
+        let target = target.resumed(State::Handshake, None, (about.connects, about.failures), counters);
+        target.set_url(about.way.url);
+        target.set_addr(about.way.addr, about.way.local_addr);
+        let target = Arc::new(target);
+        self.server.tell(&ToServer::Taken(id), None);
+        self.server.add_target(&target);
+        let endpoint = target.endpoint();
+        match stage {
+            Stage::Pushes(connected, _) => {
+                self.stream.add_target(&target)?;
+                let conn = Box::new(Conn::resumed(socket, Side::Client(connected.session), connected.unread, 0));
+                let delivery = Delivery::Target { target, conn, endpoint, moved: None };
+                self.stream.deliver(delivery).map_err(|(_, failure)| failure)
+            }
+            Stage::Pulls(connected, MovedPull { feed, via, ran_ms }) => {
+                target.set_served(endpoint);
+                let conn = Conn::resumed(socket, Side::Client(connected.session), connected.unread, 0);
+                self.stream.hand_source(&target, Pulled { conn, via, moved: Some((Box::new(feed), ran_ms)) })
+            }
+            Stage::Pauses(_) => Err(impossible("a target comes without a session")),
+        }
+    }
+
+    fn update_target(&self, id: Id, state: &[u8]) -> Result<()> {
+        let Some(target) = self.server.target(id) else { return Ok(()) };
+        let about = ExportedTarget::read_plain(&self.config, state, clock::now_ms())?.about;
+        target.set_endpoint(Endpoint::new(about.config, &about.name.key)?);
+        if target.is_source() {
+            self.stream.source_changed();
+        } else {
+            self.stream.wake_relay();
+        }
+        Ok(())
+    }
+
+    // ---- figures
+
+    /// Reports the figures that have changed.
+    fn report(&mut self) {
+        let now_us = clock::now_us();
+        self.server.tell_places();
+        self.server.tell_figures();
+        let mut all = Vec::new();
+        self.server.each_connection(|id, read_ms, counters| {
+            let figures = Figures::of(counters, now_us);
+            if self.reported.get(&id) != Some(&figures) {
+                all.push(FiguresOf { id, read_ms, figures });
+            }
+        });
+        let known = self.server.ids();
+        self.reported.retain(|id, _| known.contains(id));
+        self.reported.extend(all.iter().map(|of| (of.id, of.figures)));
+        let mut all = all.into_iter().peekable();
+        while all.peek().is_some() {
+            let some = all.by_ref().take(FIGURES).collect();
+            self.server.tell(&ToServer::Connections(some), None);
+        }
+        self.outbox.tell_lost();
+    }
+}
+
+/// The settings of the server.
+fn config_of(begin: &Begin<'_>) -> ServerConfig {
+    ServerConfig {
+        max_message_bytes: begin.max_message,
+        handshake_ms: begin.handshake_ms,
+        ask_ms: begin.ask_ms,
+        first_data_ms: begin.first_data_ms,
+        idle_ms: begin.idle_ms,
+        ping_ms: begin.ping_ms,
+        send_ms: begin.send_ms,
+        ..ServerConfig::default()
+    }
+}

@@ -1,0 +1,435 @@
+//! The server as a worker's stream sees it: what the stream's tasks call is told over the channel.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+
+use super::super::wire::{Begin, Cause, Facts, FiguresOf, Parted, ToServer, Told, Track, cut, question};
+use crate::config::ServerConfig;
+use crate::error::{Failure, RRError, Result};
+use crate::log::{Level, LevelFilter, LogHandle, LogOutlet, RRLog, level_filter};
+use crate::net::clock;
+use crate::net::fd_channel::FdChannel;
+use crate::net::socket::half_close;
+use crate::session;
+use crate::session::State;
+use crate::stream::book::Places;
+use crate::stream::event::{Event, EventKind, EventSink, Id};
+use crate::stream::exported::{self, Doing};
+use crate::stream::front::RRStream;
+use crate::stream::peer::Peer;
+use crate::stream::record::{Caller, RRSession, TargetExport};
+use crate::stream::remote::target::Target;
+use crate::stream::stats::Counters;
+use crate::stream::stats::told::Figures;
+use crate::stream::upcalls::{Timeouts, Upcalls};
+use crate::sync::{locked, spawn};
+
+/// Most messages that wait for the server; log lines find no room before.
+const WAITING: usize = 64 * 1024;
+const WAITING_LINES: usize = 1024;
+
+/// Longest time for one message to go.
+const SEND_MS: u64 = 60_000;
+
+/// The refusal of a second play.
+const ONE_PLAY: &str = "a connection plays one stream on this server";
+
+/// A message on its way.
+struct Outgoing {
+    kind: u8,
+    body: Vec<u8>,
+    fd: Option<OwnedFd>,
+}
+
+/// What waits for the channel, and the thread that writes it there.
+#[derive(Clone)]
+pub(super) struct Outbox(Arc<OutboxState>);
+
+struct OutboxState {
+    /// `None` is the end.
+    messages: Sender<Option<Outgoing>>,
+    is_overrun: AtomicBool,
+    lines_lost: AtomicU64,
+    log: OnceLock<LogHandle>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Outbox {
+    /// Starts the thread; log lines up to this level come here.
+    pub(super) fn start(channel: &Arc<FdChannel>, log_level: u32) -> Result<Self> {
+        let (messages, waiting) = unbounded();
+        let state = OutboxState {
+            messages,
+            is_overrun: AtomicBool::new(false),
+            lines_lost: AtomicU64::new(0),
+            log: OnceLock::new(),
+            writer: Mutex::default(),
+        };
+        let this = Self(Arc::new(state));
+        RRLog::install();
+        let outlet = Arc::new(Lines(Arc::downgrade(&this.0)));
+        let _ = this.0.log.set(RRLog::register(outlet, level_of(log_level)));
+        let (channel, overrun) = (Arc::clone(channel), Arc::downgrade(&this.0));
+        let fails = move |_: &str| {
+            if let Some(state) = overrun.upgrade() {
+                state.is_overrun.store(true, Ordering::Release);
+            }
+        };
+        let writer = spawn("reportThread", move || write(&channel, &waiting), fails)?;
+        *locked(&this.0.writer) = Some(writer);
+        Ok(this)
+    }
+
+    fn push(&self, kind: u8, body: Vec<u8>, fd: Option<OwnedFd>) {
+        if self.0.messages.len() >= WAITING || self.0.messages.send(Some(Outgoing { kind, body, fd })).is_err() {
+            self.0.is_overrun.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether all could be told.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if the server does not take its messages.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.0.is_overrun.load(Ordering::Acquire) {
+            return Err(Failure::ours(RRError::Limit, "the server does not take its messages"));
+        }
+        Ok(())
+    }
+
+    /// Sends the rest, and ends the thread.
+    pub(super) fn finish(&self) {
+        let _ = self.0.messages.send(None);
+        let writer = locked(&self.0.writer).take();
+        let _ = writer.map(JoinHandle::join);
+    }
+
+    /// Sets the level of log lines.
+    pub(super) fn set_level(&self, level: u32) {
+        if let Some(log) = self.0.log.get() {
+            log.set_level(level_of(level));
+        }
+    }
+
+    /// Tells how many log lines found no room.
+    pub(super) fn tell_lost(&self) {
+        let lost = self.0.lines_lost.swap(0, Ordering::Relaxed);
+        if lost > 0
+            && let Ok((kind, body)) = ToServer::LinesLost(lost).encode()
+        {
+            self.push(kind, body, None);
+        }
+    }
+}
+
+fn level_of(level: u32) -> LevelFilter {
+    i32::try_from(level).ok().and_then(level_filter).unwrap_or(LevelFilter::Trace)
+}
+
+/// Writes what waits until the end, or until the server has gone, which the main thread notices.
+fn write(channel: &FdChannel, waiting: &Receiver<Option<Outgoing>>) {
+    while let Ok(Some(Outgoing { kind, body, fd })) = waiting.recv() {
+        let fd = fd.as_ref().map(std::os::fd::AsFd::as_fd);
+        if channel.send(kind, &body, fd, clock::now_ms() + SEND_MS).is_err() {
+            return;
+        }
+    }
+}
+
+/// Where log lines go.
+struct Lines(Weak<OutboxState>);
+
+impl LogOutlet for Lines {
+    fn push(&self, level: Level, module: &str, line: String) {
+        let Some(state) = self.0.upgrade() else { return };
+        let message = ToServer::Line { level: level as u32, module: cut(module), text: cut(&line) };
+        match message.encode() {
+            Ok((kind, body)) if state.messages.len() < WAITING_LINES => Outbox(state).push(kind, body, None),
+            _ => drop(state.lines_lost.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+/// The server.
+pub(super) struct Server {
+    outbox: Outbox,
+    stream: OnceLock<Weak<RRStream>>,
+    step: String,
+    timeouts: Timeouts,
+    known: Mutex<Known>,
+    /// What was told last, and the streams that the media comes through.
+    places: Mutex<(Places, Vec<u8>)>,
+    is_over: AtomicBool,
+}
+
+/// The sessions and targets that are here.
+#[derive(Default)]
+struct Known {
+    sessions: HashMap<Id, Arc<RRSession>>,
+    targets: HashMap<Id, Arc<Target>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Server")
+    }
+}
+
+impl Server {
+    pub(super) fn new(begin: &Begin<'_>, config: &ServerConfig, outbox: Outbox) -> Self {
+        let timeouts =
+            Timeouts { idle_ms: config.idle_ms.into(), ping_ms: config.ping_ms.into(), send_ms: config.send_ms.into() };
+        Self {
+            outbox,
+            stream: OnceLock::new(),
+            step: begin.step.to_owned(),
+            timeouts,
+            known: Mutex::default(),
+            places: Mutex::default(),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes the stream.
+    pub(super) fn serves(&self, stream: &Arc<RRStream>) {
+        let _ = self.stream.set(Arc::downgrade(stream));
+    }
+
+    fn stream(&self) -> Option<Arc<RRStream>> {
+        self.stream.get().and_then(Weak::upgrade)
+    }
+
+    /// Whether the stream has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Tells the server something.
+    pub(super) fn tell(&self, message: &ToServer<'_>, fd: Option<OwnedFd>) {
+        match message.encode() {
+            Ok((kind, body)) => self.outbox.push(kind, body, fd),
+            Err(_) => self.outbox.0.is_overrun.store(true, Ordering::Release),
+        }
+    }
+
+    /// Tells who publishes and who stands by, if that has changed. No lock of the stream is held.
+    pub(super) fn tell_places(&self) {
+        let Some(stream) = self.stream() else { return };
+        // The lock is held until that is told, so that the last word is the newest.
+        let mut told = locked(&self.places);
+        let now = (stream.book().places(), stream.book().publisher_via());
+        if *told == now {
+            return;
+        }
+        *told = now;
+        let (Places { live, recovering, standbys }, via) = told.clone();
+        self.tell(&ToServer::Places { live, recovering, standbys, via }, None);
+    }
+
+    // ---- who is here
+
+    pub(super) fn add_session(&self, record: &Arc<RRSession>) {
+        locked(&self.known).sessions.insert(record.id, Arc::clone(record));
+    }
+
+    pub(super) fn add_target(&self, target: &Arc<Target>) {
+        locked(&self.known).targets.insert(target.id, Arc::clone(target));
+    }
+
+    pub(super) fn session(&self, id: Id) -> Option<Arc<RRSession>> {
+        locked(&self.known).sessions.get(&id).cloned()
+    }
+
+    pub(super) fn target(&self, id: Id) -> Option<Arc<Target>> {
+        locked(&self.known).targets.get(&id).cloned()
+    }
+
+    /// Forgets a session; true if it was here.
+    pub(super) fn forget(&self, id: Id) -> bool {
+        locked(&self.known).sessions.remove(&id).is_some()
+    }
+
+    /// All ids.
+    pub(super) fn ids(&self) -> HashSet<Id> {
+        let known = locked(&self.known);
+        known.sessions.keys().chain(known.targets.keys()).copied().collect()
+    }
+
+    /// Gives the counters of each session and target, and when bytes last came from it as a publisher.
+    pub(super) fn each_connection(&self, mut each: impl FnMut(Id, u64, &Counters)) {
+        let known = locked(&self.known);
+        known.sessions.values().for_each(|record| each(record.id, record.read_ms(), &record.counters));
+        let feeds = self.stream().map(|stream| stream.book().sessions()).unwrap_or_default();
+        for target in known.targets.values() {
+            let record = feeds.iter().find(|record| record.id == target.id);
+            each(target.id, record.map_or(0, |record| record.read_ms()), &target.counters);
+        }
+    }
+
+    /// Notes that somebody reads the system's figures.
+    pub(super) fn look(&self) {
+        self.each_connection(|_, _, counters| counters.tcp.looked_at.store(true, Ordering::Relaxed));
+    }
+
+    /// Tells that the connection of a target has ended.
+    pub(super) fn parted(&self, id: Id, how: Parted<'_>) {
+        let target = locked(&self.known).targets.remove(&id);
+        if let Some(stream) = self.stream() {
+            stream.book().remove_target(id);
+        }
+        if let Some(target) = target {
+            self.tell_last_figures(id, 0, &target.counters);
+        }
+        self.tell(&ToServer::Parted { id, how }, None);
+    }
+
+    /// Tells the stream's figures.
+    pub(super) fn tell_figures(&self) {
+        let Some(stream) = self.stream() else { return };
+        let (now_us, stats) = (clock::now_us(), stream.stats());
+        let (incoming, outgoing) = (Figures::of(stats.incoming(), now_us), Figures::of_outgoing(stats.outgoing()));
+        self.tell(&ToServer::Figures { incoming, outgoing, memory: stream.memory().used() }, None);
+    }
+
+    /// Tells the last figures of one that leaves.
+    fn tell_last_figures(&self, id: Id, read_ms: u64, counters: &Counters) {
+        self.tell_places();
+        self.tell_figures();
+        let figures = Figures::of(counters, clock::now_us());
+        self.tell(&ToServer::Connections(vec![FiguresOf { id, read_ms, figures }]), None);
+    }
+
+    fn tell_tracks(&self) {
+        let Some(stream) = self.stream() else { return };
+        let (tracks, configs) = (stream.ingest().tracks(), stream.ingest().tracks().configs());
+        let list = tracks.list().into_iter();
+        let list = list.map(|track| Track { type_id: track.type_id, track: track.track, codec: track.codec }).collect();
+        let video = configs.video().map(|of| (of.width, of.height, of.profile, of.compatibility, of.level));
+        let audio = configs.audio().map(|of| (of.sample_rate, of.channels, of.object_type));
+        self.tell(&ToServer::Tracks { list, facts: Facts { video, audio } }, None);
+    }
+}
+
+impl EventSink for Server {
+    fn event(&self, event: Event) {
+        let runs = matches!(event.state, State::Waiting | State::InProgress);
+        match event.kind {
+            // Those of its other states the server makes itself.
+            EventKind::Session if runs => self.tell_places(),
+            EventKind::Target if runs => {}
+            EventKind::Tracks => self.tell_tracks(),
+            EventKind::Clock => self.tell_figures(),
+            EventKind::Stream | EventKind::Slow => {}
+            _ => return,
+        }
+        self.tell(&ToServer::Told(Told::of(&event)), None);
+    }
+}
+
+impl Upcalls for Server {
+    fn reclaim(&self, mut peer: Peer, event: Option<session::Event>) {
+        if !peer.subscriptions.is_empty() {
+            if let (Some(session::Event::Play { stream_id, .. }), Some(session)) = (&event, peer.conn.inbound()) {
+                session.reject_stream(*stream_id, "NetStream.Play.Failed", ONE_PLAY);
+            }
+            return self.pass_on(peer);
+        }
+        // What the socket takes need not travel.
+        let _ = peer.conn.flush();
+        let record = Arc::clone(&peer.record);
+        let doing = question(event).map_or(Doing::Rests, |question| Doing::Asks(question, Box::default()));
+        match exported::state_of(&mut peer.conn, &record, &doing, clock::now_ms()) {
+            Ok(state) => {
+                self.forget(record.id);
+                self.tell_last_figures(record.id, record.read_ms(), &record.counters);
+                self.tell(&ToServer::Back { id: record.id, state: &state }, Some(peer.conn.into_fd()));
+            }
+            Err(failure) => {
+                half_close(&mut peer.conn.socket);
+                self.session_over(&record, &failure);
+            }
+        }
+    }
+
+    fn pass_on(&self, peer: Peer) {
+        let handed = match self.stream() {
+            Some(stream) => stream.hand_player(peer),
+            None => Err((Box::new(peer), Failure::ours(RRError::State, "the stream has ended"))),
+        };
+        if let Err((mut peer, failure)) = handed {
+            half_close(&mut peer.conn.socket);
+            self.session_over(&peer.record, &failure);
+        }
+    }
+
+    fn session_over(&self, record: &Arc<RRSession>, cause: &Failure) {
+        // A session whose threads both fail ends twice.
+        if self.forget(record.id) {
+            self.tell_last_figures(record.id, record.read_ms(), &record.counters);
+            self.tell(&ToServer::Over { id: record.id, cause: Cause::of(cause) }, None);
+        }
+    }
+
+    /// The main thread waits for the outcome, and tells it.
+    fn session_exported(&self, _record: &RRSession) {}
+
+    /// The server dials its targets itself when the stream has media.
+    fn dial(&self, _target: &Arc<Target>) {}
+
+    fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64) {
+        self.parted(target.id, Parted::Lost { cause: Cause::of(cause), ran_ms });
+    }
+
+    fn target_released(&self, target: &Arc<Target>) {
+        self.parted(target.id, Parted::Released);
+    }
+
+    fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64) {
+        let url = url.as_deref().map(cut);
+        self.parted(target.id, Parted::Moved { url, text: cut(text), ran_ms });
+    }
+
+    fn target_renewed(&self, target: &Arc<Target>) {
+        self.parted(target.id, Parted::Renewed);
+    }
+
+    /// No target goes on elsewhere from here.
+    fn target_exported(&self, _target: &Arc<Target>) {}
+
+    fn target_export(&self, _target: &Arc<Target>, _room: usize, _caller: Caller<TargetExport>) {}
+
+    fn target_over(&self, target: &Arc<Target>) {
+        self.parted(target.id, Parted::Over);
+    }
+
+    /// The server notes that itself.
+    fn session_left(&self, _record: &RRSession, _stream: Id) {}
+
+    /// The server ends the stream.
+    fn stream_unused(&self, _stream: Id) {}
+
+    fn stream_over(&self, _stream: Id) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    fn enter_thread(&self) {
+        crate::net::thread::block_signals();
+        if let Some(log) = self.outbox.0.log.get() {
+            // The guard is kept for the life of the thread.
+            std::mem::forget(RRLog::enter(log));
+        }
+    }
+
+    fn step(&self, _stream: Id) -> String {
+        self.step.clone()
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+}

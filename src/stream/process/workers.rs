@@ -1,0 +1,36 @@
+//! What the workers of a server's streams have in common, and how a stream has one.
+
+use std::sync::Arc;
+
+use super::starts::Starts;
+use super::supervisor::Supervisor;
+use crate::config::ServerConfig;
+use crate::session::SessionConfig;
+use crate::stream::name::StreamName;
+
+/// The workers of a server.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    /// The server's settings.
+    pub(in crate::stream) config: ServerConfig,
+    /// Those of its sessions.
+    pub(in crate::stream) session: SessionConfig,
+    starts: Arc<Starts>,
+}
+
+impl Workers {
+    /// The workers of a server with these settings.
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        Self { config: config.clone(), session: SessionConfig::from(config), starts: Arc::default() }
+    }
+
+    /// How many were started, have crashed and were hung.
+    pub(crate) fn starts(&self) -> &Starts {
+        &self.starts
+    }
+
+    /// The supervision of the worker of the stream of this name.
+    pub(in crate::stream) fn supervisor(&self, name: &StreamName) -> Supervisor {
+        Supervisor::new(Arc::clone(&self.starts), name.path(), self.config.worker.hung_ms)
+    }
+}

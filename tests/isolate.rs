@@ -1,0 +1,378 @@
+//! Streams in processes of their own: for peers and the host all is as in one process, and the end of a process is the
+//! end of its stream's connections and of nothing else.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/c.rs"]
+mod c;
+#[path = "support/ingest.rs"]
+mod ingest;
+#[path = "support/live.rs"]
+mod live;
+#[path = "support/secure.rs"]
+mod secure;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ingest::Ingest;
+use live::{Client, Live, command, connect, shaken, until};
+use rrelay::config::{Isolate, ServerConfig, TargetConfig, WorkerConfig};
+use rrelay::error::{Failure, RRError};
+use rrelay::proto::amf0::Value;
+use rrelay::proto::chunk_write;
+use rrelay::proto::message::{MessageHead, kind};
+use rrelay::server::{EventKind, Export, Id, ListenOptions, RRServer, kind as ids};
+use rrelay::session::{Event as Said, Role, SessionConfig, State};
+use secure::Papers;
+
+/// The worker of this build.
+fn program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let build = || c::build("isolate-worker", &[c::root().join("c-examples/rrelay_worker.c")], c::As::C11);
+    PROGRAM.get_or_init(build).clone()
+}
+
+fn isolated() -> ServerConfig {
+    let worker = WorkerConfig { program: Some(program()), ..WorkerConfig::default() };
+    ServerConfig { isolate: Isolate::Process, worker, ..ServerConfig::default() }
+}
+
+/// The processes that this one has started and that run a worker.
+fn workers() -> Vec<u32> {
+    let me = std::process::id().to_string();
+    let is_ours = |pid: &u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = words.split(|&byte| byte == 0);
+        words.nth(1) == Some(b"--rrelay-worker") && words.next() == Some(me.as_bytes())
+    };
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    all.filter(is_ours).collect()
+}
+
+fn stream(server: &RRServer, key: &str) -> Option<Id> {
+    server.stream_find(b"live", key.as_bytes()).ok()
+}
+
+/// Sends key frames, and gives what went over the wire.
+fn sends(publisher: &mut Client, from: u32, count: u32) -> Vec<Vec<u8>> {
+    (from..from + count)
+        .map(|n| {
+            let body = n.to_be_bytes().repeat(500 + (n as usize % 7) * 40);
+            publisher.key_frame(n * 40, &body).unwrap();
+            [&[0x17, 1, 0, 0, 0][..], &body].concat()
+        })
+        .collect()
+}
+
+/// The next pictures of a player.
+fn gets(player: &mut Client, count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|_| player.message().1).collect()
+}
+
+#[test]
+fn a_publisher_and_players_meet_in_a_process_of_their_stream() {
+    let live = Live::new(isolated());
+    let mut publisher = live.publish("show");
+    let mut early = live.play("show");
+    let first = sends(&mut publisher, 1, 5);
+    assert_eq!(gets(&mut early, 5), first);
+    let worker = worker_of(&publisher);
+
+    let mut late = live.play("show");
+    let newest = gets(&mut late, 1);
+    assert_eq!(newest, first[4..]);
+    let rest = sends(&mut publisher, 6, 100);
+    assert_eq!(gets(&mut early, 100), rest);
+    assert_eq!(gets(&mut late, 100), rest);
+
+    let id = stream(&live.server, "show").unwrap();
+    let sessions = live.server.list(id, ids::SESSION).unwrap();
+    let roles: Vec<Role> = sessions.iter().map(|&id| live.server.info(id).unwrap().role).collect();
+    assert_eq!(roles.iter().filter(|role| **role == Role::Player).count(), 2);
+    assert_eq!(roles.iter().filter(|role| **role == Role::Publisher).count(), 1);
+    assert_eq!(live.server.info(id).unwrap().state, State::InProgress);
+    until("the figures of the worker", || {
+        let stats = live.server.stats(id).unwrap();
+        stats.msgs_in == 105 && stats.bytes_out > stats.bytes_in && stats.sessions == 3
+    });
+    until("the tracks", || live.server.info(id).unwrap().track_count == 1);
+
+    let player = sessions.iter().copied().find(|&id| live.server.info(id).unwrap().addr == late.addr()).unwrap();
+    live.server.session_close(player, "enough", 0).unwrap();
+    late.closed();
+    assert_eq!(live.end_of(&late.addr()).error, Some(RRError::Kicked));
+    drop(publisher);
+    until("the end of the publisher", || !live.events_of(EventKind::Session).is_empty() && live.sessions() == 1);
+    drop(early);
+    until("the end of the stream", || stream(&live.server, "show").is_none());
+    until("the end of the process", || !workers().contains(&worker));
+}
+
+/// The worker that has the connection of this peer.
+fn worker_of(peer: &Client) -> u32 {
+    let mut found = None;
+    until("a worker with the connection", || {
+        found = workers().into_iter().find(|pid| has_connection(*pid, peer));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// Whether a process has our end of the connection of this peer, by its socket's number in the system's table.
+fn has_connection(pid: u32, peer: &Client) -> bool {
+    let port = format!(":{:04X}", peer.socket.local_addr().unwrap().port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let ours = table.lines().find(|line| line.split_whitespace().nth(2).is_some_and(|remote| remote.ends_with(&port)));
+    let Some(number) = ours.and_then(|line| line.split_whitespace().nth(9)) else { return false };
+    let wanted = format!("socket:[{number}]");
+    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
+}
+
+fn kill(pid: u32) {
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_process_that_is_killed_ends_its_own_connections_and_its_stream_begins_anew() {
+    let live = Live::new(isolated());
+    let mut others = (live.publish("other"), live.play("other"));
+    let (mut publisher, mut player) = (live.publish("show"), live.play("show"));
+    let sent = sends(&mut publisher, 1, 3);
+    assert_eq!(gets(&mut player, 3), sent);
+    let sent = sends(&mut others.0, 1, 3);
+    assert_eq!(gets(&mut others.1, 3), sent);
+    let worker = worker_of(&player);
+    assert!(!has_connection(worker, &others.1), "each stream has a process of its own");
+
+    kill(worker);
+    player.closed();
+    publisher.closed();
+    for addr in [player.addr(), publisher.addr()] {
+        let end = live.end_of(&addr);
+        assert_eq!((end.error, end.state), (Some(RRError::Worker), State::Failed), "{end:?}");
+    }
+    live.line_with(&["worker", "signal 9", "its connections are closed"]);
+    until("the end of the stream", || stream(&live.server, "show").is_none());
+    let sent = sends(&mut others.0, 4, 50);
+    assert_eq!(gets(&mut others.1, 50), sent, "nobody else notices");
+
+    let mut again = None;
+    until("the next publisher is taken", || {
+        again = Client::configured(live.port, "show", true, &SessionConfig::default()).ok();
+        again.is_some()
+    });
+    let (mut publisher, mut player) = (again.unwrap(), live.play("show"));
+    let sent = sends(&mut publisher, 1, 3);
+    assert_eq!(gets(&mut player, 3), sent);
+    assert_ne!(worker_of(&player), worker);
+}
+
+#[test]
+fn a_session_goes_on_with_another_stream_and_from_there_to_another_server() {
+    let live = Live::new(isolated());
+    let mut one = live.publish("one");
+    let sent = sends(&mut one, 1, 2);
+    let mut peer = shaken(live.port);
+    peer.write_all(&connect()).unwrap();
+    peer.write_all(&command(0, "createStream", 2.0, &[Value::Null])).unwrap();
+    peer.write_all(&command(1, "play", 3.0, &[Value::Null, Value::String(b"one")])).unwrap();
+    wait_for(&mut peer, &sent[1][20..60]);
+    let session = live.server.list(0, ids::SESSION).unwrap().into_iter();
+    let session = session.max_by_key(|&id| live.server.info(id).unwrap().role == Role::Player).unwrap();
+    // It takes the place of its play with another one, on the same message stream.
+    let mut two = live.publish("two");
+    let sent = sends(&mut two, 1, 2);
+    peer.write_all(&command(1, "play", 4.0, &[Value::Null, Value::String(b"two")])).unwrap();
+    wait_for(&mut peer, &sent[1][20..60]);
+    let stream = stream(&live.server, "two").unwrap();
+    until("its stream", || {
+        let info = live.server.info(session).unwrap();
+        info.stream == stream && info.state == State::InProgress
+    });
+
+    let Export::Gone { fd, state } = live.server.session_export(session, 1 << 20).unwrap() else { panic!("it fits") };
+    let other = Live::new(isolated());
+    let mut publisher = other.publish("two");
+    other.server.session_import(fd, &state).unwrap();
+    let sent = sends(&mut publisher, 1, 2);
+    wait_for(&mut peer, &sent[1][20..60]);
+    assert_eq!(live.sessions(), 2);
+    assert_eq!(other.sessions(), 2);
+}
+
+/// Reads until these bytes have come.
+fn wait_for(peer: &mut TcpStream, wanted: &[u8]) {
+    let (mut all, mut some) = (Vec::new(), [0; 65_536]);
+    while !all.windows(wanted.len()).any(|part| part == wanted) {
+        let n = peer.read(&mut some).unwrap();
+        assert!(n > 0, "the connection is closed");
+        all.extend_from_slice(&some[..n]);
+    }
+}
+
+#[test]
+fn targets_and_players_over_http_and_tls_are_served_by_the_process_too() {
+    let live = Live::new(isolated());
+    let papers = Papers::new("isolate");
+    live.server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let with = |tls, http| ListenOptions { tls, http, ..ListenOptions::default() };
+    let tls_port = live.server.listen("127.0.0.1:0", with(true, false)).unwrap();
+    let http_port = live.server.listen("127.0.0.1:0", with(false, true)).unwrap();
+    // Another server, over TLS, is the stream's target.
+    let other = Live::new(isolated());
+    other.server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let other_tls = other.server.listen("127.0.0.1:0", with(true, false)).unwrap();
+    let ingest = Ingest::good();
+    let stream = live.server.stream_create(b"live", b"show", None).unwrap();
+    let push = |url: String| {
+        let config =
+            TargetConfig { url, insecure: true, retry_min_ms: 50, retry_max_ms: 100, ..TargetConfig::default() };
+        live.server.target_add(stream, config).unwrap()
+    };
+    let plain = push(ingest.url());
+    let over_tls = push(format!("rtmps://127.0.0.1:{other_tls}/live/show"));
+
+    let mut publisher = secure::connect(&secure::trusting(), tls_port, "show", true);
+    let mut far = other.play("show");
+    let mut player = secure::connect(&secure::trusting(), tls_port, "show", false);
+    let mut web = TcpStream::connect(("127.0.0.1", http_port)).unwrap();
+    let mut number = 0_u32;
+    let mut writes = || {
+        number += 1;
+        let body = [&[0x17, 1, 0, 0, 0][..], &number.to_be_bytes().repeat(2_000)].concat();
+        let head = MessageHead {
+            timestamp_ms: number * 40,
+            type_id: kind::VIDEO,
+            stream_id: 1,
+            len: body.len() as u32,
+            chunk_stream: 6,
+        };
+        let mut wire = Vec::new();
+        chunk_write::encode(&head, &body, SessionConfig::default().chunk_size, &mut wire);
+        let mut at = 0;
+        while at < wire.len() {
+            at += publisher.write(&wire[at..]).unwrap().unwrap_or(0);
+        }
+        assert!(publisher.flush_tls().is_ok());
+        body
+    };
+    until("both targets", || {
+        writes();
+        [plain, over_tls].iter().all(|id| live.server.info(*id).unwrap().state == State::InProgress)
+    });
+    web.write_all(b"GET /live/show.flv HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let body = std::cell::RefCell::new(Vec::new());
+    wait_for_while(&mut web, &[0x17, 1, 0, 0, 0], || drop(writes()));
+    until("a message that all have", || {
+        *body.borrow_mut() = writes();
+        let body = body.borrow();
+        let at_far = far.turn(Duration::from_millis(10)).is_ok() && far.messages.iter().any(|got| got.1 == *body);
+        at_far && ingest.visits().iter().any(|visit| visit.media.iter().any(|got| got.body == *body))
+    });
+    let (mut scratch, mut heard) = (vec![0; 65_536], false);
+    until("the player over TLS", || {
+        let body = writes();
+        let _ = player.pump(&mut scratch, 0, 1 << 20, false, |event, message| {
+            heard |= matches!(event, Said::Message(_)) && message[5..] == body[5..message.len()];
+            ControlFlow::Continue(())
+        });
+        heard
+    });
+    for session in live.server.list(stream, ids::SESSION).unwrap() {
+        let info = live.server.info(session).unwrap();
+        assert!(info.tls == (info.role == Role::Publisher) || info.role == Role::Player, "{info:?}");
+    }
+    drop(publisher);
+    until("the end of the publisher", || live.server.info(stream).unwrap().state == State::Idle);
+    until("the end of the far stream", || {
+        other.events_of(EventKind::Stream).iter().any(|event| event.state == State::Idle && event.prev != State::None)
+    });
+}
+
+/// Reads until these bytes have come, and does something meanwhile.
+fn wait_for_while(peer: &mut TcpStream, wanted: &[u8], mut meanwhile: impl FnMut()) {
+    peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let (mut all, mut some) = (Vec::new(), [0; 65_536]);
+    until("those bytes", || {
+        meanwhile();
+        let n = peer.read(&mut some).unwrap_or(0);
+        all.extend_from_slice(&some[..n]);
+        all.windows(wanted.len()).any(|part| part == wanted)
+    });
+}
+
+#[test]
+fn what_a_process_cannot_do_is_refused_in_words() {
+    let live = Live::new(isolated());
+    let mut publisher = live.publish("show");
+    sends(&mut publisher, 1, 1);
+    let id = stream(&live.server, "show").unwrap();
+    let refused = |failure: Failure| {
+        assert_eq!(failure.kind, RRError::Unsupported, "{failure}");
+        assert!(failure.text.contains("processes of their own"), "{failure}");
+    };
+    refused(live.server.stream_export(id, 1 << 20, 1_000).map(drop).unwrap_err());
+    refused(live.server.stream_import(b"RRst").unwrap_err());
+    let ingest = Ingest::good();
+    let target = live.server.target_add(id, TargetConfig { url: ingest.url(), ..TargetConfig::default() }).unwrap();
+    until("the target is connected", || {
+        matches!(live.server.info(target).unwrap().state, State::Waiting | State::InProgress)
+    });
+    let failure = live.server.target_export(target, 1 << 20).map(drop).unwrap_err();
+    assert!(failure.kind == RRError::Unsupported && failure.text.contains("a process of its own"), "{failure}");
+    let pair = || std::os::unix::net::UnixStream::pair().unwrap().0.into();
+    refused(live.server.hand_over(pair(), 1_000, 0).unwrap_err());
+    refused(live.server.take_over(pair(), 1_000).unwrap_err());
+    // A second play on a connection is refused, and the first goes on.
+    let _other = live.publish("other");
+    let mut peer = shaken(live.port);
+    let text = Value::String;
+    for message in [
+        connect(),
+        command(0, "createStream", 2.0, &[Value::Null]),
+        command(1, "play", 3.0, &[Value::Null, text(b"show")]),
+        command(0, "createStream", 4.0, &[Value::Null]),
+        command(2, "play", 5.0, &[Value::Null, text(b"other")]),
+    ] {
+        peer.write_all(&message).unwrap();
+    }
+    wait_for(&mut peer, b"a connection plays one stream on this server");
+    let sent = sends(&mut publisher, 2, 1);
+    wait_for(&mut peer, &sent[0][20..60]);
+}
+
+#[test]
+fn the_host_publishes_to_a_process_and_hears_of_its_end() {
+    let live = Live::new(isolated());
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = live.play("show");
+    let body = |n: u32| [&[0x17, 1, 0, 0, 0][..], &n.to_be_bytes().repeat(100)].concat();
+    let write = |n: u32| live.server.stream_write(id, kind::VIDEO, i64::from(n) * 40, &body(n), false);
+    (1..=50).for_each(|n| write(n).unwrap());
+    assert_eq!(gets(&mut player, 50), (1..=50).map(body).collect::<Vec<_>>());
+    kill(worker_of(&player));
+    player.closed();
+    let mut failure = None;
+    until("the host hears of it", || {
+        failure = write(51).err();
+        failure.is_some()
+    });
+    assert_eq!(failure.unwrap().kind, RRError::Worker);
+    let mut player = None;
+    until("the next player is let in", || {
+        player = Client::configured(live.port, "show", false, &SessionConfig::default()).ok();
+        player.is_some()
+    });
+    let mut player = player.unwrap();
+    write(52).unwrap();
+    assert_eq!(gets(&mut player, 1), [body(52)]);
+    live.server.stream_write(id, kind::VIDEO, 0, &[], true).unwrap();
+    until("the end of the host's publish", || live.server.info(id).unwrap().state == State::Idle);
+}
