@@ -15,10 +15,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::media::{self, Media};
-use crate::rtmp::{Event, Peer, Side};
+use crate::rtmp::{Event, Peer, Side, kind};
 use crate::servers::{Papers, itself};
 use crate::shape::Shape;
-use crate::system::{Epoll, Ready, cpu_ns, resident_bytes};
+use crate::system::{Epoll, Ready, cpu_ns, family, own_bytes, resident_bytes};
 
 /// Most connections that are being set up at a time.
 const COMING: usize = 50;
@@ -35,6 +35,9 @@ const CONNECT: Duration = Duration::from_secs(60);
 
 /// Most messages that are sent in a row before sockets are read.
 const AT_ONCE: usize = 16;
+
+/// How many players come to streams that run, and how many new streams begin, where the time of that is measured.
+const STARTS: usize = 9;
 
 /// How long idle players rest before the server's memory is measured.
 const REST: Duration = Duration::from_millis(1500);
@@ -53,6 +56,12 @@ pub(crate) struct Report {
     pub(crate) delivered_pct: f64,
     /// The load tool's own share of one processor.
     pub(crate) load_busy_pct: f64,
+    /// The server's memory for each stream with its players.
+    pub(crate) stream_kib: f64,
+    /// From a player's connection to a stream that runs to its first picture.
+    pub(crate) join_ms: f64,
+    /// From the connection of a new stream's publisher to the first picture at its player.
+    pub(crate) begin_ms: f64,
 }
 
 /// A server's process and ports.
@@ -78,10 +87,11 @@ pub(crate) fn start(server: Server, shape: &Shape, seconds: f64, papers: &Papers
     let output = itself(&args).stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     let figures: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let &[cost, p50_ms, p99_ms, delivered_pct, load_busy_pct] = figures.as_slice() else {
+    let &[cost, p50_ms, p99_ms, delivered_pct, load_busy_pct, stream_kib, join_ms, begin_ms] = figures.as_slice()
+    else {
         return Err(format!("the load tool failed: {line}"));
     };
-    Ok(Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct })
+    Ok(Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct, stream_kib, join_ms, begin_ms })
 }
 
 /// The load tool's own `main`.
@@ -96,8 +106,8 @@ pub(crate) fn main(args: &[&str]) {
     let shape = Shape::from_words(shape);
     let mut load = Load::new(server, shape, certificate);
     let report = if shape.idle { load.idle() } else { load.run(seconds.parse().expect("seconds")) };
-    let Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct } = report;
-    println!("{cost} {p50_ms} {p99_ms} {delivered_pct} {load_busy_pct}");
+    let Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct, stream_kib, join_ms, begin_ms } = report;
+    println!("{cost} {p50_ms} {p99_ms} {delivered_pct} {load_busy_pct} {stream_kib} {join_ms} {begin_ms}");
 }
 
 /// The use of a connection.
@@ -119,6 +129,8 @@ struct Link {
     peer: Peer,
     what: Use,
     started: bool,
+    /// When it had its first picture, if it plays.
+    first_picture: Option<Instant>,
     /// Bytes that the socket did not take yet.
     rest: Vec<u8>,
 }
@@ -192,6 +204,21 @@ struct Load {
     ages_us: Vec<u32>,
 }
 
+/// A stream that is published.
+struct Feed {
+    media: Media,
+    /// The connection over which it is published, and when it began.
+    publisher: usize,
+    from_us: u64,
+}
+
+/// The streams that are published, and when each sends its next message.
+#[derive(Default)]
+struct Feeds {
+    all: Vec<Feed>,
+    due: BinaryHeap<Reverse<(u64, usize)>>,
+}
+
 /// The token of the listener for pushes.
 const SINKS: usize = usize::MAX;
 
@@ -263,7 +290,7 @@ impl Load {
         socket.set_nodelay(true).expect("it is a socket");
         socket.set_nonblocking(true).expect("it is a socket");
         self.epoll.add(&socket, self.links.len());
-        let mut link = Link { socket, tls, peer, what, started: false, rest: Vec::new() };
+        let mut link = Link { socket, tls, peer, what, started: false, first_picture: None, rest: Vec::new() };
         link.flush();
         self.links.push(link);
     }
@@ -292,10 +319,11 @@ impl Load {
         if ready.readable {
             let (window_ns, now_ns) = (self.window_ns, self.begun.elapsed().as_nanos() as u64);
             let (started, ages_us, consumes) = (&mut self.started, &mut self.ages_us, link.what != Use::Publisher);
-            let mut begins = false;
+            let (mut begins, mut has_picture) = (false, link.first_picture.is_some());
             link.pump(&mut self.scratch, &mut |event| match event {
                 Event::Media(type_id, body) if consumes => {
                     let sent = media::sent_ns(type_id, body);
+                    has_picture |= type_id == kind::VIDEO && sent.is_some();
                     if let Some(sent) = sent.filter(|sent| (window_ns.0..window_ns.1).contains(sent)) {
                         ages_us.push((now_ns.saturating_sub(sent) / 1000) as u32);
                     }
@@ -303,6 +331,9 @@ impl Load {
                 Event::Started(_) | Event::Publishes(_) => begins = true,
                 _ => {}
             });
+            if has_picture && link.first_picture.is_none() {
+                link.first_picture = Some(Instant::now());
+            }
             if begins {
                 *started += 1;
                 link.started = true;
@@ -345,7 +376,16 @@ impl Load {
         self.rest();
         let grown = resident_bytes(self.server.pid).saturating_sub(before);
         let cost = grown as f64 / 1024.0 / players as f64;
-        Report { cost, p50_ms: 0.0, p99_ms: 0.0, delivered_pct: 100.0, load_busy_pct: 0.0 }
+        Report {
+            cost,
+            p50_ms: 0.0,
+            p99_ms: 0.0,
+            delivered_pct: 100.0,
+            load_busy_pct: 0.0,
+            stream_kib: 0.0,
+            join_ms: 0.0,
+            begin_ms: 0.0,
+        }
     }
 
     fn rest(&mut self) {
@@ -358,6 +398,7 @@ impl Load {
     /// Connects all peers, sends media for the measured time, and returns the figures.
     fn run(&mut self, measured_s: f64) -> Report {
         let Shape { streams, players, kbps, stalled, targets, merge_ms, .. } = self.shape;
+        let fresh = own_bytes(self.server.pid);
         // Stalled players come before all others, so that they are first in every list of the server.
         let stalling = (0..stalled).map(|_| (Use::Stalled, "s0".to_owned()));
         let playing = (0..streams * players).map(|at| (Use::Player, format!("s{}", at % streams)));
@@ -371,14 +412,13 @@ impl Load {
             self.connect_all(stalling.chain(playing).chain(publishing));
         }
 
-        let mut all: Vec<Media> = (0..streams).map(|_| Media::new(1, kbps)).collect();
-        for (media, link) in all.iter().zip(&mut self.links[first_publisher..]) {
-            media.headers(&mut link.rest);
-            link.flush();
-        }
+        let mut feeds = Feeds::default();
+        let start_us = self.begun.elapsed().as_micros() as u64;
         // The streams send at different moments.
         let phase_us = |stream: usize| (stream as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49;
-        let mut due: BinaryHeap<_> = (0..streams).map(|stream| Reverse((phase_us(stream), stream))).collect();
+        for stream in 0..streams {
+            self.begin(&mut feeds, first_publisher + stream, kbps, start_us + phase_us(stream));
+        }
         let measured = Duration::from_secs_f64(measured_s);
         let after = AFTER + Duration::from_millis(merge_ms.into());
         let start = self.begun.elapsed();
@@ -394,7 +434,9 @@ impl Load {
                 from = Some(opens);
             }
             assert!(from.is_some() || now < start + CONNECT, "the server does not push to all of its targets");
-            let look = |load: &Self| (cpu_ns(load.server.pid), load.received(), cpu_ns(me), now);
+            let look = |load: &Self| {
+                (family(load.server.pid).into_iter().map(cpu_ns).sum::<u64>(), load.received(), cpu_ns(me), now)
+            };
             if first.is_none() && from.is_some_and(|from| now >= from) {
                 first = Some(look(self));
             }
@@ -404,23 +446,10 @@ impl Load {
             if from.is_some_and(|from| now >= from + measured + after) {
                 break;
             }
-            let mut wait = Duration::ZERO;
-            for _ in 0..AT_ONCE {
-                let Some(Reverse((due_us, stream))) = due.peek().copied() else { unreachable!("each stream is in it") };
-                let (at, now) = (start + Duration::from_micros(due_us), self.begun.elapsed());
-                if now < at {
-                    wait = at - now;
-                    break;
-                }
-                let (now_ns, link) = (now.as_nanos() as u64, &mut self.links[first_publisher + stream]);
-                sent += u64::from((self.window_ns.0..self.window_ns.1).contains(&now_ns));
-                all[stream].next(now_ns, &mut link.rest);
-                link.flush();
-                due.pop();
-                due.push(Reverse((phase_us(stream) + all[stream].due_us(), stream)));
-            }
-            self.turn(wait);
+            sent += self.feed(&mut feeds);
         }
+        let grown = own_bytes(self.server.pid).saturating_sub(fresh);
+        let (join_ms, begin_ms) = if self.shape.starts { self.starts(&mut feeds) } else { (0.0, 0.0) };
         let (Some(first), Some(last)) = (first, last) else { unreachable!("the loop has passed both") };
         let consumers = (players + targets) as u64;
         let ages = &mut self.ages_us;
@@ -435,6 +464,80 @@ impl Load {
             p99_ms: at(0.99),
             delivered_pct: 100.0 * ages.len() as f64 / (sent * consumers) as f64,
             load_busy_pct: 100.0 * (last.2 - first.2) as f64 / (last.3 - first.3).as_nanos() as f64,
+            stream_kib: grown as f64 / 1024.0 / streams as f64,
+            join_ms,
+            begin_ms,
+        }
+    }
+
+    /// Begins to publish over this connection, from a moment on.
+    fn begin(&mut self, feeds: &mut Feeds, publisher: usize, kbps: u32, from_us: u64) {
+        let (media, link) = (Media::new(1, kbps), &mut self.links[publisher]);
+        media.headers(&mut link.rest);
+        link.flush();
+        feeds.due.push(Reverse((from_us, feeds.all.len())));
+        feeds.all.push(Feed { media, publisher, from_us });
+    }
+
+    /// Sends what is due, and reads what has come. Returns how many messages were sent in the measured time.
+    fn feed(&mut self, feeds: &mut Feeds) -> u64 {
+        let (mut wait, mut sent) = (Duration::ZERO, 0);
+        for _ in 0..AT_ONCE {
+            let Some(Reverse((due_us, stream))) = feeds.due.peek().copied() else {
+                unreachable!("each stream is in it")
+            };
+            let (at, now) = (Duration::from_micros(due_us), self.begun.elapsed());
+            if now < at {
+                wait = at - now;
+                break;
+            }
+            let feed = &mut feeds.all[stream];
+            let (now_ns, link) = (now.as_nanos() as u64, &mut self.links[feed.publisher]);
+            sent += u64::from((self.window_ns.0..self.window_ns.1).contains(&now_ns));
+            feed.media.next(now_ns, &mut link.rest);
+            link.flush();
+            feeds.due.pop();
+            feeds.due.push(Reverse((feed.from_us + feed.media.due_us(), stream)));
+        }
+        self.turn(wait);
+        sent
+    }
+
+    /// How long it takes, in ms, until a player of a stream that runs has its first picture, and how long until the
+    /// player of a new stream has it. Medians.
+    fn starts(&mut self, feeds: &mut Feeds) -> (f64, f64) {
+        let Shape { streams, kbps, .. } = self.shape;
+        let (mut joins, mut begins) = (Vec::new(), Vec::new());
+        for at in 0..STARTS {
+            joins.push(self.first_picture_ms(feeds, &format!("s{}", at * 7 % streams), Instant::now()));
+            let (came, key) = (Instant::now(), format!("new{at}"));
+            self.connect(Use::Publisher, &key);
+            let publisher = self.links.len() - 1;
+            while !self.links[publisher].started {
+                self.feed(feeds);
+                self.is_in_time();
+            }
+            let now_us = self.begun.elapsed().as_micros() as u64;
+            self.begin(feeds, publisher, kbps, now_us);
+            begins.push(self.first_picture_ms(feeds, &key, came));
+        }
+        let median = |mut times: Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        };
+        (median(joins), median(begins))
+    }
+
+    /// The time from a moment until a new player of this stream has its first picture.
+    fn first_picture_ms(&mut self, feeds: &mut Feeds, key: &str, from: Instant) -> f64 {
+        self.connect(Use::Player, key);
+        let player = self.links.len() - 1;
+        loop {
+            if let Some(at) = self.links[player].first_picture {
+                return (at - from).as_secs_f64() * 1e3;
+            }
+            self.feed(feeds);
+            self.is_in_time();
         }
     }
 

@@ -115,6 +115,7 @@ impl Contestant {
     /// Whether the server can run the row; the error names what is missing.
     pub(crate) fn can(&self, shape: &Shape) -> Result<(), String> {
         match self {
+            Self::Minimal | Self::Nginx if shape.isolated => Err("runs no streams in processes".to_owned()),
             Self::Minimal | Self::Nginx if shape.http => Err("has no players over HTTP".to_owned()),
             Self::Minimal if shape.tls => Err("speaks no TLS".to_owned()),
             Self::Nginx if shape.tls && !Path::new(NGINX_STREAM).exists() => {
@@ -164,6 +165,9 @@ impl Contestant {
                 if shape.tls {
                     command.args(["--tls", &tls_port.to_string(), "--cert"]).arg(&papers.certificate);
                     command.arg("--key").arg(&papers.key);
+                }
+                if shape.isolated {
+                    command.args(["--isolate", "process"]);
                 }
                 if shape.http {
                     command.args(["--http", &format!("127.0.0.1:{http_port}")]);

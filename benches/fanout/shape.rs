@@ -20,6 +20,10 @@ pub(crate) struct Shape {
     pub(crate) http: bool,
     /// There is no publisher; memory is measured.
     pub(crate) idle: bool,
+    /// Streams run in processes; every server is also measured without that.
+    pub(crate) isolated: bool,
+    /// The memory of a stream and the time of its first picture are measured too.
+    pub(crate) starts: bool,
 }
 
 /// Largest rate at which a key frame is a single chunk.
@@ -35,6 +39,8 @@ const PLAIN: Shape = Shape {
     tls: false,
     http: false,
     idle: false,
+    isolated: false,
+    starts: false,
 };
 
 /// A row: its name on the command line, and whether the short bench has it.
@@ -61,6 +67,7 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
         row("stalled", false, Shape { players: 80, stalled: 20, ..PLAIN }),
         row("rtmps20", false, Shape { players: 20, tls: true, ..PLAIN }),
         row("http200", false, Shape { players: 200, http: true, ..PLAIN }),
+        row("processes", false, Shape { isolated: true, starts: true, ..fifty(0) }),
         row("idle", false, Shape { players: idle, idle: true, ..PLAIN }),
     ]
 }
@@ -85,7 +92,7 @@ impl Row {
 impl Shape {
     /// The load in words, for the table.
     pub(crate) fn words(&self) -> String {
-        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle } = *self;
+        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, .. } = *self;
         if idle {
             return format!("{players} idle players, KiB each");
         }
@@ -105,6 +112,9 @@ impl Shape {
         if http {
             words += ", HTTP-FLV";
         }
+        if isolated {
+            words += ", streams in processes";
+        }
         if merge_ms > 0 {
             words += &format!(", collected for {merge_ms} ms");
         }
@@ -113,18 +123,20 @@ impl Shape {
 
     /// As one word, for the load tool.
     pub(crate) fn to_words(self) -> String {
-        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle } = self;
-        let [tls, http, idle] = [tls, http, idle].map(u8::from);
-        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{tls},{http},{idle}")
+        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, starts } = self;
+        let flags = [tls, http, idle, isolated, starts].map(|flag| u8::from(flag).to_string()).join(",");
+        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{flags}")
     }
 
     /// Reads the word of [`to_words`](Self::to_words).
     pub(crate) fn from_words(words: &str) -> Self {
         let numbers: Vec<u32> = words.split(',').map(|word| word.parse().expect("a number")).collect();
-        let &[streams, players, kbps, stalled, targets, merge_ms, tls, http, idle] = numbers.as_slice() else {
+        let &[streams, players, kbps, stalled, targets, merge_ms, ref flags @ ..] = numbers.as_slice() else {
             panic!("\"{words}\" is no shape");
         };
+        let &[tls, http, idle, isolated, starts] = flags else { panic!("\"{words}\" is no shape") };
+        let [tls, http, idle, isolated, starts] = [tls, http, idle, isolated, starts].map(|flag| flag == 1);
         let [streams, players, stalled, targets] = [streams, players, stalled, targets].map(|number| number as usize);
-        Self { streams, players, kbps, stalled, targets, merge_ms, tls: tls == 1, http: http == 1, idle: idle == 1 }
+        Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, starts }
     }
 }

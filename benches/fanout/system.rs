@@ -32,6 +32,29 @@ pub(crate) fn cpu_ns(pid: u32) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// A server's process and those that it has started.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, which stands before it, may have blanks and parentheses.
+        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+    };
+    let pids = std::fs::read_dir("/proc").expect("Linux has /proc");
+    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    std::iter::once(pid).chain(pids.filter(|&of| parent(of) == Some(pid))).collect()
+}
+
+/// The memory of a server's process and those that it has started, in bytes; of what several processes share, each has
+/// its part.
+pub(crate) fn own_bytes(pid: u32) -> u64 {
+    let of = |pid: u32| {
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process is there");
+        let line = maps.lines().find_map(|line| line.strip_prefix("Pss:")).expect("Linux says so");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
+    };
+    family(pid).into_iter().map(of).sum()
+}
+
 /// Resident memory of a process, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");

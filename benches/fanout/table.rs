@@ -39,11 +39,15 @@ struct Entry<'a> {
     name: String,
 }
 
-/// The lines of a row. If players come over TLS or HTTP, every contestant has a second line with plain RTMP.
+/// The lines of a row. If players come over TLS or HTTP, or streams run in processes, every contestant has a second line
+/// without that.
 fn entries<'a>(options: &'a Options, row: &Row) -> Vec<Entry<'a>> {
-    let plain = Shape { tls: false, http: false, ..row.shape };
-    let kinds =
-        if row.shape.tls || row.shape.http { vec![(plain, ", plain"), (row.shape, "")] } else { vec![(row.shape, "")] };
+    let plain = Shape { tls: false, http: false, isolated: false, ..row.shape };
+    let kinds = match row.shape {
+        Shape { isolated: true, .. } => vec![(plain, ", threads"), (row.shape, ", processes")],
+        Shape { tls: true, .. } | Shape { http: true, .. } => vec![(plain, ", plain"), (row.shape, "")],
+        shape => vec![(shape, "")],
+    };
     let mut entries = Vec::new();
     for contestant in &options.contestants {
         for &(shape, suffix) in &kinds {
@@ -93,11 +97,18 @@ fn compared(entries: &[Entry<'_>], one: usize, other: usize) -> Option<String> {
     let first = entries.iter().find(|entry| is_rrelay(entry)).map(|entry| entry.contestant);
     let (one, other) = (&entries[one], &entries[other]);
     if one.contestant == other.contestant {
-        let is_plain = |entry: &Entry<'_>| !entry.shape.tls && !entry.shape.http;
-        return (!is_plain(one) && is_plain(other)).then(|| " of plain".to_owned());
+        let is_plain = |entry: &Entry<'_>| !entry.shape.tls && !entry.shape.http && !entry.shape.isolated;
+        let name = if one.shape.isolated { " of threads" } else { " of plain" };
+        return (!is_plain(one) && is_plain(other)).then(|| name.to_owned());
     }
     match other.contestant {
-        _ if (one.shape.tls, one.shape.http) != (other.shape.tls, other.shape.http) => None,
+        // The others run no streams in processes.
+        Contestant::Minimal if one.shape.isolated => Some(String::new()),
+        _ if (one.shape.tls, one.shape.http, one.shape.isolated)
+            != (other.shape.tls, other.shape.http, other.shape.isolated) =>
+        {
+            None
+        }
         Contestant::Minimal => Some(String::new()),
         Contestant::Rrelay { name, .. } if first == Some(one.contestant) => Some(format!(" of {name}")),
         _ => None,
@@ -127,7 +138,14 @@ fn cell<'a>(rounds: &Rounds, beside: impl Iterator<Item = (String, &'a Rounds)>,
     // A busy load tool with a processor of its own would be the bottleneck itself.
     let busy = value(|report| report.load_busy_pct).filter(|&busy| busy > 90.0);
     let busy = busy.map_or_else(String::new, |busy| format!(", load tool {busy:.0} %"));
-    format!("{figure}{ratio} ({ages}{busy})")
+    let starts =
+        match (value(|report| report.stream_kib), value(|report| report.join_ms), value(|report| report.begin_ms)) {
+            (Some(kib), Some(join), Some(begin)) if row.shape.starts => {
+                format!("; {kib:.0} KiB a stream, first picture {join:.1} ms, of a new stream {begin:.1} ms")
+            }
+            _ => String::new(),
+        };
+    format!("{figure}{ratio} ({ages}{busy}{starts})")
 }
 
 /// The median of a figure over all rounds.

@@ -62,7 +62,11 @@ pub(crate) fn playing(mut client: Client) -> JoinHandle<Played> {
                 pause = pause.max(last.map_or(Duration::ZERO, |last| now - last));
                 last = Some(now);
                 match head.type_id {
-                    kind::VIDEO => numbers.push(u32::from_be_bytes(body[5..9].try_into().unwrap())),
+                    kind::VIDEO => {
+                        let number = u32::from_be_bytes(body[5..9].try_into().unwrap());
+                        assert!(body == picture(number), "picture {number} is another one than was sent");
+                        numbers.push(number);
+                    }
                     kind::AUDIO => whole |= body == LAST,
                     _ => {}
                 }
@@ -102,6 +106,24 @@ impl Load {
             longest = longest.max(played.pause);
         }
         longest
+    }
+
+    /// The streams whose publishers were closed.
+    pub(crate) fn closed(&self) -> Vec<usize> {
+        let publishers = self.publishers.iter().enumerate();
+        publishers.filter(|(_, publisher)| publisher.is_finished()).map(|(stream, _)| stream).collect()
+    }
+
+    /// Ends the load, where these streams were cut: from the key frame at which it began, each player has got every
+    /// picture once, until it was closed or, on the other streams, until the last one.
+    pub(crate) fn end_but(self, cut: &[usize]) {
+        for (stream, all, played) in self.played() {
+            let (is_cut, first) = (cut.contains(&stream), played.numbers.first().copied().unwrap_or_default());
+            let until = if is_cut { first + played.numbers.len() as u32 } else { all };
+            assert_eq!(played.whole, !is_cut, "a player of stream {stream}");
+            assert!(first.is_multiple_of(10), "a player of stream {stream} begins with {first}");
+            assert_eq!(played.numbers, (first..until).collect::<Vec<_>>(), "a player of stream {stream}");
+        }
     }
 
     /// Ends the load, where a process was killed: until its connection was closed, everybody has got everything, once.
