@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ingest::Ingest;
+use ingest::{Ingest, Script, Then};
 use live::{Client, Live, command, connect, shaken, until};
 use rrelay::config::{Isolate, ServerConfig, TargetConfig, WorkerConfig};
 use rrelay::error::{Failure, RRError};
@@ -375,4 +375,28 @@ fn the_host_publishes_to_a_process_and_hears_of_its_end() {
     assert_eq!(gets(&mut player, 1), [body(52)]);
     live.server.stream_write(id, kind::VIDEO, 0, &[], true).unwrap();
     until("the end of the host's publish", || live.server.info(id).unwrap().state == State::Idle);
+}
+
+#[test]
+fn a_stream_that_is_stopped_at_once_ends_its_process_in_order() {
+    let live = Live::new(isolated());
+    let stalled = Ingest::new(|_| Script { then: Then::Stall, ..Script::default() });
+    for turn in 0..2 {
+        let mut publisher = live.publish("show");
+        let id = stream(&live.server, "show").unwrap();
+        let target = TargetConfig { url: stalled.url(), ..TargetConfig::default() };
+        let target = live.server.target_add(id, target).unwrap();
+        let mut n = turn * 1_000;
+        until("media flows to the target", || {
+            n += 1;
+            sends(&mut publisher, n, 1);
+            live.server.info(target).unwrap().state == State::InProgress
+        });
+        let worker = worker_of(&publisher);
+        live.server.stream_stop(id, 0).unwrap();
+        until("the end of the stream and its process", || {
+            live.server.info(id).is_err() && live.server.info(target).is_err() && !workers().contains(&worker)
+        });
+    }
+    assert_eq!(live.lines_with("its worker"), 0, "{:?}", live.lines.lock().unwrap());
 }

@@ -29,6 +29,7 @@ use crate::net::conn::Conn;
 use crate::net::event_loop::{Io, Task};
 use crate::net::poll::Ready;
 use crate::net::socket::half_close;
+use crate::stream::book::Places;
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::event::Id;
 use crate::stream::exported::target::{About, Pause};
@@ -47,6 +48,12 @@ const END_MS: u64 = 1_500;
 /// Most messages of a worker in one turn.
 const MESSAGES: usize = 256;
 
+/// Most turns for what a worker has said before its end.
+const LAST_TURNS: usize = 16;
+
+/// How long a worker may take to close its publisher and to use less memory.
+const EVICT_MS: u64 = 10_000;
+
 /// What the worker does not do.
 const STAYS: &str = "it runs in a process of its own, and stays there";
 
@@ -59,6 +66,8 @@ struct Held {
     conn: Option<Conn>,
     /// Who waits for its export.
     export: Option<Caller<Export>>,
+    /// Why the host has closed it.
+    closing: Option<String>,
 }
 
 impl Held {
@@ -92,6 +101,10 @@ pub(crate) struct Proxy {
     pumps: Pumps,
     /// The memory of the worker, as it says.
     memory: Charge,
+    /// The worker was asked to close its publisher, and is to use less than this from this time on.
+    evicts: Option<(u64, u64)>,
+    /// Who publishes and stands by, and by which way media comes, as it has said last.
+    last_places: (Places, Vec<u8>),
     /// Targets were closed for lack of media: they are dialled again when media comes.
     has_idle_targets: bool,
     /// The deadline that the worker knows.
@@ -119,6 +132,8 @@ impl Proxy {
             targets: HashMap::new(),
             pumps: Pumps::default(),
             memory,
+            evicts: None,
+            last_places: Default::default(),
             has_idle_targets: false,
             told_stop_ms: None,
             over: false,
@@ -215,6 +230,7 @@ impl Task for Proxy {
             }
         }
         self.drop_all(&failure);
+        self.pumps.finish(io);
         if let Some(link) = self.worker.take() {
             link.leave(io);
         }
@@ -242,6 +258,7 @@ impl Proxy {
         // The host hears of it at its next message.
         if !self.stream.book().host_publishes() && self.stream.memory().eviction().is_some() {
             link.send(&ToWorker::Evict, None)?;
+            self.evicts = Some((now_ms + EVICT_MS, self.memory.bytes()));
         }
         let held = self.sessions.values().map(|held| &held.record.counters);
         let all = held.chain(self.targets.values().map(|held| &held.target.counters));
@@ -262,12 +279,19 @@ impl Proxy {
         for (&id, held) in &mut self.sessions {
             while let Some(order) = held.record.next_order() {
                 match order {
-                    Order::Close(text) => link.send(&ToWorker::Close { id, text: cut(&text) }, None)?,
+                    Order::Close(text) => {
+                        link.send(&ToWorker::Close { id, text: cut(&text) }, None)?;
+                        held.closing = Some(text);
+                    }
                     Order::Reconnect(url, text) => {
                         let (url, text) = (url.as_deref().map(cut), cut(&text));
                         link.send(&ToWorker::Reconnect { id, url, text }, None)?;
                     }
-                    Order::Export { room, caller } if held.export.is_none() => {
+                    Order::Export { caller, .. } if held.record.tls() => {
+                        let text = "a connection over TLS stays in its process, which has its keys";
+                        refuse(&caller, Failure::ours(RRError::Unsupported, text));
+                    }
+                    Order::Export { room, caller } if held.export.is_none() && caller.take() => {
                         held.export = Some(caller);
                         link.send(&ToWorker::Export { id, room: room as u64 }, None)?;
                     }
@@ -316,6 +340,12 @@ impl Proxy {
         if let Err(failure) = link.start(&self.workers, &self.supervisor, self.stream.config(), now_ms, io) {
             return self.end_worker(&failure);
         }
+        if self.evicts.is_some_and(|(by_ms, _)| now_ms >= by_ms)
+            && let Some((_, bytes)) = self.evicts.take()
+            && self.memory.bytes() >= bytes
+        {
+            return self.end_worker(&Failure::ours(RRError::Limit, "it gives no memory up"));
+        }
         match self.supervisor.due(now_ms) {
             Due::Hung => self.end_worker(&Failure::ours(RRError::Timeout, "it hangs")),
             _ if is_late => self.end_worker(&Failure::ours(RRError::Timeout, "it took too long to end")),
@@ -355,7 +385,11 @@ impl Proxy {
     fn look_for_end(&mut self, io: &mut Io<'_>) {
         let Some(link) = &mut self.worker else { return };
         let Some(how) = link.has_ended() else { return };
-        while self.hear(io) {}
+        for _ in 0..LAST_TURNS {
+            if !self.hear(io) {
+                break;
+            }
+        }
         let Some(link) = self.worker.take() else { return };
         link.leave(io);
         let (name, now_ms) = (self.stream.masked_name(), io.now_us / 1000);
@@ -375,6 +409,7 @@ impl Proxy {
             }
         };
         let _ = self.memory.follow(0);
+        (self.evicts, self.last_places) = Default::default();
         self.has_idle_targets = false;
         if self.stream.book().host_publishes() {
             self.host.fail();
@@ -425,8 +460,8 @@ impl Proxy {
         let claimed = self.stream.book().claim(&publisher, policy, None, None);
         assert!(claimed.is_ok() && self.stream.book().admit(&player).is_ok());
         for record in [publisher, player] {
-            let (subscriptions, conn, export) = (Vec::new(), None, None);
-            self.sessions.insert(record.id, Held { record, subscriptions, conn, export });
+            let (subscriptions, conn, export, closing) = (Vec::new(), None, None, None);
+            self.sessions.insert(record.id, Held { record, subscriptions, conn, export, closing });
         }
         let endpoint = target.endpoint();
         let held = HeldTarget { target, endpoint, record: None, conn: None, is_stopped: false };

@@ -29,6 +29,11 @@ impl Workers {
         &self.starts
     }
 
+    /// Most memory of a stream's log and queues.
+    pub(in crate::stream) fn mem_limit(&self) -> Option<u64> {
+        [self.config.mem_limit_bytes, self.config.worker.media_bytes()].into_iter().flatten().min()
+    }
+
     /// The supervision of the worker of the stream of this name.
     pub(in crate::stream) fn supervisor(&self, name: &StreamName) -> Supervisor {
         Supervisor::new(Arc::clone(&self.starts), name.path(), self.config.worker.hung_ms)

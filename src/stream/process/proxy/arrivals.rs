@@ -41,7 +41,7 @@ impl Proxy {
             return self.refuse_publisher(publisher, &failure);
         }
         let conn = Some(publisher.peer.conn);
-        self.sessions.insert(record.id, Held { record, subscriptions: Vec::new(), conn, export: None });
+        self.sessions.insert(record.id, Held { record, subscriptions: Vec::new(), conn, export: None, closing: None });
     }
 
     /// Sends a player to the worker.
@@ -53,7 +53,7 @@ impl Proxy {
         match sent {
             Ok(()) => {
                 let (subscriptions, conn) = (peer.subscriptions, Some(peer.conn));
-                self.sessions.insert(record.id, Held { record, subscriptions, conn, export: None });
+                self.sessions.insert(record.id, Held { record, subscriptions, conn, export: None, closing: None });
             }
             Err(failure) => self.refuse_player(peer, &failure),
         }
@@ -231,7 +231,7 @@ impl OwnedBegin {
             idle_ms: config.idle_ms,
             ping_ms: config.ping_ms,
             send_ms: config.send_ms,
-            mem_limit: [config.mem_limit_bytes, config.worker.media_bytes()].into_iter().flatten().min(),
+            mem_limit: self.workers.mem_limit(),
             log_level: log::max_level() as u32,
         })
         .encode()

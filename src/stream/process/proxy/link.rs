@@ -13,7 +13,7 @@ use crate::log::told;
 use crate::net::event_loop::Io;
 use crate::net::fd_channel::queue::FdQueue;
 use crate::net::fd_channel::{FdChannel, Message};
-use crate::net::process::{Limits, Process, default_program};
+use crate::net::process::{End, Limits, Process, default_program};
 use crate::stream::exported::ExportedSession;
 
 /// The slots of the channel, of the process and of pumps in the poller.
@@ -212,7 +212,8 @@ impl Link {
             Stage::Failed(how) => Some(self.fault.take().or_else(|| how.clone())),
             Stage::Runs(running) => {
                 let end = running.process.ended()?;
-                let how = (!end.is_ok()).then(|| format!("was {end}"));
+                // A host that reaps all its children has taken the status of one that has ended in order too.
+                let how = (!end.is_ok() && end != End::Unknown).then(|| format!("was {end}"));
                 Some(self.fault.take().or(how))
             }
         }

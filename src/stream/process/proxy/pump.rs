@@ -18,6 +18,9 @@ use crate::stream::memory::budget::{Budget, Charge};
 const PIECE_BYTES: usize = 16 * 1024;
 const TURN_BYTES: usize = 16 * PIECE_BYTES;
 
+/// More than a worker can have left in a socket.
+const LAST_BYTES: usize = 8 << 20;
+
 /// How long the peer may take to go once the worker has closed its end.
 const GOODBYE_MS: u64 = 5_000;
 
@@ -146,6 +149,15 @@ impl Pumps {
         let now_ms = io.now_us / 1000;
         let over: Vec<usize> = self.0.iter().filter(|(_, pump)| pump.is_over(now_ms)).map(|(key, _)| key).collect();
         over.into_iter().for_each(|key| self.end(key, io));
+    }
+
+    /// Carries what the worker has left behind, as far as the peers' sockets take it, and ends all.
+    pub(super) fn finish(&mut self, io: &mut Io<'_>) {
+        for (_, Pump { outside, inside, to_peer, .. }) in self.0.iter_mut().map(|(key, pump)| (key, &mut **pump)) {
+            let _ = to_peer.carry(inside, outside, LAST_BYTES).and_then(|_| outside.flush_tls());
+        }
+        let all: Vec<usize> = self.0.iter().map(|(key, _)| key).collect();
+        all.into_iter().for_each(|key| self.end(key, io));
     }
 
     fn end(&mut self, key: usize, io: &mut Io<'_>) {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::super::wire::{Cause, Facts, FiguresOf, Parted, ToServer, Told, Track, impossible, shown};
 use super::{Held, HeldTarget, Proxy, not_its};
-use crate::error::{Failure, Result, copied};
+use crate::config::MAX_STANDBYS;
+use crate::error::{Failure, RRError, Result, copied};
 use crate::net::conn::Conn;
 use crate::net::fd_channel::Message;
 use crate::net::socket::Socket;
@@ -20,6 +21,9 @@ use crate::stream::peer::Peer;
 use crate::stream::record::{Export, RRSession};
 use crate::stream::stats::told::Figures;
 use crate::stream::tracks;
+
+/// More memory than a machine has for a stream.
+const MEMORY_BYTES: u64 = 1 << 44;
 
 /// Longest time for which media can have come.
 const RAN_MS: u64 = 1 << 50;
@@ -97,9 +101,14 @@ impl Proxy {
     }
 
     fn session_back(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>, now_us: u64) -> Result<()> {
-        let held = self.release(id)?;
+        let mut held = self.release(id)?;
         let publishes = held.publishes();
-        match self.peer(&held.record, state, fd, now_us / 1000) {
+        let peer = match held.closing.take() {
+            // The worker did not have it any more when the order came.
+            Some(text) => Err(Failure::ours(RRError::Kicked, text)),
+            None => self.peer(&held.record, state, fd, now_us / 1000),
+        };
+        match peer {
             Ok((peer, event)) => {
                 if publishes {
                     self.stream.upcalls().session_left(&held.record, self.stream.id());
@@ -134,27 +143,36 @@ impl Proxy {
                 return Err(impossible("a session that goes back publishes or plays"));
             }
         };
+        if record.tls() {
+            // Its pump is the stream's.
+            let kind = if event.is_some() { RRError::Unsupported } else { RRError::Closed };
+            let text = "a connection over TLS ends with what it publishes or plays where streams run in processes";
+            return Err(Failure::ours(kind, text));
+        }
         let socket = Socket::adopt_connected(fd)?;
         let conn = Conn::resumed(socket, exported.session.into(), exported.unread, bytes_in);
         Ok((Peer::new(conn, Arc::clone(record)), event))
     }
 
     fn session_exported(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
-        let mut held = self.release(id)?;
-        let fd = fd.ok_or_else(|| impossible("a session comes without its connection"))?;
-        let Some(caller) = held.export.take() else { return Err(impossible("nobody wanted that session")) };
+        // Nothing fails once the session is out of the table.
+        let (fd, state) = (fd.ok_or_else(|| impossible("a session comes without its connection"))?, copied(state)?);
+        let caller = self.sessions.get_mut(&id).and_then(|held| held.export.take());
+        let Some(caller) = caller else { return Err(impossible("nobody wanted that session")) };
+        let held = self.release(id)?;
         self.stream.upcalls().session_exported(&held.record);
-        caller.tell(Ok(Export::Gone { fd, state: copied(state)? }));
+        caller.tell(Ok(Export::Gone { fd, state }));
         self.after(held);
         Ok(())
     }
 
     fn session_stays(&mut self, id: Id, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
-        let held = self.sessions.get_mut(&id).ok_or_else(not_its)?;
-        let Some(caller) = held.export.take() else { return Err(impossible("nobody wanted that session")) };
+        let cause = cause.map(|cause| cause.failure()).transpose()?;
+        // The session may have ended, or have been given back and sent again, since the worker looked.
+        let Some(caller) = self.sessions.get_mut(&id).and_then(|held| held.export.take()) else { return Ok(()) };
         match (needs, cause) {
             (Some(needs), _) => caller.tell(Ok(Export::Needs(usize::try_from(needs).unwrap_or(usize::MAX)))),
-            (None, Some(cause)) => caller.tell(Err(cause.failure()?)),
+            (None, Some(cause)) => caller.tell(Err(cause)),
             // The caller learns that it is not possible now.
             (None, None) => {}
         }
@@ -164,6 +182,11 @@ impl Proxy {
     // ---- targets and sources
 
     fn target_parted(&mut self, id: Id, how: &Parted<'_>) -> Result<()> {
+        // Nothing fails once the target is out of the table.
+        let lost = match how {
+            Parted::Lost { cause, .. } => cause.failure()?,
+            _ => Failure::ours(RRError::Worker, "the stream has ended in its process"),
+        };
         let HeldTarget { target, record, .. } = self.targets.remove(&id).ok_or_else(not_its)?;
         let stream = Arc::clone(&self.stream);
         if let Some(record) = &record {
@@ -172,9 +195,7 @@ impl Proxy {
         let upcalls = stream.upcalls();
         match how {
             _ if target.is_stopped() => upcalls.target_over(&target),
-            Parted::Lost { cause, ran_ms } => {
-                upcalls.target_lost(&target, &cause.failure()?, (*ran_ms).min(RAN_MS));
-            }
+            Parted::Lost { ran_ms, .. } => upcalls.target_lost(&target, &lost, (*ran_ms).min(RAN_MS)),
             Parted::Released => {
                 upcalls.target_released(&target);
                 self.has_idle_targets |= record.is_none();
@@ -184,7 +205,12 @@ impl Proxy {
                 upcalls.target_moved(&target, url, &shown(text), (*ran_ms).min(RAN_MS));
             }
             Parted::Renewed => upcalls.target_renewed(&target),
-            Parted::Over => return Err(impossible("a target that nobody stopped is not over")),
+            // It is over with its stream, which stops or has failed there.
+            Parted::Over if stream.stop_by_ms().is_some() => {
+                target.stop(0);
+                upcalls.target_over(&target);
+            }
+            Parted::Over => upcalls.target_lost(&target, &lost, 0),
         }
         if record.is_some() {
             stream.call_sources();
@@ -207,6 +233,7 @@ impl Proxy {
         let (life, upcalls) = (stream.life(), stream.upcalls());
         if told.is(EventKind::Stream) {
             match told.state()? {
+                State::InProgress if life.state() == State::InProgress => {}
                 State::InProgress => {
                     life.flows();
                     self.dial_all();
@@ -250,6 +277,14 @@ impl Proxy {
         if via.len() > MAX_VIA_BYTES {
             return Err(impossible("its media comes through more streams than are allowed"));
         }
+        let plays = |id: &Id| self.sessions.get(id).is_some_and(|held| !held.publishes());
+        if places.standbys.len() > MAX_STANDBYS || plays(&places.live) || places.standbys.iter().any(plays) {
+            return Err(impossible("so many cannot stand by, and a player neither publishes nor stands by"));
+        }
+        if self.last_places.0 == *places && self.last_places.1 == via {
+            return Ok(());
+        }
+        self.last_places = (places.clone(), via.clone());
         let targets = &self.targets;
         let source = targets.get(&places.live).and_then(|held| held.record.as_ref());
         if let Some(record) = source.filter(|record| record.names().via != via) {
@@ -291,8 +326,13 @@ impl Proxy {
         let has_news = incoming.has_more(stats.incoming());
         incoming.note(stats.incoming(), now_us);
         outgoing.note_outgoing(stats.outgoing(), now_us);
+        // A worker may pass its limit by little, and what it says counts up to that.
+        let limit = self.workers.mem_limit().unwrap_or(u64::MAX);
+        if memory > limit.saturating_mul(2) || memory > MEMORY_BYTES {
+            return Err(impossible("no worker uses so much memory"));
+        }
         // Without room the server's memory is short, and the worker is asked to give up some.
-        let _ = self.memory.follow(usize::try_from(memory).unwrap_or(usize::MAX));
+        let _ = self.memory.follow(usize::try_from(memory.min(limit)).unwrap_or(usize::MAX));
         if has_news && self.has_idle_targets {
             self.dial_all();
         }
