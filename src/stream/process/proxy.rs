@@ -398,7 +398,7 @@ impl Proxy {
             None if stops => {
                 log::debug!("{name}: its worker has ended");
                 self.supervisor.ended(None, now_ms);
-                Failure::from(RRError::Worker)
+                Failure::ours(RRError::Kicked, "the stream was stopped")
             }
             how => {
                 let how = how.unwrap_or_else(|| "ended by itself".to_owned());

@@ -69,7 +69,7 @@ impl Rate {
 
     /// The mean of the last two seconds.
     pub(crate) fn per_second(&self, now_us: u64) -> u64 {
-        self.sum(now_us) * 1_000_000 / (STEPS * STEP_US)
+        self.sum(now_us).saturating_mul(1_000_000) / (STEPS * STEP_US)
     }
 
     /// The mean of the last two seconds in kbit/s, if bytes are counted.

@@ -8,7 +8,7 @@ use super::{Counters, Dropped, Outgoing};
 use crate::error::{Failure, RRError, Result};
 
 /// Largest figure that is accepted: sums of such figures do not overflow soon.
-const MOST: u64 = 1 << 56;
+const MOST: u64 = 1 << 50;
 
 /// The figures of one connection, or of a stream's incoming media.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
@@ -136,6 +136,7 @@ impl Figures {
         let counts = [
             [self.bytes_in, self.bytes_out, self.msgs_in, self.msgs_out, self.queue_bytes],
             [self.dropped_msgs, self.dropped_bytes, self.dropped_runs, self.queue_msgs, self.queue_ms],
+            [self.queue_ms_max, 0, 0, 0, 0],
             [media.audio_bytes, media.video_bytes, media.data_bytes, media.unknown_msgs, media.clock_jumps],
         ];
         let is_too_much = counts.as_flattened().iter().any(|&count| count > MOST);

@@ -161,6 +161,10 @@ impl Proxy {
     /// Sends what the host publishes, as fast as the worker takes it.
     pub(super) fn take_host_messages(&mut self, io: &mut Io<'_>) {
         let stops = self.stream.stop_by_ms().is_some();
+        if stops && self.worker.is_none() {
+            // No worker is started for a stream that ends.
+            return self.host.fail();
+        }
         while !self.host.is_empty() {
             if self.worker.as_ref().is_some_and(|link| link.is_busy() && !stops) {
                 return;

@@ -320,8 +320,8 @@ impl EventSink for Server {
         let runs = matches!(event.state, State::Waiting | State::InProgress);
         match event.kind {
             // Those of its other states the server makes itself.
-            EventKind::Session if runs => self.tell_places(),
-            EventKind::Target if runs => {}
+            EventKind::Session if runs && self.session(event.session).is_some() => self.tell_places(),
+            EventKind::Target if runs && self.target(event.target).is_some() => {}
             EventKind::Tracks => self.tell_tracks(),
             EventKind::Clock => self.tell_figures(),
             EventKind::Stream | EventKind::Slow => {}
