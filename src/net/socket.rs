@@ -1,6 +1,7 @@
 //! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the socket options of a relay.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
@@ -13,6 +14,10 @@ use crate::net::tls::TlsStream;
 
 /// Most connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// The flags of reads and writes. That the socket does not block is a property of the open connection; where another
+/// process has it too, that process may change it, and these calls still do not wait.
+const AT_ONCE: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// A connected, non-blocking stream socket. Owned by one thread at a time.
 #[derive(Debug)]
@@ -168,7 +173,7 @@ impl Socket {
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let result = match &mut self.tls {
-                None => self.stream.read(buffer),
+                None => receive(&self.stream, buffer),
                 Some(tls) => tls.read(&mut self.stream, buffer),
             };
             match result {
@@ -178,7 +183,7 @@ impl Socket {
         }
     }
 
-    /// Writes what the kernel takes; never raises SIGPIPE (std sends with MSG_NOSIGNAL). With TLS, a part of the bytes
+    /// Writes what the kernel takes; never raises SIGPIPE. With TLS, a part of the bytes
     /// taken may wait here, see [`flush_tls`](Self::flush_tls).
     ///
     /// # Errors
@@ -186,7 +191,7 @@ impl Socket {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             let result = match &mut self.tls {
-                None => self.stream.write(bytes),
+                None => SockRef::from(&self.stream).send_with_flags(bytes, AT_ONCE),
                 Some(tls) => tls.write(&mut self.stream, bytes),
             };
             match result {
@@ -203,7 +208,7 @@ impl Socket {
     pub fn write_vectored(&mut self, parts: &mut [IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let result = match &mut self.tls {
-                None => self.stream.write_vectored(parts),
+                None => SockRef::from(&self.stream).send_vectored_with_flags(parts, AT_ONCE),
                 Some(tls) => tls.write_vectored(&mut self.stream, parts),
             };
             match result {
@@ -255,6 +260,14 @@ impl Socket {
     pub(crate) fn source(&mut self) -> &mut mio::net::TcpStream {
         &mut self.stream
     }
+}
+
+/// Reads available bytes of a connection that is not encrypted.
+#[allow(unsafe_code)] // std passes no flags
+fn receive(stream: &mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: MaybeUninit<u8> has the layout of u8, and the system writes whole bytes only.
+    let space = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+    SockRef::from(stream).recv_with_flags(space, AT_ONCE)
 }
 
 impl AsFd for Socket {
@@ -381,6 +394,20 @@ pub fn number(socket: &Socket) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_another_process_makes_wait_does_not_wait_here() {
+        let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        let shared = here.try_clone().unwrap();
+        let mut socket = Socket::adopt(here.into()).unwrap();
+        shared.set_nonblocking(false).unwrap();
+        let would_block = |result: io::Result<usize>| result.unwrap_err().kind() == io::ErrorKind::WouldBlock;
+        assert!(would_block(socket.read(&mut [0; 16])));
+        let bytes = vec![0; 1 << 20];
+        while socket.write(&bytes).is_ok() {}
+        assert!(would_block(socket.write(b"x")) && would_block(socket.write_vectored(&mut [IoSlice::new(b"x")])));
+        drop(there);
+    }
 
     #[test]
     fn addresses_are_split_as_people_write_them() {
