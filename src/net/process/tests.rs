@@ -8,9 +8,10 @@ use socket2::SockRef;
 
 use super::*;
 
-/// A shell that runs this script as a worker; the channel's number is `$3`.
+/// A shell that runs this script as a worker; the channel's number is `$3`. It is bash, because other shells know no
+/// descriptors above 9.
 fn start(script: &str, limits: &Limits) -> (Process, UnixStream) {
-    let mut command = Command::new("/bin/sh");
+    let mut command = Command::new("bash");
     command.args(["-c", script, "worker"]);
     let (process, channel) = Process::start(command, limits).unwrap();
     let channel = UnixStream::from(channel);
