@@ -1313,7 +1313,8 @@ RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
    Threads: The thread of main, which it keeps. A process is a worker once.
    Waits: For the end of the stream.
    Returns: The status for main to return; RR_ERR_ARG: these are not the arguments of a worker, so the program goes
-   on as usual; RR_ERR_STATE: the server that started it has ended; RR_ERR_IO: the system refused a call. */
+   on as usual; RR_ERR_STATE: the server that started it has ended; RR_ERR_IO: the system refused a call;
+   RR_ERR_VERSION: the server runs another version of the library; another error: why the stream could not run. */
 RR_API int rr_worker_main(int argc, char *const *argv);
 
 /* ---- 8. control by HTTP ----------------------------------------------------------------------------------------- */

@@ -37,7 +37,7 @@ fn null_is_an_error_and_never_a_crash() {
 
 /// Errors of the header that `errors.c` does not provoke, with the test that shows them or the reason why they cannot
 /// occur.
-const ELSEWHERE: [(&str, &str, &str); 31] = [
+const ELSEWHERE: [(&str, &str, &str); 32] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
@@ -56,6 +56,7 @@ const ELSEWHERE: [(&str, &str, &str); 31] = [
         "it takes a process that crashes twice; stream::process::starts has a test of pauses",
     ),
     ("rr_worker_main", "RR_ERR_IO", "it takes a system that refuses prctl"),
+    ("rr_worker_main", "RR_ERR_VERSION", "it takes a server of another version"),
     ("rr_session_import", "RR_ERR_AUTH", "as RR_ERR_REJECTED; server::access has a test of keys"),
     ("rr_stream_export", "RR_ERR_NOMEM", "it takes all memory of the process"),
     ("rr_stream_import", "RR_ERR_NOMEM", "it takes all memory of the process"),

@@ -23,7 +23,8 @@ use crate::stream::process::worker;
 ///
 /// # Returns
 /// The status for main to return; RR_ERR_ARG: these are not the arguments of a worker, so the program goes on as usual;
-/// RR_ERR_STATE: the server that started it has ended; RR_ERR_IO: the system refused a call.
+/// RR_ERR_STATE: the server that started it has ended; RR_ERR_IO: the system refused a call; RR_ERR_VERSION: the server
+/// runs another version of the library; another error: why the stream could not run.
 ///
 /// # Safety
 /// The contract of all pointers; `argv` has `argc` strings, as main gets them.

@@ -81,6 +81,9 @@ pub(super) struct Begin<'a> {
     pub(super) mem_limit: Option<u64>,
     #[n(11)]
     pub(super) log_level: u32,
+    /// The version of the server's library.
+    #[b(12)]
+    pub(super) version: &'a str,
 }
 
 /// What a server tells a worker.
@@ -194,6 +197,9 @@ pub(super) enum ToWorker<'a> {
         end: bool,
     },
 }
+
+/// The version of this library: both processes must run the same one.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl ToWorker<'_> {
     /// Its kind and its bytes.

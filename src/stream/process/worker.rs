@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use self::server::{Outbox, Server};
-use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, ToServer, ToWorker, impossible, shown};
+use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, ToServer, ToWorker, VERSION, impossible, shown};
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
@@ -59,15 +59,18 @@ const PANICKED: i32 = 101;
 /// [`RRError::Arg`] if it was not, and those of [`process::enter`].
 pub(crate) fn main(arguments: &[Vec<u8>]) -> Result<i32> {
     let no_worker = || Failure::ours(RRError::Arg, "this process was not started as a worker");
-    process::enter(arguments)?.map(run).ok_or_else(no_worker)
+    // A worker whose stream could not run is one all the same.
+    let is_worker = |failure: Failure| match failure.kind {
+        RRError::Arg => Failure { kind: RRError::Protocol, ..failure },
+        _ => failure,
+    };
+    run(process::enter(arguments)?.ok_or_else(no_worker)?).map_err(is_worker)
 }
 
 /// Runs the stream that the process at the other end of the channel names, until it has ended there or here. Returns the
 /// exit status of this process.
-fn run(channel: OwnedFd) -> i32 {
-    let ran = FdChannel::adopt(channel).and_then(Worker::begin).and_then(Worker::run);
-    // Where the server has gone, nobody is left to be told.
-    ran.unwrap_or(1)
+fn run(channel: OwnedFd) -> Result<i32> {
+    FdChannel::adopt(channel).and_then(Worker::begin).and_then(Worker::run)
 }
 
 struct Worker {
@@ -92,6 +95,13 @@ impl Worker {
         let ToWorker::Begin(begin) = ToWorker::decode(&message.body)? else {
             return Err(impossible("a server begins with the stream"));
         };
+        if begin.version != VERSION {
+            let text = format!(
+                "this is version {VERSION} of the worker, and the server is {}: it has to be restarted after an installation",
+                shown(begin.version)
+            );
+            return Err(Failure::ours(RRError::Version, text));
+        }
         let (exported, config) = (ExportedStream::read(begin.state)?, config_of(&begin));
         let channel = Arc::new(channel);
         let outbox = Outbox::start(&channel, begin.log_level)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::wire::{Begin, ToWorker};
+use super::super::wire::{Begin, ToWorker, VERSION};
 use super::link::Link;
 use super::{Held, HeldTarget, Proxy};
 use crate::error::{Failure, RRError, Result};
@@ -237,6 +237,7 @@ impl OwnedBegin {
             send_ms: config.send_ms,
             mem_limit: self.workers.mem_limit(),
             log_level: log::max_level() as u32,
+            version: VERSION,
         })
         .encode()
     }
