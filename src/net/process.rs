@@ -5,6 +5,7 @@
 
 mod entry;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -111,6 +112,8 @@ impl Process {
         let fd = channel.as_raw_fd();
         command.args(entry::arguments(std::process::id(), fd));
         command.stdin(Stdio::null()).stdout(Stdio::null());
+        // The environment of a host may have secrets, and names of sockets that are the host's.
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_passed_on(name)));
         // A Ctrl-C or a hang-up of the terminal is for the host, which then stops in order.
         command.process_group(0);
         // SAFETY: the closure runs in the new process between fork and exec, and makes only system calls.
@@ -243,6 +246,15 @@ fn reap(pidfd: &OwnedFd, flags: libc::c_int) -> Option<End> {
         libc::CLD_EXITED => Some(End::Exited(status)),
         _ => Some(End::Killed(status)),
     }
+}
+
+/// Whether a process gets this variable of the environment.
+fn is_passed_on(name: &OsStr) -> bool {
+    const NAMES: [&str; 5] = ["PATH", "HOME", "TMPDIR", "TZ", "LANG"];
+    const BEGINNINGS: [&str; 4] = ["LC_", "LD_", "RR_", "RUST_"];
+    let Some(name) = name.to_str() else { return false };
+    let begins = |with: &&str| name.starts_with(with);
+    NAMES.contains(&name) || BEGINNINGS.iter().any(begins) || name.ends_with("SAN_OPTIONS")
 }
 
 /// In the new process: closes all descriptors but the standard streams and this one when the program begins.

@@ -50,6 +50,8 @@ pub(crate) fn enter(arguments: &[Vec<u8>]) -> Result<Option<OwnedFd>> {
     if std::os::unix::process::parent_id() != parent {
         return Err(Failure::ours(RRError::State, "the process that started this worker has ended"));
     }
+    // SAFETY: takes integers only. What it starts gets no more rights than it has; where that is refused, nothing follows.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGPIPE] {
         // SAFETY: the disposition is the system's own.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
