@@ -27,7 +27,7 @@ use rrelay::error::{Failure, RRError};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_write;
 use rrelay::proto::message::{MessageHead, kind};
-use rrelay::server::{EventKind, Export, Id, ListenOptions, RRServer, kind as ids};
+use rrelay::server::{Event, EventKind, Export, Id, ListenOptions, RRServer, flag, kind as ids};
 use rrelay::session::{Event as Said, Role, SessionConfig, State};
 use secure::Papers;
 
@@ -346,6 +346,29 @@ fn what_a_process_cannot_do_is_refused_in_words() {
     wait_for(&mut peer, b"a connection plays one stream on this server");
     let sent = sends(&mut publisher, 2, 1);
     wait_for(&mut peer, &sent[0][20..60]);
+}
+
+/// A server whose worker is this program, and what a publisher of "show" is told at its end.
+fn ends_with(program: PathBuf) -> String {
+    let worker = WorkerConfig { program: Some(program), hung_ms: None, ..WorkerConfig::default() };
+    let live = Live::new(ServerConfig { worker, ..isolated() });
+    let _publisher = Client::configured(live.port, "show", true, &SessionConfig::default());
+    let mut text = None;
+    until("the session has ended", || {
+        let ended = |event: &Event| event.flags & flag::LAST != 0;
+        let end = live.events_of(EventKind::Session).into_iter().find(ended);
+        text = end.map(|event| String::from_utf8_lossy(&event.text).into_owned());
+        text.is_some()
+    });
+    text.unwrap()
+}
+
+#[test]
+fn peers_are_told_why_the_process_of_their_stream_cannot_run() {
+    let told = ends_with("/no/such/worker".into());
+    assert!(told.contains("/no/such/worker was not started: No such file"), "{told}");
+    let told = ends_with(c::root().join("tests/support/closing_worker.sh"));
+    assert!(told.contains("it has closed its channel and does not end"), "{told}");
 }
 
 #[test]

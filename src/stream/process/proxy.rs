@@ -346,6 +346,9 @@ impl Proxy {
         {
             return self.end_worker(&Failure::ours(RRError::Limit, "it gives no memory up"));
         }
+        if link.has_closed_before(now_ms.saturating_sub(END_MS)) {
+            return self.end_worker(&Failure::ours(RRError::Closed, "it has closed its channel and does not end"));
+        }
         match self.supervisor.due(now_ms) {
             Due::Hung => self.end_worker(&Failure::ours(RRError::Timeout, "it hangs")),
             _ if is_late => self.end_worker(&Failure::ours(RRError::Timeout, "it took too long to end")),

@@ -189,8 +189,9 @@ impl Proxy {
             self.worker = Some(link);
         }
         match &mut self.worker {
-            Some(link) if !link.is_ending() => Ok(link),
-            _ => Err(Failure::ours(RRError::Again, "the process of the stream is just ending: try again")),
+            Some(link) if link.is_ending() => Err(link.refusal()),
+            Some(link) => Ok(link),
+            None => Err(Failure::from(RRError::Worker)),
         }
     }
 

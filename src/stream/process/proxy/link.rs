@@ -32,12 +32,15 @@ const BUSY_BYTES: usize = 1 << 20;
 const MESSAGES: Allowed = Allowed { a_second: 5_000, at_once: 50_000 };
 const BYTES: Allowed = Allowed { a_second: 32 << 20, at_once: 256 << 20 };
 
+/// What a worker may put into the log: those of other streams have their room in it too.
+const LINES: Allowed = Allowed { a_second: 200, at_once: 2_000 };
+
 /// A process and the channel to it.
 struct Running {
     process: Process,
     queue: FdQueue,
-    /// The other end of the channel is closed.
-    is_closed: bool,
+    /// When the other end of the channel was found closed.
+    closed_ms: Option<u64>,
 }
 
 enum Stage {
@@ -48,7 +51,7 @@ enum Stage {
     },
     Runs(Box<Running>),
     /// It could not be started, for this reason, or is needed no more.
-    Failed(Option<String>),
+    Failed(Option<Failure>),
 }
 
 /// The link to one worker.
@@ -59,6 +62,9 @@ pub(super) struct Link {
     fault: Option<String>,
     messages: Bucket,
     bytes: Bucket,
+    lines: Bucket,
+    /// Log lines that were too many, since the last that was not.
+    lines_lost: u64,
 }
 
 impl Link {
@@ -66,7 +72,8 @@ impl Link {
     pub(super) fn new(begin: (u8, Vec<u8>), level: LevelFilter) -> Self {
         let (kind, body) = begin;
         let stage = Stage::Waits { messages: vec![(kind, body, None)], at_ms: 0 };
-        Self { stage, level, fault: None, messages: Bucket::new(MESSAGES), bytes: Bucket::new(BYTES) }
+        let (messages, bytes, lines) = (Bucket::new(MESSAGES), Bucket::new(BYTES), Bucket::new(LINES));
+        Self { stage, level, fault: None, messages, bytes, lines, lines_lost: 0 }
     }
 
     /// Whether it waits for its start.
@@ -78,10 +85,24 @@ impl Link {
     pub(super) fn is_ending(&self) -> bool {
         let is_gone = match &self.stage {
             Stage::Waits { .. } => false,
-            Stage::Runs(running) => running.is_closed,
+            Stage::Runs(running) => running.closed_ms.is_some(),
             Stage::Failed(_) => true,
         };
         is_gone || self.fault.is_some()
+    }
+
+    /// Why nobody new can come to it.
+    pub(super) fn refusal(&self) -> Failure {
+        let ending = || Failure::ours(RRError::Again, "the process of the stream is just ending: try again");
+        match &self.stage {
+            Stage::Failed(Some(cause)) => cause.clone(),
+            _ => ending(),
+        }
+    }
+
+    /// Whether it has closed its channel before this time (ms), and still runs.
+    pub(super) fn has_closed_before(&self, ms: u64) -> bool {
+        matches!(&self.stage, Stage::Runs(running) if running.closed_ms.is_some_and(|closed_ms| closed_ms < ms))
     }
 
     /// Whether so much waits for the worker that what can wait should.
@@ -116,7 +137,7 @@ impl Link {
         match running {
             Ok(running) => self.stage = Stage::Runs(Box::new(running)),
             Err(failure) => {
-                self.stage = Stage::Failed(Some(format!("cannot be started: {failure}")));
+                self.stage = Stage::Failed(Some(failure));
                 return Ok(());
             }
         }
@@ -168,7 +189,7 @@ impl Link {
     /// [`RRError::Limit`] if it says too much, and those of [`FdQueue::next`].
     pub(super) fn hear(&mut self, workers: &Workers, now_us: u64) -> Result<Option<Message>> {
         let Stage::Runs(running) = &mut self.stage else { return Ok(None) };
-        if self.fault.is_some() || running.is_closed {
+        if self.fault.is_some() || running.closed_ms.is_some() {
             return Ok(None);
         }
         let most = |kind| wire::bytes_max(kind, ExportedSession::bytes_max(&workers.session));
@@ -181,11 +202,22 @@ impl Link {
             Ok(None) => Ok(None),
             Err(failure) if failure.kind == RRError::Closed => {
                 // It is ending, or of no use any more.
-                running.is_closed = true;
+                running.closed_ms = Some(now_us / 1000);
                 Ok(None)
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whether a log line of the worker may pass; then also how many have not, since the last one. `lost` is how many
+    /// the worker itself has lost.
+    pub(super) fn passes_line(&mut self, lost: u64, now_us: u64) -> Option<u64> {
+        self.lines_lost = self.lines_lost.saturating_add(lost);
+        if self.lines.take(1, now_us).is_err() {
+            self.lines_lost = self.lines_lost.saturating_add(1);
+            return None;
+        }
+        Some(std::mem::take(&mut self.lines_lost))
     }
 
     /// Kills the worker because of this.
@@ -209,7 +241,10 @@ impl Link {
     pub(super) fn has_ended(&mut self) -> Option<Option<String>> {
         match &mut self.stage {
             Stage::Waits { .. } => None,
-            Stage::Failed(how) => Some(self.fault.take().or_else(|| how.clone())),
+            Stage::Failed(cause) => {
+                let cause = cause.as_ref().map(|failure| format!("cannot be started: {failure}"));
+                Some(self.fault.take().or(cause))
+            }
             Stage::Runs(running) => {
                 let end = running.process.ended()?;
                 // A host that reaps all its children has taken the status of one that has ended in order too.
@@ -237,7 +272,7 @@ impl Running {
         let queue = FdQueue::new(FdChannel::adopt(fd)?)?;
         io.watch().add_raw(&queue, CHANNEL)?;
         io.watch().add_fd(&process, END)?;
-        Ok(Self { process, queue, is_closed: false })
+        Ok(Self { process, queue, closed_ms: None })
     }
 }
 
@@ -290,5 +325,14 @@ mod tests {
         assert!(takes(1_000, 1_000_000) && !takes(1, 1_000_000));
         assert!(takes(100, 2_000_000) && !takes(1, 2_000_000));
         assert!(takes(1_000, 60_000_000) && !takes(1, 60_000_001));
+    }
+
+    #[test]
+    fn log_lines_that_are_too_many_are_counted_and_do_not_pass() {
+        let mut link = Link::new((1, Vec::new()), LevelFilter::Off);
+        assert!((0..LINES.at_once).all(|_| link.passes_line(0, 1_000_000) == Some(0)));
+        assert!((0..5).all(|_| link.passes_line(0, 1_000_000).is_none()));
+        assert_eq!(link.passes_line(7, 2_000_000), Some(12), "with those that the worker has lost itself");
+        assert_eq!(link.passes_line(0, 2_000_000), Some(0));
     }
 }

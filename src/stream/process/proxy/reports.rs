@@ -60,8 +60,8 @@ impl Proxy {
             ToServer::Connections(all) => {
                 all.iter().try_for_each(|figures| self.figures_of(figures, now_us))?;
             }
-            ToServer::Line { level, module, text } => line(level, module, text),
-            ToServer::LinesLost(count) => log::warn!("{count} log lines of a worker are lost"),
+            ToServer::Line { level, module, text } => self.line(level_of(level), module, text, now_us),
+            ToServer::LinesLost(count) => self.lines_lost(count, now_us),
         }
         Ok(())
     }
@@ -250,8 +250,10 @@ impl Proxy {
             if prev != state && !prev.may_become(state) {
                 return Err(impossible("no session goes from its state to that one"));
             }
-            record.set_state(state);
-            upcalls.event(record.event(EventKind::Session).moved(prev, state));
+            if prev != state {
+                record.set_state(state);
+                upcalls.event(record.event(EventKind::Session).moved(prev, state));
+            }
         } else if told.is(EventKind::Target) {
             let target = &self.targets.get(&told.target).ok_or_else(not_its)?.target;
             target.move_to(running(told)?, |event| event);
@@ -359,6 +361,31 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// Passes a log line on, if it is wanted and they are not too many. It is said to be the worker's, so it cannot pass for
+    /// one of this process.
+    fn line(&mut self, level: log::Level, module: &str, text: &str, now_us: u64) {
+        if level > log::max_level() {
+            return;
+        }
+        let Some(lost) = self.worker.as_mut().and_then(|link| link.passes_line(0, now_us)) else { return };
+        let name = self.stream.masked_name();
+        if lost > 0 {
+            log::warn!("{name}: {lost} log lines of its process are lost");
+        }
+        let is_of_path = |one: &char| one.is_ascii_alphanumeric() || matches!(one, '_' | ':');
+        let module: String = module.chars().filter(is_of_path).collect();
+        log::log!(target: &format!("rrelay::{module}"), level, "{name}, its process: {}", shown(text));
+    }
+
+    fn lines_lost(&mut self, count: u64, now_us: u64) {
+        let lost = self.worker.as_mut().and_then(|link| link.passes_line(count, now_us));
+        if let Some(lost) = lost.filter(|&lost| lost > 0) {
+            log::warn!("{}: {lost} log lines of its process are lost", self.stream.masked_name());
+        }
+    }
+}
+
 /// The state in which a session or target is that takes part in a stream.
 fn running(told: &Told<'_>) -> Result<State> {
     let state = told.state()?;
@@ -368,15 +395,13 @@ fn running(told: &Told<'_>) -> Result<State> {
     }
 }
 
-/// Passes a log line on.
-fn line(level: u32, module: &str, text: &str) {
-    let level = match level {
+/// The level of a log line.
+fn level_of(number: u32) -> log::Level {
+    match number {
         1 => log::Level::Error,
         2 => log::Level::Warn,
         3 => log::Level::Info,
         4 => log::Level::Debug,
         _ => log::Level::Trace,
-    };
-    let module: String = module.chars().filter(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | ':')).collect();
-    log::log!(target: &format!("rrelay::{module}"), level, "{}", shown(text));
+    }
 }
