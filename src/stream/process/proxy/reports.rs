@@ -32,8 +32,7 @@ impl Proxy {
     /// Takes a message of the worker.
     ///
     /// # Errors
-    /// [`RRError::Arg`](crate::error::RRError::Arg) and [`RRError::Protocol`](crate::error::RRError::Protocol) for what no
-    /// worker says.
+    /// [`RRError::Arg`] and [`RRError::Protocol`] for what no worker says.
     pub(super) fn take_report(&mut self, message: Message, now_us: u64) -> Result<()> {
         let Message { body, fd, .. } = message;
         match ToServer::decode(&body)? {
