@@ -8,6 +8,7 @@ mod entry;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,7 @@ impl Process {
     fn start(mut command: Command, limits: &Limits) -> Result<(Self, OwnedFd)> {
         let program = PathBuf::from(command.get_program());
         let cannot_start = |error: io::Error| failed(&program, &error);
+        check(&program).map_err(cannot_start)?;
         let (here, channel) = UnixStream::pair().map_err(cannot_start)?;
         // The numbers below 3 are those of the standard streams; a copy never has one of them.
         let channel: OwnedFd = match channel.as_raw_fd() {
@@ -286,6 +288,17 @@ fn failed(program: &Path, error: &io::Error) -> Failure {
         _ => (RRError::Io, "is it installed?"),
     };
     Failure::ours(kind, format!("the worker {} was not started: {error}: {why}", program.display()))
+}
+
+/// Refuses a file that cannot be a program, before the fork: where the host ignores SIGCHLD, std panics if exec fails.
+fn check(program: &Path) -> io::Result<()> {
+    if program.components().count() < 2 {
+        // It is sought in PATH.
+        return Ok(());
+    }
+    let file = fs::metadata(program)?;
+    let is_program = file.is_file() && file.permissions().mode() & 0o111 != 0;
+    if is_program { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 /// The library's worker program: beside the library, in `rrelay` beside it, or in a folder of `PATH`.

@@ -118,6 +118,17 @@ fn what_cannot_be_started_is_named() {
 }
 
 #[test]
+fn a_file_that_is_no_program_is_refused_before_the_fork() {
+    for file in ["/etc/passwd", "/etc", "/nonexistent/rrelay-worker"] {
+        assert!(check(Path::new(file)).is_err(), "{file}");
+        let failure = Process::spawn(Path::new(file), &Limits::default()).unwrap_err();
+        assert_eq!((failure.kind, failure.text.contains(file)), (RRError::Io, true), "{failure}");
+    }
+    check(Path::new("/bin/sh")).unwrap();
+    check(Path::new("sh")).unwrap();
+}
+
+#[test]
 fn the_file_of_this_code_is_found() {
     assert_eq!(library(), std::env::current_exe().ok());
 }
