@@ -31,7 +31,7 @@ pub fn worker_messages(data: &[u8]) {
         let (message, behind) = behind.split_at(len);
         rest = behind;
         tried::reads(message);
-        if let Err(failure) = proxy.hears(message) {
+        if let Err(failure) = proxy.receives(message) {
             let known = [RRError::Arg, RRError::Version, RRError::Limit, RRError::NoMem, RRError::Protocol];
             assert!(!failure.by_peer && known.contains(&failure.kind), "{failure}");
             // Its worker is ended.

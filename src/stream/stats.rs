@@ -6,7 +6,7 @@
 
 mod rate;
 mod received;
-pub(in crate::stream) mod told;
+pub(in crate::stream) mod reported;
 
 use std::ops::AddAssign;
 use std::sync::OnceLock;

@@ -148,7 +148,7 @@ impl Tracks {
     }
 
     /// Takes over the tracks that another process has found.
-    pub(in crate::stream) fn note_told(
+    pub(in crate::stream) fn note_reported(
         &self,
         list: Vec<Track>,
         video: Option<VideoConfig>,

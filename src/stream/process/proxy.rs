@@ -58,7 +58,7 @@ const EVICT_MS: u64 = 10_000;
 const STAYS: &str = "it runs in a process of its own, and stays there";
 
 /// A session that the worker has.
-struct Held {
+struct WorkerSession {
     record: Arc<RRSession>,
     /// A player's place on the book. A publisher has none.
     subscriptions: Vec<Subscription>,
@@ -70,14 +70,14 @@ struct Held {
     closing: Option<String>,
 }
 
-impl Held {
+impl WorkerSession {
     fn publishes(&self) -> bool {
         self.subscriptions.is_empty()
     }
 }
 
 /// A target or source that the worker has.
-struct HeldTarget {
+struct WorkerTarget {
     target: Arc<Target>,
     /// The settings that the worker knows.
     endpoint: Arc<Endpoint>,
@@ -85,6 +85,8 @@ struct HeldTarget {
     record: Option<Arc<RRSession>>,
     conn: Option<Conn>,
     is_stopped: bool,
+    /// Since when it has had media at most, monotonic ms.
+    since_ms: u64,
 }
 
 /// The task; only its loop's thread uses its fields.
@@ -95,8 +97,8 @@ pub(crate) struct Proxy {
     host: Arc<HostMessages>,
     publishers: Receiver<ForAccumulate>,
     worker: Option<Link>,
-    sessions: HashMap<Id, Held>,
-    targets: HashMap<Id, HeldTarget>,
+    sessions: HashMap<Id, WorkerSession>,
+    targets: HashMap<Id, WorkerTarget>,
     /// Those of connections over TLS.
     pumps: Pumps,
     /// The memory of the worker, as it says.
@@ -108,7 +110,7 @@ pub(crate) struct Proxy {
     /// Targets were closed for lack of media: they are dialled again when media comes.
     has_idle_targets: bool,
     /// The deadline that the worker knows.
-    told_stop_ms: Option<u64>,
+    sent_stop_ms: Option<u64>,
     over: bool,
 }
 
@@ -135,7 +137,7 @@ impl Proxy {
             evicts: None,
             last_places: Default::default(),
             has_idle_targets: false,
-            told_stop_ms: None,
+            sent_stop_ms: None,
             over: false,
         }
     }
@@ -180,7 +182,7 @@ impl Task for Proxy {
         if ready.slot >= link::PUMPS {
             return self.pumps.turn(ready, io);
         }
-        self.hear(io);
+        self.receive(io);
         if ready.slot == link::END {
             self.look_for_end(io);
         }
@@ -255,20 +257,20 @@ impl Proxy {
         if let Some(what) = self.stream.memory().asked() {
             link.send(&ToWorker::GiveUp(what as u8), None)?;
         }
-        // The host hears of it at its next message.
+        // The host receives of it at its next message.
         if !self.stream.book().host_publishes() && self.stream.memory().eviction().is_some() {
             link.send(&ToWorker::Evict, None)?;
             self.evicts = Some((now_ms + EVICT_MS, self.memory.bytes()));
         }
-        let held = self.sessions.values().map(|held| &held.record.counters);
-        let all = held.chain(self.targets.values().map(|held| &held.target.counters));
+        let entry = self.sessions.values().map(|entry| &entry.record.counters);
+        let all = entry.chain(self.targets.values().map(|entry| &entry.target.counters));
         let looks = all.map(|counters| &counters.tcp.looked_at);
         if looks.fold(false, |any, looks| looks.swap(false, std::sync::atomic::Ordering::Relaxed) | any) {
             link.send(&ToWorker::Look, None)?;
         }
         link.set_level(log::max_level())?;
-        if let Some(by_ms) = self.stream.stop_by_ms().filter(|by_ms| self.told_stop_ms != Some(*by_ms)) {
-            self.told_stop_ms = Some(by_ms);
+        if let Some(by_ms) = self.stream.stop_by_ms().filter(|by_ms| self.sent_stop_ms != Some(*by_ms)) {
+            self.sent_stop_ms = Some(by_ms);
             link.send(&ToWorker::Stop(by_ms.saturating_sub(now_ms)), None)?;
         }
         Ok(())
@@ -276,23 +278,23 @@ impl Proxy {
 
     fn order_sessions(&mut self) -> Result<()> {
         let Some(link) = &mut self.worker else { return Ok(()) };
-        for (&id, held) in &mut self.sessions {
-            while let Some(order) = held.record.next_order() {
+        for (&id, entry) in &mut self.sessions {
+            while let Some(order) = entry.record.next_order() {
                 match order {
                     Order::Close(text) => {
                         link.send(&ToWorker::Close { id, text: cut(&text) }, None)?;
-                        held.closing = Some(text);
+                        entry.closing = Some(text);
                     }
                     Order::Reconnect(url, text) => {
                         let (url, text) = (url.as_deref().map(cut), cut(&text));
                         link.send(&ToWorker::Reconnect { id, url, text }, None)?;
                     }
-                    Order::Export { caller, .. } if held.record.tls() => {
+                    Order::Export { caller, .. } if entry.record.tls() => {
                         let text = "a connection over TLS stays in its process, which has its keys";
                         refuse(&caller, Failure::ours(RRError::Unsupported, text));
                     }
-                    Order::Export { room, caller } if held.export.is_none() && caller.take() => {
-                        held.export = Some(caller);
+                    Order::Export { room, caller } if entry.export.is_none() && caller.take() => {
+                        entry.export = Some(caller);
                         link.send(&ToWorker::Export { id, room: room as u64 }, None)?;
                     }
                     // A second export: its caller learns that it is not possible now. The others are answers to a
@@ -311,17 +313,17 @@ impl Proxy {
     /// Passes on stops and new settings of targets and sources.
     fn order_targets(&mut self, now_ms: u64) -> Result<()> {
         let Some(link) = &mut self.worker else { return Ok(()) };
-        for (&id, held) in &mut self.targets {
-            if let Some(by_ms) = held.target.stop_by_ms() {
-                if !std::mem::replace(&mut held.is_stopped, true) {
+        for (&id, entry) in &mut self.targets {
+            if let Some(by_ms) = entry.target.stop_by_ms() {
+                if !std::mem::replace(&mut entry.is_stopped, true) {
                     link.send(&ToWorker::StopTarget { id, within_ms: by_ms.saturating_sub(now_ms) }, None)?;
                 }
                 continue;
             }
-            let endpoint = held.target.endpoint();
-            if !Arc::ptr_eq(&endpoint, &held.endpoint) {
-                held.endpoint = endpoint;
-                let state = About::of(&held.target, Backoff::default()).paused(Pause::Rests, now_ms)?;
+            let endpoint = entry.target.endpoint();
+            if !Arc::ptr_eq(&endpoint, &entry.endpoint) {
+                entry.endpoint = endpoint;
+                let state = About::of(&entry.target, Backoff::default()).paused(Pause::Rests, now_ms)?;
                 link.send(&ToWorker::UpdateTarget { id, state: &state }, None)?;
             }
         }
@@ -369,14 +371,14 @@ impl Proxy {
     }
 
     /// Takes what the worker says; true if there may be more, which has another turn.
-    fn hear(&mut self, io: &mut Io<'_>) -> bool {
+    fn receive(&mut self, io: &mut Io<'_>) -> bool {
         for _ in 0..MESSAGES {
-            let heard = match self.worker.as_mut().map(|link| link.hear(&self.workers, io.now_us)) {
+            let received = match self.worker.as_mut().map(|link| link.receive(&self.workers, io.now_us)) {
                 Some(Ok(Some(message))) => self.take_report(message, io.now_us),
                 Some(Err(failure)) => Err(failure),
                 Some(Ok(None)) | None => return false,
             };
-            if let Err(failure) = heard {
+            if let Err(failure) = received {
                 self.end_worker(&failure);
             }
         }
@@ -384,19 +386,19 @@ impl Proxy {
         true
     }
 
-    /// Notes the end of the worker, if it has ended. What it has said before has been heard.
+    /// Notes the end of the worker, if it has ended. What it has said before has been received.
     fn look_for_end(&mut self, io: &mut Io<'_>) {
         let Some(link) = &mut self.worker else { return };
         let Some(how) = link.has_ended() else { return };
         for _ in 0..LAST_TURNS {
-            if !self.hear(io) {
+            if !self.receive(io) {
                 break;
             }
         }
         let Some(link) = self.worker.take() else { return };
         link.leave(io);
         let (name, now_ms) = (self.stream.masked_name(), io.now_us / 1000);
-        let stops = self.told_stop_ms.take().is_some();
+        let stops = self.sent_stop_ms.take().is_some();
         let failure = match how {
             None if stops => {
                 log::debug!("{name}: its worker has ended");
@@ -427,23 +429,23 @@ impl Proxy {
         // No target is dialled for a stream without media.
         stream.life().rests();
         stream.ingest().tracks().clear();
-        for (_, held) in self.targets.drain() {
-            drop(held.conn);
-            match &held.record {
+        for (_, entry) in self.targets.drain() {
+            drop(entry.conn);
+            match &entry.record {
                 Some(record) => {
                     stream.book().lose(record, false);
-                    source::over(&**stream.upcalls(), &held.target, failure, Goes::Lost, 0);
+                    source::over(&**stream.upcalls(), &entry.target, failure, Goes::Lost, 0);
                 }
-                None if held.target.is_stopped() => stream.upcalls().target_over(&held.target),
-                None => stream.upcalls().target_lost(&held.target, failure, 0),
+                None if entry.target.is_stopped() => stream.upcalls().target_over(&entry.target),
+                None => stream.upcalls().target_lost(&entry.target, failure, 0),
             }
         }
-        for (_, mut held) in self.sessions.drain() {
-            if let Some(conn) = &mut held.conn {
+        for (_, mut entry) in self.sessions.drain() {
+            if let Some(conn) = &mut entry.conn {
                 half_close(&mut conn.socket);
             }
-            stream.book().lose(&held.record, false);
-            stream.upcalls().session_over(&held.record, failure);
+            stream.book().lose(&entry.record, false);
+            stream.upcalls().session_over(&entry.record, failure);
         }
         stream.give_up_waiting();
         stream.call_sources();
@@ -464,18 +466,18 @@ impl Proxy {
         assert!(claimed.is_ok() && self.stream.book().admit(&player).is_ok());
         for record in [publisher, player] {
             let (subscriptions, conn, export, closing) = (Vec::new(), None, None, None);
-            self.sessions.insert(record.id, Held { record, subscriptions, conn, export, closing });
+            self.sessions.insert(record.id, WorkerSession { record, subscriptions, conn, export, closing });
         }
         let endpoint = target.endpoint();
-        let held = HeldTarget { target, endpoint, record: None, conn: None, is_stopped: false };
-        self.targets.insert(held.target.id, held);
+        let entry = WorkerTarget { target, endpoint, record: None, conn: None, is_stopped: false, since_ms: 0 };
+        self.targets.insert(entry.target.id, entry);
     }
 
     /// Takes a message without a descriptor.
     ///
     /// # Errors
     /// Those for which the worker is ended.
-    pub(crate) fn hears(&mut self, body: &[u8]) -> Result<()> {
+    pub(crate) fn receives(&mut self, body: &[u8]) -> Result<()> {
         let message = crate::net::fd_channel::Message { kind: 1, body: body.to_vec(), fd: None };
         self.take_report(message, crate::net::clock::now_us())
     }

@@ -6,7 +6,7 @@ use crossbeam::channel::unbounded;
 
 use super::host::HostMessages;
 #[cfg(test)]
-use super::wire::{Cause, Facts, FiguresOf, Parted, Told, Track};
+use super::wire::{Cause, EventReport, Facts, FiguresOf, Parted, Track};
 use super::wire::{ToServer, ToWorker};
 use super::workers::Workers;
 use crate::config::{ServerConfig, TargetConfig};
@@ -16,7 +16,7 @@ use crate::stream::record::RRSession;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 #[cfg(test)]
-use crate::stream::stats::told::Figures;
+use crate::stream::stats::reported::Figures;
 
 /// A proxy whose worker has these three.
 pub(crate) fn proxy(stream: &Arc<RRStream>, config: &ServerConfig) -> Proxy {
@@ -73,7 +73,7 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     let tracks = vec![Track { type_id: 9, track: 0, codec: 7 }];
     let facts = Facts { video: Some((1280, 720, 100, 0, 31)), audio: Some((44_100, 2, 2)) };
     let (incoming, outgoing, memory) = (figures, figures, 1 << 20);
-    let mut all: Vec<ToServer<'_>> = events.iter().map(|event| ToServer::Told(Told::of(event))).collect();
+    let mut all: Vec<ToServer<'_>> = events.iter().map(|event| ToServer::Event(EventReport::of(event))).collect();
     all.extend([
         ToServer::Ready,
         ToServer::Places { live: publisher, recovering: false, standbys: vec![player], via: b"a,b".to_vec() },

@@ -12,7 +12,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::proto::cbor::Form;
 use crate::session::{Event as Said, State};
 use crate::stream::event::{Event, EventKind, Id};
-use crate::stream::stats::told::Figures;
+use crate::stream::stats::reported::Figures;
 
 /// The form of what a server tells a worker.
 const DOWN: Form = Form { magic: b"RRtw", version: 1, name: "a message to a worker" };
@@ -310,7 +310,7 @@ pub(super) struct FiguresOf {
 
 /// An event of a stream, a session or a target.
 #[derive(Debug, Encode, Decode)]
-pub(super) struct Told<'a> {
+pub(super) struct EventReport<'a> {
     #[n(0)]
     pub(super) kind: u32,
     #[n(1)]
@@ -326,7 +326,7 @@ pub(super) struct Told<'a> {
     text: &'a [u8],
 }
 
-impl<'a> Told<'a> {
+impl<'a> EventReport<'a> {
     /// What of an event its server has to know.
     pub(super) fn of(event: &'a Event) -> Self {
         Self {
@@ -414,7 +414,7 @@ pub(super) enum ToServer<'a> {
     },
     /// An event.
     #[n(8)]
-    Told(#[b(0)] Told<'a>),
+    Event(#[b(0)] EventReport<'a>),
     /// Who publishes and who stands by, and the streams that the media comes through.
     #[n(9)]
     Places {

@@ -36,7 +36,7 @@ use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, Export, Order, RRSession, Wait};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
-use crate::stream::stats::told::Figures;
+use crate::stream::stats::reported::Figures;
 use crate::stream::threading::{Running, Threading};
 use crate::stream::upcalls::Upcalls;
 

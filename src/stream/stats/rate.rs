@@ -89,7 +89,7 @@ pub(crate) struct FrameRate {
     /// When the first frame of a step came.
     first_us: [Count; PLACES],
     /// The rate that another process has measured, and when it said so.
-    told: [Count; 2],
+    reported: [Count; 2],
 }
 
 impl FrameRate {
@@ -111,15 +111,15 @@ impl FrameRate {
     }
 
     /// Takes over what another process has measured.
-    pub(super) fn tell(&self, milli: u32, now_us: u64) {
-        let [rate, at_us] = &self.told;
+    pub(super) fn report(&self, milli: u32, now_us: u64) {
+        let [rate, at_us] = &self.reported;
         rate.set(milli.into());
         at_us.set(now_us);
     }
 
     /// Thousandths of a frame per second, over the last two seconds; 0 if none came in this time.
     pub(crate) fn milli(&self, now_us: u64) -> u32 {
-        let [rate, at_us] = &self.told;
+        let [rate, at_us] = &self.reported;
         if at_us.get() != 0 {
             let is_fresh = now_us < at_us.get() + STEPS * STEP_US;
             return if is_fresh { u32::try_from(rate.get()).unwrap_or(u32::MAX) } else { 0 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::wire::{Begin, ToWorker, VERSION};
 use super::link::Link;
-use super::{Held, HeldTarget, Proxy};
+use super::{Proxy, WorkerSession, WorkerTarget};
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::event_loop::Io;
@@ -41,7 +41,8 @@ impl Proxy {
             return self.refuse_publisher(publisher, &failure);
         }
         let conn = Some(publisher.peer.conn);
-        self.sessions.insert(record.id, Held { record, subscriptions: Vec::new(), conn, export: None, closing: None });
+        self.sessions
+            .insert(record.id, WorkerSession { record, subscriptions: Vec::new(), conn, export: None, closing: None });
     }
 
     /// Sends a player to the worker.
@@ -53,7 +54,8 @@ impl Proxy {
         match sent {
             Ok(()) => {
                 let (subscriptions, conn) = (peer.subscriptions, Some(peer.conn));
-                self.sessions.insert(record.id, Held { record, subscriptions, conn, export: None, closing: None });
+                self.sessions
+                    .insert(record.id, WorkerSession { record, subscriptions, conn, export: None, closing: None });
             }
             Err(failure) => self.refuse_player(peer, &failure),
         }
@@ -122,8 +124,9 @@ impl Proxy {
         let state = plain.and_then(|()| About::of(&target, Backoff::default()).pushing(&mut conn, &push, now_ms));
         match state.and_then(|state| self.send_target(target.id, &state, &conn, io)) {
             Ok(()) => {
-                let held = HeldTarget { target, endpoint, record: None, conn: Some(conn), is_stopped: false };
-                self.targets.insert(held.target.id, held);
+                let (record, conn, since_ms) = (None, Some(conn), now_ms);
+                let entry = WorkerTarget { target, endpoint, record, conn, is_stopped: false, since_ms };
+                self.targets.insert(entry.target.id, entry);
             }
             Err(_) if target.is_stopped() => self.stream.upcalls().target_over(&target),
             Err(failure) => self.stream.upcalls().target_lost(&target, &failure, 0),
@@ -146,9 +149,10 @@ impl Proxy {
             return self.refuse_publisher(publisher, &failure);
         }
         let Peer { conn, record, .. } = publisher.peer;
-        let endpoint = source.endpoint();
-        let held = HeldTarget { target: source, endpoint, record: Some(record), conn: Some(conn), is_stopped: false };
-        self.targets.insert(held.target.id, held);
+        let (endpoint, since_ms) = (source.endpoint(), (io.now_us / 1000).saturating_sub(ran_ms));
+        let (record, conn) = (Some(record), Some(conn));
+        let entry = WorkerTarget { target: source, endpoint, record, conn, is_stopped: false, since_ms };
+        self.targets.insert(entry.target.id, entry);
     }
 
     fn send_target(&mut self, id: Id, state: &[u8], conn: &Conn, io: &mut Io<'_>) -> Result<()> {

@@ -187,7 +187,7 @@ impl Link {
     ///
     /// # Errors
     /// [`RRError::Limit`] if it says too much, and those of [`FdQueue::next`].
-    pub(super) fn hear(&mut self, workers: &Workers, now_us: u64) -> Result<Option<Message>> {
+    pub(super) fn receive(&mut self, workers: &Workers, now_us: u64) -> Result<Option<Message>> {
         let Stage::Runs(running) = &mut self.stage else { return Ok(None) };
         if self.fault.is_some() || running.closed_ms.is_some() {
             return Ok(None);

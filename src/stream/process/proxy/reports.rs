@@ -4,8 +4,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::super::wire::{Cause, Facts, FiguresOf, Parted, ToServer, Told, Track, impossible, shown};
-use super::{Held, HeldTarget, Proxy, not_its};
+use super::super::wire::{Cause, EventReport, Facts, FiguresOf, Parted, ToServer, Track, impossible, shown};
+use super::{Proxy, WorkerSession, WorkerTarget, not_its};
 use crate::config::MAX_STANDBYS;
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::conn::Conn;
@@ -19,14 +19,11 @@ use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::exported::{Doing, ExportedSession};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Export, RRSession};
-use crate::stream::stats::told::Figures;
+use crate::stream::stats::reported::Figures;
 use crate::stream::tracks;
 
 /// More memory than a machine has for a stream.
 const MEMORY_BYTES: u64 = 1 << 44;
-
-/// Longest time for which media can have come.
-const RAN_MS: u64 = 1 << 50;
 
 impl Proxy {
     /// Takes a message of the worker.
@@ -47,8 +44,8 @@ impl Proxy {
             ToServer::Back { id, state } => self.session_back(id, state, fd, now_us)?,
             ToServer::Exported { id, state } => self.session_exported(id, state, fd)?,
             ToServer::Stays { id, needs, cause } => self.session_stays(id, needs, cause)?,
-            ToServer::Parted { id, how } => self.target_parted(id, &how)?,
-            ToServer::Told(told) => self.told(&told)?,
+            ToServer::Parted { id, how } => self.target_parted(id, &how, now_us / 1000)?,
+            ToServer::Event(report) => self.event_reported(&report)?,
             ToServer::Places { live, recovering, standbys, via } => {
                 self.places(&Places { live, recovering, standbys }, via)?;
             }
@@ -69,56 +66,56 @@ impl Proxy {
 
     /// Lets go of a connection that the worker has.
     fn is_taken(&mut self, id: Id) -> Result<()> {
-        let session = self.sessions.get_mut(&id).map(|held| &mut held.conn);
-        let conn = session.or_else(|| self.targets.get_mut(&id).map(|held| &mut held.conn));
+        let session = self.sessions.get_mut(&id).map(|entry| &mut entry.conn);
+        let conn = session.or_else(|| self.targets.get_mut(&id).map(|entry| &mut entry.conn));
         let conn = conn.and_then(Option::take);
         conn.map(drop).ok_or_else(not_its)
     }
 
     /// A session that the worker no longer has; a publisher has left its place.
-    fn release(&mut self, id: Id) -> Result<Held> {
-        let held = self.sessions.remove(&id).ok_or_else(not_its)?;
-        if held.publishes() {
-            self.stream.book().lose(&held.record, false);
+    fn release(&mut self, id: Id) -> Result<WorkerSession> {
+        let entry = self.sessions.remove(&id).ok_or_else(not_its)?;
+        if entry.publishes() {
+            self.stream.book().lose(&entry.record, false);
         }
-        Ok(held)
+        Ok(entry)
     }
 
     fn session_over(&mut self, id: Id, failure: &Failure) -> Result<()> {
-        let held = self.release(id)?;
-        self.stream.upcalls().session_over(&held.record, failure);
-        self.after(held);
+        let entry = self.release(id)?;
+        self.stream.upcalls().session_over(&entry.record, failure);
+        self.after(entry);
         Ok(())
     }
 
     /// What a stream does when somebody has left it.
-    fn after(&self, held: Held) {
+    fn after(&self, entry: WorkerSession) {
         // A player leaves the book.
-        drop(held);
+        drop(entry);
         self.stream.call_sources();
         self.stream.check_unused();
     }
 
     fn session_back(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>, now_us: u64) -> Result<()> {
-        let mut held = self.release(id)?;
-        let publishes = held.publishes();
-        let peer = match held.closing.take() {
+        let mut entry = self.release(id)?;
+        let publishes = entry.publishes();
+        let peer = match entry.closing.take() {
             // The worker did not have it any more when the order came.
             Some(text) => Err(Failure::ours(RRError::Kicked, text)),
-            None => self.peer(&held.record, state, fd, now_us / 1000),
+            None => self.peer(&entry.record, state, fd, now_us / 1000),
         };
         match peer {
             Ok((peer, event)) => {
                 if publishes {
-                    self.stream.upcalls().session_left(&held.record, self.stream.id());
+                    self.stream.upcalls().session_left(&entry.record, self.stream.id());
                 }
-                self.after(held);
+                self.after(entry);
                 self.stream.upcalls().reclaim(peer, event);
             }
             // The worker goes on: it may be the peer that has brought its session to such a state.
             Err(failure) => {
-                self.stream.upcalls().session_over(&held.record, &failure);
-                self.after(held);
+                self.stream.upcalls().session_over(&entry.record, &failure);
+                self.after(entry);
             }
         }
         Ok(())
@@ -156,19 +153,19 @@ impl Proxy {
     fn session_exported(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
         // Nothing fails once the session is out of the table.
         let (fd, state) = (fd.ok_or_else(|| impossible("a session comes without its connection"))?, copied(state)?);
-        let caller = self.sessions.get_mut(&id).and_then(|held| held.export.take());
+        let caller = self.sessions.get_mut(&id).and_then(|entry| entry.export.take());
         let Some(caller) = caller else { return Err(impossible("nobody wanted that session")) };
-        let held = self.release(id)?;
-        self.stream.upcalls().session_exported(&held.record);
+        let entry = self.release(id)?;
+        self.stream.upcalls().session_exported(&entry.record);
         caller.tell(Ok(Export::Gone { fd, state }));
-        self.after(held);
+        self.after(entry);
         Ok(())
     }
 
     fn session_stays(&mut self, id: Id, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
         let cause = cause.map(|cause| cause.failure()).transpose()?;
         // The session may have ended, or have been given back and sent again, since the worker looked.
-        let Some(caller) = self.sessions.get_mut(&id).and_then(|held| held.export.take()) else { return Ok(()) };
+        let Some(caller) = self.sessions.get_mut(&id).and_then(|entry| entry.export.take()) else { return Ok(()) };
         match (needs, cause) {
             (Some(needs), _) => caller.tell(Ok(Export::Needs(usize::try_from(needs).unwrap_or(usize::MAX)))),
             (None, Some(cause)) => caller.tell(Err(cause)),
@@ -180,28 +177,30 @@ impl Proxy {
 
     // ---- targets and sources
 
-    fn target_parted(&mut self, id: Id, how: &Parted<'_>) -> Result<()> {
+    fn target_parted(&mut self, id: Id, how: &Parted<'_>, now_ms: u64) -> Result<()> {
         // Nothing fails once the target is out of the table.
         let lost = match how {
             Parted::Lost { cause, .. } => cause.failure()?,
             _ => Failure::ours(RRError::Worker, "the stream has ended in its process"),
         };
-        let HeldTarget { target, record, .. } = self.targets.remove(&id).ok_or_else(not_its)?;
+        let WorkerTarget { target, record, since_ms, .. } = self.targets.remove(&id).ok_or_else(not_its)?;
         let stream = Arc::clone(&self.stream);
         if let Some(record) = &record {
             stream.book().lose(record, false);
         }
         let upcalls = stream.upcalls();
+        // What the worker says is not more than can be: a long run makes the back-off forget earlier failures.
+        let at_most = |ran_ms: u64| ran_ms.min(now_ms.saturating_sub(since_ms));
         match how {
             _ if target.is_stopped() => upcalls.target_over(&target),
-            Parted::Lost { ran_ms, .. } => upcalls.target_lost(&target, &lost, (*ran_ms).min(RAN_MS)),
+            Parted::Lost { ran_ms, .. } => upcalls.target_lost(&target, &lost, at_most(*ran_ms)),
             Parted::Released => {
                 upcalls.target_released(&target);
                 self.has_idle_targets |= record.is_none();
             }
             Parted::Moved { url, text, ran_ms } => {
                 let url = url.map(|url| shown(url).into_owned());
-                upcalls.target_moved(&target, url, &shown(text), (*ran_ms).min(RAN_MS));
+                upcalls.target_moved(&target, url, &shown(text), at_most(*ran_ms));
             }
             Parted::Renewed => upcalls.target_renewed(&target),
             // It is over with its stream, which stops or has failed there.
@@ -227,11 +226,11 @@ impl Proxy {
 
     // ---- events
 
-    fn told(&mut self, told: &Told<'_>) -> Result<()> {
+    fn event_reported(&mut self, report: &EventReport<'_>) -> Result<()> {
         let stream = Arc::clone(&self.stream);
         let (life, upcalls) = (stream.life(), stream.upcalls());
-        if told.is(EventKind::Stream) {
-            match told.state()? {
+        if report.is(EventKind::Stream) {
+            match report.state()? {
                 State::InProgress if life.state() == State::InProgress => {}
                 State::InProgress => {
                     life.flows();
@@ -242,9 +241,9 @@ impl Proxy {
                 // It ends by our stop, or with its process.
                 _ => {}
             }
-        } else if told.is(EventKind::Session) {
-            let record = &self.sessions.get(&told.session).ok_or_else(not_its)?.record;
-            let state = running(told)?;
+        } else if report.is(EventKind::Session) {
+            let record = &self.sessions.get(&report.session).ok_or_else(not_its)?.record;
+            let state = running(report)?;
             let prev = record.state();
             if prev != state && !prev.may_become(state) {
                 return Err(impossible("no session goes from its state to that one"));
@@ -253,20 +252,20 @@ impl Proxy {
                 record.set_state(state);
                 upcalls.event(record.event(EventKind::Session).moved(prev, state));
             }
-        } else if told.is(EventKind::Target) {
-            let target = &self.targets.get(&told.target).ok_or_else(not_its)?.target;
-            target.move_to(running(told)?, |event| event);
-        } else if told.is(EventKind::Tracks) {
-            upcalls.event(Event { text: told.text().into_bytes(), ..life.event(EventKind::Tracks) });
-        } else if told.is(EventKind::Clock) {
-            upcalls.event(Event { value: told.value, ..life.event(EventKind::Clock) });
-        } else if told.is(EventKind::Slow) {
-            let about = match (self.sessions.get(&told.session), self.targets.get(&told.target)) {
-                (Some(held), _) => held.record.event(EventKind::Slow),
-                (None, Some(held)) => Event { kind: EventKind::Slow, ..held.target.event() },
+        } else if report.is(EventKind::Target) {
+            let target = &self.targets.get(&report.target).ok_or_else(not_its)?.target;
+            target.move_to(running(report)?, |event| event);
+        } else if report.is(EventKind::Tracks) {
+            upcalls.event(Event { text: report.text().into_bytes(), ..life.event(EventKind::Tracks) });
+        } else if report.is(EventKind::Clock) {
+            upcalls.event(Event { value: report.value, ..life.event(EventKind::Clock) });
+        } else if report.is(EventKind::Slow) {
+            let about = match (self.sessions.get(&report.session), self.targets.get(&report.target)) {
+                (Some(entry), _) => entry.record.event(EventKind::Slow),
+                (None, Some(entry)) => Event { kind: EventKind::Slow, ..entry.target.event() },
                 (None, None) => return Err(not_its()),
             };
-            upcalls.event(Event { value: told.value, ..about });
+            upcalls.event(Event { value: report.value, ..about });
         } else {
             return Err(impossible("no worker has such events"));
         }
@@ -278,7 +277,7 @@ impl Proxy {
         if via.len() > MAX_VIA_BYTES {
             return Err(impossible("its media comes through more streams than are allowed"));
         }
-        let plays = |id: &Id| self.sessions.get(id).is_some_and(|held| !held.publishes());
+        let plays = |id: &Id| self.sessions.get(id).is_some_and(|entry| !entry.publishes());
         if places.standbys.len() > MAX_STANDBYS || plays(&places.live) || places.standbys.iter().any(plays) {
             return Err(impossible("so many cannot stand by, and a player neither publishes nor stands by"));
         }
@@ -287,13 +286,13 @@ impl Proxy {
         }
         self.last_places = (places.clone(), via.clone());
         let targets = &self.targets;
-        let source = targets.get(&places.live).and_then(|held| held.record.as_ref());
+        let source = targets.get(&places.live).and_then(|entry| entry.record.as_ref());
         if let Some(record) = source.filter(|record| record.names().via != via) {
             record.rename(|names| names.via = via);
         }
         let is_on_way = |id: Id| {
-            self.sessions.get(&id).is_some_and(|held| held.conn.is_some())
-                || targets.get(&id).is_some_and(|held| held.conn.is_some())
+            self.sessions.get(&id).is_some_and(|entry| entry.conn.is_some())
+                || targets.get(&id).is_some_and(|entry| entry.conn.is_some())
                 || !(self.sessions.contains_key(&id) || targets.contains_key(&id))
         };
         let is_source = |id: Id| targets.contains_key(&id);
@@ -317,7 +316,7 @@ impl Proxy {
         });
         let audio =
             facts.audio.map(|(sample_rate, channels, object_type)| AudioConfig { sample_rate, channels, object_type });
-        self.stream.ingest().tracks().note_told(list.collect(), video, audio);
+        self.stream.ingest().tracks().note_reported(list.collect(), video, audio);
     }
 
     fn figures(&mut self, incoming: &Figures, outgoing: &Figures, memory: u64, now_us: u64) -> Result<()> {
@@ -345,14 +344,14 @@ impl Proxy {
         figures.check()?;
         // The time of this round may lie before that of the worker.
         let read_ms = (*read_ms).min(now_us / 1000);
-        if let Some(held) = self.sessions.get(id) {
-            figures.note(&held.record.counters, now_us);
-            if held.publishes() {
-                held.record.set_read(read_ms);
+        if let Some(entry) = self.sessions.get(id) {
+            figures.note(&entry.record.counters, now_us);
+            if entry.publishes() {
+                entry.record.set_read(read_ms);
             }
-        } else if let Some(held) = self.targets.get(id) {
-            figures.note(&held.target.counters, now_us);
-            if let Some(record) = &held.record {
+        } else if let Some(entry) = self.targets.get(id) {
+            figures.note(&entry.target.counters, now_us);
+            if let Some(record) = &entry.record {
                 record.set_read(read_ms);
             }
         }
@@ -386,8 +385,8 @@ impl Proxy {
 }
 
 /// The state in which a session or target is that takes part in a stream.
-fn running(told: &Told<'_>) -> Result<State> {
-    let state = told.state()?;
+fn running(report: &EventReport<'_>) -> Result<State> {
+    let state = report.state()?;
     match state {
         State::Waiting | State::InProgress => Ok(state),
         _ => Err(impossible("who takes part in a stream is not in such a state")),

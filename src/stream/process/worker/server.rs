@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use super::super::wire::{Begin, Cause, Facts, FiguresOf, Parted, ToServer, Told, Track, cut, question};
+use super::super::wire::{Begin, Cause, EventReport, Facts, FiguresOf, Parted, ToServer, Track, cut, question};
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::log::{Level, LevelFilter, LogHandle, LogOutlet, RRLog, level_filter};
@@ -25,7 +25,7 @@ use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, TargetExport};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::Counters;
-use crate::stream::stats::told::Figures;
+use crate::stream::stats::reported::Figures;
 use crate::stream::upcalls::{Timeouts, Upcalls};
 use crate::sync::{locked, spawn};
 
@@ -221,13 +221,13 @@ impl Server {
     pub(super) fn tell_places(&self) {
         let Some(stream) = self.stream() else { return };
         // The lock is held until that is told, so that the last word is the newest.
-        let mut told = locked(&self.places);
+        let mut reported = locked(&self.places);
         let now = (stream.book().places(), stream.book().publisher_via());
-        if *told == now {
+        if *reported == now {
             return;
         }
-        *told = now;
-        let (Places { live, recovering, standbys }, via) = told.clone();
+        *reported = now;
+        let (Places { live, recovering, standbys }, via) = reported.clone();
         self.tell(&ToServer::Places { live, recovering, standbys, via }, None);
     }
 
@@ -327,7 +327,7 @@ impl EventSink for Server {
             EventKind::Stream | EventKind::Slow => {}
             _ => return,
         }
-        self.tell(&ToServer::Told(Told::of(&event)), None);
+        self.tell(&ToServer::Event(EventReport::of(&event)), None);
     }
 }
 

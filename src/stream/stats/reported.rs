@@ -173,16 +173,16 @@ impl Figures {
         tcp.rtt_var_us.store(self.rtt_var_us, Ordering::Relaxed);
         tcp.retransmits.store(self.retransmits, Ordering::Relaxed);
         tcp.unacked_bytes.store(self.unacked_bytes, Ordering::Relaxed);
-        let Some(told) = &self.media else { return };
+        let Some(reported) = &self.media else { return };
         let media = counters.receiving();
-        rated(&media.audio_bytes, Some(&media.rate_audio), told.audio_bytes);
-        rated(&media.video_bytes, Some(&media.rate_video), told.video_bytes);
-        media.data_bytes.set(told.data_bytes);
-        media.unknown_msgs.set(told.unknown_msgs);
-        media.clock_jumps.set(told.clock_jumps);
-        media.rate_frames.tell(told.frames_milli, now_us);
-        media.last_key_ts_ms.store(told.last_key_ts_ms, Ordering::Relaxed);
-        media.key_interval_ms.store(told.key_interval_ms, Ordering::Relaxed);
+        rated(&media.audio_bytes, Some(&media.rate_audio), reported.audio_bytes);
+        rated(&media.video_bytes, Some(&media.rate_video), reported.video_bytes);
+        media.data_bytes.set(reported.data_bytes);
+        media.unknown_msgs.set(reported.unknown_msgs);
+        media.clock_jumps.set(reported.clock_jumps);
+        media.rate_frames.report(reported.frames_milli, now_us);
+        media.last_key_ts_ms.store(reported.last_key_ts_ms, Ordering::Relaxed);
+        media.key_interval_ms.store(reported.key_interval_ms, Ordering::Relaxed);
     }
 
     /// The same for what a stream's consumers got together.
