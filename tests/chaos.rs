@@ -13,7 +13,8 @@ mod support;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -37,18 +38,51 @@ fn worker() -> &'static PathBuf {
     WORKER.get_or_init(|| c::worker("chaos-worker"))
 }
 
+fn is_root() -> bool {
+    run("id", &["-u"]).trim() == "0"
+}
+
 /// A program, started without the privileges of the tests: limits of processes do not hold for root.
 fn unprivileged(program: &str) -> Command {
     let nobody: &[&str] = &["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups"];
-    let words = if run("id", &["-u"]).trim() == "0" { nobody } else { &["env"] };
+    let words = if is_root() { nobody } else { &["env"] };
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).arg(program);
     command
 }
 
+/// A folder with the server, the worker and the library, which a user without privileges reaches wherever this tree is.
+struct Programs(PathBuf);
+
+impl Programs {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("rrelay-{test}-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        open(&folder);
+        let library = program().with_file_name("librrelay.so.0");
+        for (from, name) in [(program(), "rr_server"), (worker(), "rrelay-worker"), (&library, "librrelay.so.0")] {
+            fs::copy(from, folder.join(name)).unwrap();
+            open(&folder.join(name));
+        }
+        Self(folder)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A server whose streams run in processes.
 struct Server {
     room: Room,
+    _programs: Programs,
     child: Child,
     port: u16,
 }
@@ -58,7 +92,7 @@ impl Server {
         let room = Room::new(test);
         let file = |name| fs::File::create(room.file(name)).unwrap();
         let (out, errors) = (file("out"), file("errors"));
-        let mut this = Self::printing_to(room, out, errors, "0", options);
+        let mut this = Self::printing_to(test, room, out, errors, "0", options);
         this.says("out", "listens on port ", 1);
         let words = this.words("out");
         let (_, rest) = words.split_once("listens on port ").unwrap();
@@ -66,25 +100,19 @@ impl Server {
         this
     }
 
-    fn printing_to(room: Room, out: fs::File, errors: fs::File, port: &str, options: &[&str]) -> Self {
-        let child = unprivileged(program().to_str().unwrap())
-            .args([
-                "--addr",
-                "127.0.0.1",
-                "--port",
-                port,
-                "--isolate",
-                "process",
-                "--worker",
-                worker().to_str().unwrap(),
-            ])
+    fn printing_to(test: &str, room: Room, out: fs::File, errors: fs::File, port: &str, options: &[&str]) -> Self {
+        let programs = Programs::new(test);
+        let child = unprivileged(&programs.file("rr_server"))
+            .args(["--addr", "127.0.0.1", "--port", port, "--isolate", "process"])
+            .args(["--worker", &programs.file("rrelay-worker")])
             .args(options)
+            .env("LD_LIBRARY_PATH", &programs.0)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(errors)
             .spawn()
             .unwrap();
-        Self { room, child, port: port.parse().unwrap() }
+        Self { room, _programs: programs, child, port: port.parse().unwrap() }
     }
 
     fn words(&self, of: &str) -> String {
@@ -238,7 +266,7 @@ fn a_disk_that_is_full_of_the_log_harms_no_stream() {
     // Nobody can read the port from such a log.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let options = ["--log", "trace"];
-    let server = Server::printing_to(Room::new("chaos-full"), full(), full(), &port, &options);
+    let server = Server::printing_to("chaos-full", Room::new("chaos-full"), full(), full(), &port, &options);
     until("it listens", || TcpStream::connect(("127.0.0.1", server.port)).ok());
     let load = Load::on(server.port, 4, 1, 20);
     server.has_workers(4);
