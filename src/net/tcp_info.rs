@@ -67,6 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bytes_are_on_their_way_until_the_other_side_has_them() {
+        use std::io::{Read, Write};
+        use std::os::fd::AsRawFd;
+        // A unix socket counts what has not been read, so the test depends on no window of TCP.
+        let (mut here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(unacknowledged(here.as_raw_fd()), Some(0));
+        here.write_all(b"last").unwrap();
+        assert!(unacknowledged(here.as_raw_fd()).is_some_and(|bytes| bytes > 0));
+        there.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(unacknowledged(here.as_raw_fd()), Some(0));
+    }
+
+    #[test]
     fn a_tcp_connection_has_a_round_trip_and_a_unix_socket_has_none() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
