@@ -17,7 +17,7 @@ pub(crate) mod snapshot;
 pub(crate) mod tables;
 #[cfg(test)]
 pub(crate) mod vectors;
-mod worker;
+pub(crate) mod worker;
 
 #[cfg(feature = "librtmp")]
 pub use librtmp::{librtmp_amf, librtmp_session};

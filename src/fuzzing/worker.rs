@@ -43,7 +43,7 @@ pub fn worker_messages(data: &[u8]) {
 
 /// A server that does nothing.
 #[derive(Debug)]
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl EventSink for Nobody {
     fn event(&self, _event: Event) {}

@@ -87,7 +87,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a program that calls [`enter`], and gives this end of a channel to it, a unix stream socket. It gets the
-    /// other end, the standard error of this process, and no other descriptor. The system kills it when the calling **thread** ends, so that thread must live longer.
+    /// other end, the standard error of this process, and no other descriptor. The system kills it when the calling
+    /// thread ends, so that thread must live longer.
     ///
     /// On Linux nice value and CPU set belong to threads, so they hold for the whole process only if it starts no thread
     /// before the first message of its channel.
@@ -167,7 +168,7 @@ impl Process {
         self.ended
     }
 
-    /// Applies the limits. A nice value or CPU set that the system refuses is only told: the process works without it.
+    /// Applies the limits. A nice value or CPU set that the system refuses is only logged: the process works without it.
     fn limit(&self, limits: &Limits) -> Result<()> {
         if let Some(bytes) = limits.memory_bytes {
             self.set_limit(libc::RLIMIT_DATA, bytes, "bytes of memory")?;

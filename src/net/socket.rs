@@ -183,8 +183,8 @@ impl Socket {
         }
     }
 
-    /// Writes what the kernel takes; never raises SIGPIPE. With TLS, a part of the bytes
-    /// taken may wait here, see [`flush_tls`](Self::flush_tls).
+    /// Writes what the kernel takes; never raises SIGPIPE. With TLS, a part of the bytes taken may wait here, see
+    /// [`flush_tls`](Self::flush_tls).
     ///
     /// # Errors
     /// Those of [`read`](Self::read).

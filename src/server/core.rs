@@ -395,6 +395,11 @@ impl Core {
         self.loops.workers()
     }
 
+    /// Their counts.
+    pub(super) fn worker_counts(&self) -> Option<WorkerCounts> {
+        self.workers().map(|workers| workers.starts().counts())
+    }
+
     /// Refuses what needs streams in this process.
     ///
     /// # Errors
@@ -431,11 +436,6 @@ impl Core {
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);
         Ok((stream, true))
-    }
-
-    /// The counts of the processes in which streams run, if they do.
-    pub(super) fn worker_counts(&self) -> Option<WorkerCounts> {
-        self.loops.workers().map(|workers| workers.starts().counts())
     }
 
     /// The stream of a target; `None` once the stream has ended; then the target is about to end too.

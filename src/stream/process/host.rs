@@ -60,6 +60,11 @@ impl HostMessages {
         Some(message)
     }
 
+    /// The bytes that wait.
+    pub(in crate::stream) fn bytes(&self) -> usize {
+        locked(&self.0).bytes
+    }
+
     /// Whether none waits.
     pub(in crate::stream) fn is_empty(&self) -> bool {
         locked(&self.0).messages.is_empty()

@@ -10,6 +10,8 @@ mod arrivals;
 mod link;
 mod pump;
 mod reports;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +56,10 @@ const LAST_TURNS: usize = 16;
 /// How long a worker may take to close its publisher and to use less memory.
 const EVICT_MS: u64 = 10_000;
 
+/// How long a worker may take to do what it is asked: to take somebody, to close a session, to end a target whose time is
+/// over.
+const ORDER_MS: u64 = 30_000;
+
 /// What the worker does not do.
 const STAYS: &str = "it runs in a process of its own, and stays there";
 
@@ -68,9 +74,17 @@ struct WorkerSession {
     export: Option<Caller<Export>>,
     /// Why the host has closed it.
     closing: Option<String>,
+    /// When the worker must have taken it, or closed it, monotonic ms.
+    due_ms: Option<u64>,
 }
 
 impl WorkerSession {
+    /// One that is on its way to the worker.
+    fn sent(record: Arc<RRSession>, subscriptions: Vec<Subscription>, conn: Conn, now_ms: u64) -> Self {
+        let due_ms = Some(now_ms + ORDER_MS);
+        Self { record, subscriptions, conn: Some(conn), export: None, closing: None, due_ms }
+    }
+
     fn publishes(&self) -> bool {
         self.subscriptions.is_empty()
     }
@@ -85,8 +99,24 @@ struct WorkerTarget {
     record: Option<Arc<RRSession>>,
     conn: Option<Conn>,
     is_stopped: bool,
+    /// When the worker must have taken it, or ended it, monotonic ms.
+    due_ms: Option<u64>,
     /// Since when it has had media at most, monotonic ms.
     since_ms: u64,
+}
+
+impl WorkerTarget {
+    /// One that is on its way to the worker at this time, after it has had media for so long.
+    fn sent(
+        target: Arc<Target>,
+        endpoint: Arc<Endpoint>,
+        record: Option<Arc<RRSession>>,
+        conn: Conn,
+        (now_ms, ran_ms): (u64, u64),
+    ) -> Self {
+        let (due_ms, since_ms) = (Some(now_ms + ORDER_MS), now_ms.saturating_sub(ran_ms));
+        Self { target, endpoint, record, conn: Some(conn), is_stopped: false, due_ms, since_ms }
+    }
 }
 
 /// The task; only its loop's thread uses its fields.
@@ -103,6 +133,8 @@ pub(crate) struct Proxy {
     pumps: Pumps,
     /// The memory of the worker, as it says.
     memory: Charge,
+    /// What waits here for the worker.
+    waiting: Charge,
     /// The worker was asked to close its publisher, and is to use less than this from this time on.
     evicts: Option<(u64, u64)>,
     /// Who publishes and stands by, and by which way media comes, as it has said last.
@@ -122,7 +154,7 @@ impl Proxy {
         host: Arc<HostMessages>,
         publishers: Receiver<ForAccumulate>,
     ) -> Self {
-        let memory = stream.memory().budget().nothing();
+        let (memory, waiting) = (stream.memory().budget().nothing(), stream.memory().budget().nothing());
         Self {
             stream,
             workers,
@@ -134,6 +166,7 @@ impl Proxy {
             targets: HashMap::new(),
             pumps: Pumps::default(),
             memory,
+            waiting,
             evicts: None,
             last_places: Default::default(),
             has_idle_targets: false,
@@ -204,6 +237,8 @@ impl Task for Proxy {
             log::debug!("{}: {failure}", self.stream.masked_name());
             self.look_for_end(io);
         }
+        // It exists whether there is room for it or not: where memory gets short, all give up what they can.
+        self.waiting.follow_anyway(self.host.bytes() + self.worker.as_ref().map_or(0, Link::waiting_bytes));
         let stops = self.stream.stop_by_ms().is_some();
         self.over = stops && self.worker.is_none() && inbox.is_empty() && self.publishers.is_empty();
     }
@@ -244,7 +279,7 @@ impl Proxy {
     // ---- orders of the host, and other news from this side
 
     fn pass_on_orders(&mut self, now_ms: u64) -> Result<()> {
-        self.order_sessions()?;
+        self.order_sessions(now_ms)?;
         self.order_targets(now_ms)?;
         let Some(link) = &mut self.worker else { return Ok(()) };
         if let Some(id) = self.stream.book().take_switch() {
@@ -257,7 +292,7 @@ impl Proxy {
         if let Some(what) = self.stream.memory().asked() {
             link.send(&ToWorker::GiveUp(what as u8), None)?;
         }
-        // The host receives of it at its next message.
+        // The host learns that at its next message.
         if !self.stream.book().host_publishes() && self.stream.memory().eviction().is_some() {
             link.send(&ToWorker::Evict, None)?;
             self.evicts = Some((now_ms + EVICT_MS, self.memory.bytes()));
@@ -276,14 +311,14 @@ impl Proxy {
         Ok(())
     }
 
-    fn order_sessions(&mut self) -> Result<()> {
+    fn order_sessions(&mut self, now_ms: u64) -> Result<()> {
         let Some(link) = &mut self.worker else { return Ok(()) };
         for (&id, entry) in &mut self.sessions {
             while let Some(order) = entry.record.next_order() {
                 match order {
                     Order::Close(text) => {
                         link.send(&ToWorker::Close { id, text: cut(&text) }, None)?;
-                        entry.closing = Some(text);
+                        (entry.closing, entry.due_ms) = (Some(text), Some(now_ms + ORDER_MS));
                     }
                     Order::Reconnect(url, text) => {
                         let (url, text) = (url.as_deref().map(cut), cut(&text));
@@ -317,6 +352,7 @@ impl Proxy {
             if let Some(by_ms) = entry.target.stop_by_ms() {
                 if !std::mem::replace(&mut entry.is_stopped, true) {
                     link.send(&ToWorker::StopTarget { id, within_ms: by_ms.saturating_sub(now_ms) }, None)?;
+                    entry.due_ms = Some(by_ms.max(now_ms).saturating_add(ORDER_MS));
                 }
                 continue;
             }
@@ -338,10 +374,20 @@ impl Proxy {
         if link.waits() && self.stream.stop_by_ms().is_some() {
             return link.give_up();
         }
+        let waited = link.waits();
         let is_late = self.stream.stop_by_ms().is_some_and(|by_ms| now_ms > by_ms.saturating_add(END_MS));
         if let Err(failure) = link.start(&self.workers, &self.supervisor, self.stream.config(), now_ms, io) {
             return self.end_worker(&failure);
         }
+        if waited {
+            // A worker that has just started gets the orders only now.
+            let sessions = self.sessions.values_mut().map(|entry| &mut entry.due_ms);
+            let all = sessions.chain(self.targets.values_mut().map(|entry| &mut entry.due_ms));
+            all.flatten().for_each(|due_ms| *due_ms = (*due_ms).max(now_ms + ORDER_MS));
+        } else if self.is_overdue(now_ms) {
+            return self.end_worker(&Failure::ours(RRError::Timeout, "it does not do what it is asked"));
+        }
+        let Some(link) = &mut self.worker else { return };
         if self.evicts.is_some_and(|(by_ms, _)| now_ms >= by_ms)
             && let Some((_, bytes)) = self.evicts.take()
             && self.memory.bytes() >= bytes
@@ -361,6 +407,13 @@ impl Proxy {
             }
             Due::Nothing => {}
         }
+    }
+
+    /// Whether the worker has not done in time what it was asked.
+    fn is_overdue(&self, now_ms: u64) -> bool {
+        let sessions = self.sessions.values().map(|entry| entry.due_ms);
+        let mut all = sessions.chain(self.targets.values().map(|entry| entry.due_ms)).flatten();
+        all.any(|due_ms| now_ms >= due_ms)
     }
 
     /// Kills the worker because of this; its end comes soon.
@@ -466,10 +519,12 @@ impl Proxy {
         assert!(claimed.is_ok() && self.stream.book().admit(&player).is_ok());
         for record in [publisher, player] {
             let (subscriptions, conn, export, closing) = (Vec::new(), None, None, None);
-            self.sessions.insert(record.id, WorkerSession { record, subscriptions, conn, export, closing });
+            let entry = WorkerSession { record, subscriptions, conn, export, closing, due_ms: None };
+            self.sessions.insert(entry.record.id, entry);
         }
         let endpoint = target.endpoint();
-        let entry = WorkerTarget { target, endpoint, record: None, conn: None, is_stopped: false, since_ms: 0 };
+        let entry =
+            WorkerTarget { target, endpoint, record: None, conn: None, is_stopped: false, due_ms: None, since_ms: 0 };
         self.targets.insert(entry.target.id, entry);
     }
 

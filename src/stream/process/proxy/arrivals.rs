@@ -40,9 +40,8 @@ impl Proxy {
         if let Err(failure) = sent {
             return self.refuse_publisher(publisher, &failure);
         }
-        let conn = Some(publisher.peer.conn);
-        self.sessions
-            .insert(record.id, WorkerSession { record, subscriptions: Vec::new(), conn, export: None, closing: None });
+        let conn = publisher.peer.conn;
+        self.sessions.insert(record.id, WorkerSession::sent(record, Vec::new(), conn, io.now_us / 1000));
     }
 
     /// Sends a player to the worker.
@@ -53,9 +52,8 @@ impl Proxy {
             playing(&mut peer).and_then(|playing| self.send_session(&mut peer, &Doing::Plays(playing), false, io));
         match sent {
             Ok(()) => {
-                let (subscriptions, conn) = (peer.subscriptions, Some(peer.conn));
-                self.sessions
-                    .insert(record.id, WorkerSession { record, subscriptions, conn, export: None, closing: None });
+                let Peer { subscriptions, conn, .. } = peer;
+                self.sessions.insert(record.id, WorkerSession::sent(record, subscriptions, conn, io.now_us / 1000));
             }
             Err(failure) => self.refuse_player(peer, &failure),
         }
@@ -124,9 +122,7 @@ impl Proxy {
         let state = plain.and_then(|()| About::of(&target, Backoff::default()).pushing(&mut conn, &push, now_ms));
         match state.and_then(|state| self.send_target(target.id, &state, &conn, io)) {
             Ok(()) => {
-                let (record, conn, since_ms) = (None, Some(conn), now_ms);
-                let entry = WorkerTarget { target, endpoint, record, conn, is_stopped: false, since_ms };
-                self.targets.insert(entry.target.id, entry);
+                self.targets.insert(target.id, WorkerTarget::sent(target, endpoint, None, conn, (now_ms, 0)));
             }
             Err(_) if target.is_stopped() => self.stream.upcalls().target_over(&target),
             Err(failure) => self.stream.upcalls().target_lost(&target, &failure, 0),
@@ -149,10 +145,8 @@ impl Proxy {
             return self.refuse_publisher(publisher, &failure);
         }
         let Peer { conn, record, .. } = publisher.peer;
-        let (endpoint, since_ms) = (source.endpoint(), (io.now_us / 1000).saturating_sub(ran_ms));
-        let (record, conn) = (Some(record), Some(conn));
-        let entry = WorkerTarget { target: source, endpoint, record, conn, is_stopped: false, since_ms };
-        self.targets.insert(entry.target.id, entry);
+        let (endpoint, ran) = (source.endpoint(), (io.now_us / 1000, ran_ms));
+        self.targets.insert(source.id, WorkerTarget::sent(source, endpoint, Some(record), conn, ran));
     }
 
     fn send_target(&mut self, id: Id, state: &[u8], conn: &Conn, io: &mut Io<'_>) -> Result<()> {

@@ -109,8 +109,17 @@ impl Link {
     pub(super) fn is_busy(&self) -> bool {
         match &self.stage {
             Stage::Waits { messages, .. } => messages.len() >= WAITING / 4,
-            Stage::Runs(running) => running.queue.waiting_bytes() >= BUSY_BYTES,
+            Stage::Runs(_) => self.waiting_bytes() >= BUSY_BYTES,
             Stage::Failed(_) => false,
+        }
+    }
+
+    /// The bytes that wait for the worker.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Waits { messages, .. } => messages.iter().map(|(_, body, _)| body.len()).sum(),
+            Stage::Runs(running) => running.queue.waiting_bytes(),
+            Stage::Failed(_) => 0,
         }
     }
 

@@ -57,7 +57,7 @@ impl Proxy {
                 all.iter().try_for_each(|figures| self.figures_of(figures, now_us))?;
             }
             ToServer::Line { level, module, text } => self.line(level_of(level), module, text, now_us),
-            ToServer::LinesLost(count) => self.lines_lost(count, now_us),
+            ToServer::LinesLost(count) => drop(self.passes_line(count, now_us)),
         }
         Ok(())
     }
@@ -66,9 +66,16 @@ impl Proxy {
 
     /// Lets go of a connection that the worker has.
     fn is_taken(&mut self, id: Id) -> Result<()> {
-        let session = self.sessions.get_mut(&id).map(|entry| &mut entry.conn);
-        let conn = session.or_else(|| self.targets.get_mut(&id).map(|entry| &mut entry.conn));
-        let conn = conn.and_then(Option::take);
+        let conn = if let Some(entry) = self.sessions.get_mut(&id) {
+            // Another order may have gone out meanwhile, which has a time of its own.
+            entry.due_ms = entry.due_ms.filter(|_| entry.closing.is_some());
+            entry.conn.take()
+        } else if let Some(entry) = self.targets.get_mut(&id) {
+            entry.due_ms = entry.due_ms.filter(|_| entry.is_stopped);
+            entry.conn.take()
+        } else {
+            None
+        };
         conn.map(drop).ok_or_else(not_its)
     }
 
@@ -366,21 +373,22 @@ impl Proxy {
         if level > log::max_level() {
             return;
         }
-        let Some(lost) = self.worker.as_mut().and_then(|link| link.passes_line(0, now_us)) else { return };
-        let name = self.stream.masked_name();
-        if lost > 0 {
-            log::warn!("{name}: {lost} log lines of its process are lost");
+        if !self.passes_line(0, now_us) {
+            return;
         }
+        let name = self.stream.masked_name();
         let is_of_path = |one: &char| one.is_ascii_alphanumeric() || matches!(one, '_' | ':');
         let module: String = module.chars().filter(is_of_path).collect();
         log::log!(target: &format!("rrelay::{module}"), level, "{name}, its process: {}", shown(text));
     }
 
-    fn lines_lost(&mut self, count: u64, now_us: u64) {
-        let lost = self.worker.as_mut().and_then(|link| link.passes_line(count, now_us));
-        if let Some(lost) = lost.filter(|&lost| lost > 0) {
+    /// Whether another log line may pass; it says first how many have not, with these that the worker has lost itself.
+    fn passes_line(&mut self, lost: u64, now_us: u64) -> bool {
+        let Some(lost) = self.worker.as_mut().and_then(|link| link.passes_line(lost, now_us)) else { return false };
+        if lost > 0 {
             log::warn!("{}: {lost} log lines of its process are lost", self.stream.masked_name());
         }
+        true
     }
 }
 
