@@ -953,11 +953,11 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
    process has everything, mostly for some tens of milliseconds.
 
    With RR_OK the server stops: every session and target that moved has ended here with RR_OK as its error, and what
-   cannot move (sessions over TLS, connections with several plays, and a stream whose publisher cannot move or is the
-   host, with its players and targets) has drain_ms to leave. Peers among them that understand Enhanced RTMP's
-   reconnect request are asked to connect to the same url again, where the other process is. The state STOPPED comes
-   as an event when all have left, or at the end of that time. If the other process is of an older version that
-   cannot read the sessions, it gets the listening sockets, and all sessions stay.
+   cannot move (sessions over TLS, and a stream whose publisher cannot move or is the host, with its players and
+   targets) has drain_ms to leave. Peers among them that understand Enhanced RTMP's reconnect request are asked to
+   connect to the same url again, where the other process is. The state STOPPED comes as an event when all have left,
+   or at the end of that time. If the other process is of an older version that cannot read the sessions, it gets the
+   listening sockets, and all sessions stay.
 
    On failure the server goes on as before, with the same ids and without any event, also if the other process ends
    or is killed at any moment. If this process is killed, the other one goes on with what it has got.
@@ -1101,8 +1101,8 @@ RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint3
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays
    when this call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too
    little room at blob, and *len becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS, it waits for an
-   answer over HTTP, plays several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight
-   calls about it wait for its thread. */
+   answer over HTTP, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait
+   for its thread, or an answer to it has just come. */
 RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, size_t *len);
 
 /* Continues a session that rr_session_export gave: fd is its connection, which the library owns from now on, also on
@@ -1111,16 +1111,19 @@ RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, s
    of media). About a session that publishes or plays no question is asked. A publisher publishes the stream of its
    name here, or stands by, according to that stream's publisher policy; its headers come before its next message,
    and its media continues without a gap. A player continues at the same message if its stream was imported before by
-   rr_stream_import; otherwise it gets the rest of its last message, and begins as a new player does. In everything
-   else it is like a session that was accepted here: it has an id of this server, and max_sessions, max_sessions_ip,
-   bans and rr_server_set_access apply to it; its peer's address stays the same. User pointers are not transferred.
-   The state is checked like any foreign input; its format has a version, so that processes with different versions
-   of the library can exchange it.
+   rr_stream_import; otherwise it gets the rest of its last message, and begins as a new player does. One that plays
+   several streams continues with all of them, and with the question about one more, which is asked again. In
+   everything else it is like a session that was accepted here: it has an id of this server, and max_sessions,
+   max_sessions_ip, bans and rr_server_set_access apply to it; its peer's address stays the same. User pointers are
+   not transferred. The state is checked like any foreign input; its format has a version, so that processes with
+   different versions of the library can exchange it.
    Returns: RR_OK; RR_ERR_ARG: fd is not a connected stream socket, or blob is not a session's state; RR_ERR_VERSION:
    the state has a newer format than this library reads; RR_ERR_LIMIT: max_sessions, max_sessions_ip or max_streams,
    a state larger than max_message allows, or connections come faster than the server takes them; RR_ERR_STATE: the
    server is stopping. For a session that publishes or plays also RR_ERR_EXISTS: the stream has a publisher, and its
-   policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it. */
+   policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it. For one that
+   plays several streams also RR_ERR_NOT_FOUND: one of them is not here, and none of its plays has begun;
+   RR_ERR_UNSUPPORTED: streams have processes of their own here. */
 RR_API int rr_session_import(rr_server *s, int fd, const void *blob, size_t len);
 
 /* ---- 4. streams ------------------------------------------------------------------------------------------------- */

@@ -305,20 +305,6 @@ fn a_session_that_cannot_go_stays_and_waits() {
     server.session_deny(session, "", "no").unwrap();
     assert_eq!(server.session_export(session, ROOM).map(drop).unwrap_err().kind, RRError::State);
     messages(&mut socket, "NetStream.Publish.Denied");
-
-    // A play while another one runs.
-    let mut socket = shaken(port);
-    let create = |number| command(0, "createStream", number, &[Value::Null]);
-    let play = |stream| command(stream, "play", 0.0, &[Value::Null, Value::String(b"film")]);
-    socket.write_all(&[connect(), create(2.0), create(3.0), play(1)].concat()).unwrap();
-    let session = next(&server, EventKind::PlayAsk).session;
-    server.session_allow(session, Decision::default()).unwrap();
-    messages(&mut socket, "NetStream.Play.Start");
-    socket.write_all(&play(2)).unwrap();
-    let session = next(&server, EventKind::PlayAsk).session;
-    refused(session, RRError::Unsupported, "plays other streams");
-    server.session_allow(session, Decision::default()).unwrap();
-    messages(&mut socket, "NetStream.Play.Start");
 }
 
 #[test]

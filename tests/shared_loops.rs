@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 #![allow(clippy::duplicate_mod, reason = "each of these programs brings the parts that it uses")]
 
+#[path = "handover_plays.rs"]
+mod handover_plays;
 #[path = "support/live.rs"]
 mod live;
 #[path = "playing.rs"]

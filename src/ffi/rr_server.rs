@@ -264,8 +264,8 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
 /// everything, mostly for some tens of milliseconds.
 ///
 /// With RR_OK the server stops: every session and target that moved has ended here with RR_OK as its error, and what
-/// cannot move (sessions over TLS, connections with several plays, and a stream whose publisher cannot move or is the
-/// host, with its players and targets) has `drain_ms` to leave. Peers among them that understand Enhanced RTMP's
+/// cannot move (sessions over TLS, and a stream whose publisher cannot move or is the host, with its players and
+/// targets) has `drain_ms` to leave. Peers among them that understand Enhanced RTMP's
 /// reconnect request are asked to connect to the same url again, where the other process is. The state STOPPED comes as
 /// an event when all have left, or at the end of that time. If the other process is of an older version that cannot
 /// read the sessions, it gets the listening sockets, and all sessions stay.

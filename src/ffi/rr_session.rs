@@ -156,8 +156,8 @@ pub unsafe extern "C" fn rr_session_close(
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays when this
 /// call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too little room at
 /// `blob`, and `*len` becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS, it waits for an answer
-/// over HTTP, plays several streams, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls
-/// about it wait for its thread.
+/// over HTTP, or hooks gave targets to the stream that it asks for; RR_ERR_AGAIN: eight calls about it wait for its
+/// thread, or an answer to it has just come.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.
@@ -197,7 +197,8 @@ pub unsafe extern "C" fn rr_session_export(
 /// of media). About a session that publishes or plays no question is asked. A publisher publishes the stream of its
 /// name here, or stands by, according to that stream's publisher policy; its headers come before its next message, and
 /// its media continues without a gap. A player continues at the same message if its stream was imported before by
-/// rr_stream_import; otherwise it gets the rest of its last message, and begins as a new player does. In everything
+/// rr_stream_import; otherwise it gets the rest of its last message, and begins as a new player does. One that plays
+/// several streams continues with all of them, and with the question about one more, which is asked again. In everything
 /// else it is like a session that was accepted here: it has an id of this server, and max_sessions, max_sessions_ip,
 /// bans and rr_server_set_access apply to it; its peer's address stays the same. User pointers are not transferred. The
 /// state is checked like any foreign input; its format has a version, so that processes with different versions of the
@@ -208,7 +209,9 @@ pub unsafe extern "C" fn rr_session_export(
 /// state has a newer format than this library reads; RR_ERR_LIMIT: max_sessions, max_sessions_ip or max_streams, a
 /// state larger than max_message allows, or connections come faster than the server takes them; RR_ERR_STATE: the
 /// server is stopping. For a session that publishes or plays also RR_ERR_EXISTS: the stream has a publisher, and its
-/// policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it.
+/// policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it. For one that
+/// plays several streams also RR_ERR_NOT_FOUND: one of them is not here, and none of its plays has begun;
+/// RR_ERR_UNSUPPORTED: streams have processes of their own here.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.

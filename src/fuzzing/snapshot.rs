@@ -281,9 +281,41 @@ pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
             }
         }
     }
+    all.extend(plays_of_several(&config).filter_map(|session| session.state(NOW_MS).ok()));
     let over_http = http_players().into_iter().map(|session| ExportedSession::playing_over_http(session, b"unread"));
     all.extend(over_http.filter_map(|session| session.state(NOW_MS).ok()));
     all
+}
+
+/// Sessions with two and three plays, with a question about one more and without.
+#[cfg(test)]
+fn plays_of_several(config: &SessionConfig) -> impl Iterator<Item = ExportedSession> {
+    use super::seeds::server_conversations;
+    use super::session::conversation;
+
+    let said = |stream_id| {
+        let (mut body, mut wire) = (Vec::new(), Vec::new());
+        build::play(&mut body, 4.0, b"show");
+        let len = u32::try_from(body.len()).expect("small");
+        let head = MessageHead { timestamp_ms: 0, type_id: kind::COMMAND, stream_id, len, chunk_stream: 3 };
+        encode(&head, &body, 128, &mut wire);
+        wire
+    };
+    [(2, false), (3, false), (1, true), (3, true)].into_iter().map(move |(plays, asks)| {
+        let wire = conversation(&server_conversations()[0]);
+        let (mut session, mut at) = (ServerSession::new(config, 0), 0);
+        assert_eq!(session.next(&wire, &mut at, 0), Ok(Some(Event::Connect)));
+        // The handshake's random bytes are sent.
+        session.take_output();
+        session.accept_connect(0);
+        let stream_ids: Vec<u32> = (1..=plays).collect();
+        for &stream_id in &stream_ids {
+            assert!(matches!(session.next(&said(stream_id), &mut 0, 0), Ok(Some(Event::Play { .. }))));
+            session.accept_play(stream_id, 0);
+        }
+        let question = asks.then(|| session.next(&said(plays + 1), &mut 0, 0).expect("a question").expect("a play"));
+        ExportedSession::playing_each(session, &stream_ids, question, b"unread")
+    })
 }
 
 /// Players over HTTP whose streams have come, and some whose streams have not, in each form.

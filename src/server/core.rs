@@ -443,6 +443,24 @@ impl Core {
         self.registry().streams.get(target.stream().id()).cloned()
     }
 
+    /// Hands a player's connection to the relay that gets it next.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if that one's stream has ended, and those of a full inbox. The session ends then.
+    pub(super) fn hand_player(&self, peer: Peer) -> Result<()> {
+        let next = peer.next_stream();
+        let stream = next.and_then(|id| self.registry().streams.get(id).cloned());
+        let handed = match stream {
+            Some(stream) => stream.hand_player(peer),
+            None => Err((Box::new(peer), Failure::ours(RRError::State, "the stream has ended"))),
+        };
+        handed.map_err(|(mut peer, failure)| {
+            half_close(&mut peer.conn.socket);
+            self.end_session(&peer.record, &failure);
+            failure
+        })
+    }
+
     /// Removes a session that ended from the tables; its id is dead from now on.
     pub(super) fn end_session(&self, record: &RRSession, cause: &Failure) {
         if !self.forget_session(record) {
@@ -588,16 +606,8 @@ impl Upcalls for Core {
     }
 
     fn pass_on(&self, peer: Peer) {
-        let newest = peer.subscriptions.last().map(|newest| newest.stream().id());
-        let stream = newest.and_then(|id| self.registry().streams.get(id).cloned());
-        let handed = match stream {
-            Some(stream) => stream.hand_player(peer),
-            None => Err((Box::new(peer), Failure::ours(RRError::State, "the stream has ended"))),
-        };
-        if let Err((mut peer, failure)) = handed {
-            half_close(&mut peer.conn.socket);
-            self.end_session(&peer.record, &failure);
-        }
+        // The session's end says why it failed.
+        let _ = self.hand_player(peer);
     }
 
     fn session_over(&self, record: &Arc<RRSession>, cause: &Failure) {

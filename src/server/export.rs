@@ -32,8 +32,7 @@ impl RRServer {
     ///
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::State`] if it does none of these; [`RRError::Unsupported`] for a session that
-    /// cannot move: over TLS, with a question over HTTP, with several plays, or with targets; [`RRError::Again`]. Then,
-    /// and with [`Export::Needs`], the session stays as it was.
+    /// cannot move: over TLS, with a question over HTTP, or with targets; [`RRError::Again`]. Then, and with [`Export::Needs`], the session stays as it was.
     pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
         let session = self.session(id)?;
         if !matches!(session.state(), State::Waiting | State::InProgress) {
@@ -58,7 +57,9 @@ impl RRServer {
     /// is newer than this library, [`RRError::Limit`] if it is larger than the settings allow or there is no room for
     /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops. For a session that publishes or
     /// plays also [`RRError::Exists`] if the stream has a publisher already, [`RRError::Rejected`] and
-    /// [`RRError::Auth`] if it is refused, [`RRError::Limit`] if there is no room for another stream.
+    /// [`RRError::Auth`] if it is refused, [`RRError::Limit`] if there is no room for another stream. For one that plays
+    /// several streams also [`RRError::NotFound`] if one of them is not here, and [`RRError::Unsupported`] where streams
+    /// have processes of their own.
     pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
         self.core.still_open()?;
         let socket = Socket::adopt_connected(fd)?;

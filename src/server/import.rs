@@ -6,17 +6,20 @@ use std::sync::Arc;
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
+use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::heap;
 use crate::net::socket::{Socket, ip_of};
 use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
+use crate::server::listener::lend;
+use crate::server::source;
 use crate::session::{Event as Said, State};
 use crate::stream::event::{EventKind, Id};
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{About, Connected, ExportedTarget, MovedPull, MovedPush, Pause, Stage};
-use crate::stream::exported::{Doing, ExportedSession, MovedFeed, Playing, Publishing};
+use crate::stream::exported::{Doing, ExportedSession, MovedFeed, Play, Playing, Publishing};
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
@@ -49,9 +52,13 @@ pub(super) fn enter(core: &Core, exported: ExportedSession, socket: Socket) -> R
 /// Gives a session its place.
 ///
 /// # Errors
-/// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for it.
+/// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for it, [`RRError::NotFound`] if it plays several streams
+/// of which one is not here, [`RRError::Unsupported`] if streams cannot share a connection here.
 pub(super) fn seat(core: &Core, exported: ExportedSession, socket: Socket) -> Result<Seated> {
     heap::room()?;
+    if let Doing::Plays(playing) = &exported.doing {
+        can_have(core, playing)?;
+    }
     let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
     let ExportedSession { session, unread, doing, addr, local_addr, app_given, .. } = exported;
     let ip = ip_of(&addr).or_else(|| socket.peer_ip());
@@ -162,28 +169,56 @@ impl Claimed {
     }
 }
 
-/// Lets a session continue to play the stream of its name, as if its request had just come.
+/// Refuses a connection with several plays, or with a question beside one, that cannot go on here.
+///
+/// # Errors
+/// [`RRError::NotFound`] and [`RRError::Unsupported`].
+fn can_have(core: &Core, Playing { plays, asks, .. }: &Playing) -> Result<()> {
+    if plays.len() == 1 && asks.is_none() {
+        return Ok(());
+    }
+    core.has_streams_here()?;
+    let is_here = |play: &Play| core.registry().find(&play.name).is_some();
+    if plays.len() > 1 && !plays.iter().all(is_here) {
+        let text = "a stream that the session plays is not on this server: import it before";
+        return Err(Failure::ours(RRError::NotFound, text));
+    }
+    Ok(())
+}
+
+/// Lets a session continue to play the streams of these names, as if its requests had just come.
 fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
-    let Playing { stream_id, named, start, allowed, share, unsent } = playing;
-    let (name, record) = (named.stream(), Arc::clone(&peer.record));
+    let Playing { plays, named, unsent, asks } = playing;
+    let record = Arc::clone(&peer.record);
     named.note(&record);
     core.access.check(&record, false)?;
-    let (stream, _) = admission::enter(core, &mut peer, name, false, None, &Decision::default())?;
-    core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
-    core.update_state();
-    log::info!(target: told::SESSION, "{} goes on playing {}", record.addr, stream.masked_name());
-    let of = Arc::<RRStream>::clone(&stream);
-    let flv = peer.conn.inbound().and_then(|session| session.flv_form());
-    let subscription = Subscription::of_player(of, Arc::clone(&record), stream_id, start, allowed, flv);
-    peer.subscriptions.reserve_exact(1);
-    peer.subscriptions.push(subscription.resuming(share));
+    // All of them, before it enters the first.
+    for Play { name, .. } in &plays {
+        core.bans.check(&record, name, false, clock::now_ms())?;
+        source::may_play(core, name)?;
+    }
+    peer.subscriptions.reserve_exact(plays.len());
+    let mut begun = false;
+    for Play { stream_id, name, start, allowed, share } in plays {
+        let entered = admission::enter(core, &mut peer, name, false, None, &Decision::default());
+        let (stream, _) = entered.inspect_err(|failure| {
+            if begun {
+                core.end_session(&record, failure);
+            }
+        })?;
+        if !std::mem::replace(&mut begun, true) {
+            core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
+            core.update_state();
+        }
+        log::info!(target: told::SESSION, "{} goes on playing {}", record.addr, stream.masked_name());
+        let of = Arc::<RRStream>::clone(&stream);
+        let flv = peer.conn.inbound().and_then(|session| session.flv_form());
+        let subscription = Subscription::of_player(of, Arc::clone(&record), stream_id, start, allowed, flv);
+        peer.subscriptions.push(subscription.resuming(share));
+    }
     peer.unsent = unsent;
-    stream.hand_player(peer).map_err(|(peer, failure)| {
-        core.end_session(&record, &failure);
-        // The player leaves the books with its subscription.
-        drop(peer);
-        failure
-    })
+    peer.question = asks.map(|(question, decision)| Box::new(lend::asked_elsewhere(question, decision)));
+    core.hand_player(peer)
 }
 
 /// The stream of a target.

@@ -11,7 +11,7 @@
 
 mod accept;
 mod export;
-mod lend;
+pub(super) mod lend;
 mod newcomers;
 mod offer;
 mod tls_handshakes;
@@ -74,6 +74,16 @@ impl PendingState {
     /// Whether a question is open.
     fn asks(&self) -> bool {
         matches!(self, Self::Asks(..) | Self::AsksHooks { .. } | Self::AsksController { .. })
+    }
+
+    /// The request about which a question is open, and what has been decided about it so far.
+    fn wish(&self) -> Option<(Said, Box<Decision>)> {
+        match self {
+            Self::Asks(wish, decision)
+            | Self::AsksHooks { wish, before: decision, .. }
+            | Self::AsksController { wish, decision, .. } => Some((wish.event(), decision.clone())),
+            Self::Talks | Self::Leaves { .. } => None,
+        }
     }
 
     /// The number of the open question to hooks or the controller, and how long its answer may take.

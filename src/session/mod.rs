@@ -43,6 +43,7 @@ pub use http::{FlvForm, HttpSession};
 pub(crate) use http::{STREAM_ID as HTTP_STREAM_ID, is_of_http};
 pub use inbound::Inbound;
 pub use said::Said;
+pub(crate) use server::STREAMS_MAX as PLAYS_MAX;
 pub use server::ServerSession;
 pub use state::{Role, State};
 pub use timers::{PINGS_LOST, Timing};

@@ -23,7 +23,8 @@ mod streams;
 
 use info::ConnectInfo;
 pub(super) use snapshot::ServerState;
-use streams::{Mode, Next, STREAMS_MAX, Streams};
+pub(crate) use streams::STREAMS_MAX;
+use streams::{Mode, Next, Streams};
 
 /// Most commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some
 /// dozen.
@@ -388,9 +389,10 @@ impl ServerSession {
         self.ask == Ask::Nothing && !self.finished && self.streams.publishing() == Some(stream_id)
     }
 
-    /// Whether it plays on this message stream, on no other, and asks nothing.
-    pub(crate) fn plays(&self, stream_id: u32) -> bool {
-        self.ask == Ask::Nothing && !self.finished && self.streams.plays_alone(stream_id)
+    /// Whether it plays on these message streams and on no other, and this is all that it asks.
+    pub(crate) fn plays(&self, stream_ids: &[u32], asks: Option<&Event>) -> bool {
+        let asks_this = asks.map_or(self.ask == Ask::Nothing, |question| self.asks(question));
+        asks_this && !self.finished && self.streams.play_alone(stream_ids)
     }
 
     /// Whether the peer was told the chunk size that a log's messages have.

@@ -1,6 +1,6 @@
 //! The state of a session that continues in another process: everything that its driver holds besides the open
 //! connection, as bytes. A session is exported while it waits for an answer, publishes or plays; its owner makes the
-//! state, between two events. The state of a stream is in `stream`.
+//! state, between two events. What it plays is in `plays`; the state of a stream is in `stream`.
 //!
 //! It comes from another process, perhaps of another version: its form is that of all states (`proto::cbor`), and every
 //! value is checked before it is used. It does not contain the user pointer, which means nothing elsewhere, or ids.
@@ -8,6 +8,7 @@
 mod counted;
 mod feed;
 mod named;
+mod plays;
 mod settings;
 pub(crate) mod stream;
 pub(crate) mod target;
@@ -16,21 +17,25 @@ use minicbor::{Decode, Encode};
 
 use counted::Counted;
 pub(crate) use feed::MovedFeed;
-use feed::{OwedState, check_place};
+use feed::OwedState;
 pub(crate) use named::Named;
+use plays::{AskState, PlayState};
+pub(crate) use plays::{Play, Playing, Share};
 
-use crate::config::{Decision, MAX_NAME_BYTES, READ_BUFFER_BYTES, Start, Value, media};
+#[cfg(test)]
+use crate::config::Start;
+use crate::config::{Decision, MAX_NAME_BYTES, READ_BUFFER_BYTES, Value, media};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::conn::{Conn, Side};
 use crate::proto::cbor::{self, Form};
 #[cfg(test)]
 use crate::proto::message::{MessageHead, kind};
-use crate::session::{Event as Said, HTTP_STREAM_ID, HttpSession, Inbound, ServerSession, SessionConfig, is_of_http};
-use crate::stream::egress::rewrite::Zero;
+use crate::session::{
+    Event as Said, HTTP_STREAM_ID, HttpSession, Inbound, PLAYS_MAX, ServerSession, SessionConfig, is_of_http,
+};
 #[cfg(test)]
 use crate::stream::egress::tags::Tags;
 use crate::stream::egress::tags::TagsState;
-use crate::stream::egress::track_mask;
 #[cfg(test)]
 use crate::stream::ingest::Incoming;
 #[cfg(test)]
@@ -40,8 +45,9 @@ use crate::stream::log::lineage::LogPlace;
 use crate::stream::record::{Caller, Export, RRSession};
 use crate::stream::stats::Counters;
 
-/// The version of a session's state. Sessions that do not ask are of version 2, players over HTTP of version 3.
-pub(crate) const VERSION: u16 = 3;
+/// The version of a session's state. Sessions that do not ask are of version 2, players over HTTP of version 3, and
+/// connections with several plays, or with a question beside a play, of version 4.
+pub(crate) const VERSION: u16 = 4;
 
 const FORM: Form = Form { magic: b"RRex", version: VERSION, name: "an exported session" };
 
@@ -53,6 +59,9 @@ const ADDR_BYTES: usize = 1024;
 
 /// Bound on the bytes besides the snapshot and the unread bytes: headers, key and names, addresses, numbers.
 const REST_BYTES: usize = MAX_KEPT_BYTES + 8 * cbor::bytes::MAX_BYTES;
+
+/// Bound on the bytes of the plays beside one: the headers that each is to get, and names.
+const PLAYS_BYTES: usize = (PLAYS_MAX - 1) * (MAX_KEPT_BYTES + 4 * MAX_NAME_BYTES);
 
 /// Bytes by which a state may grow while its session waits: its time stamps are numbers that need more bytes later.
 pub(in crate::stream) const GROWTH_BYTES: usize = 16;
@@ -135,11 +144,21 @@ enum DoingState<'a> {
     },
     #[n(5)]
     Rests,
-}
-
-/// The refusal to export a session that waits for an answer while it plays.
-pub(crate) fn asks_beside_plays() -> Failure {
-    Failure::ours(RRError::Unsupported, "it plays other streams, so it stays in this process")
+    /// Several plays, or a question beside one; one alone has the older form above.
+    #[n(6)]
+    PlaysMore {
+        #[n(0)]
+        #[cbor(with = "crate::proto::cbor::list")]
+        plays: Vec<PlayState>,
+        #[n(1)]
+        named: Named,
+        /// What it is to get before the next message of any log.
+        #[b(2)]
+        #[cbor(with = "minicbor::bytes")]
+        unsent: &'a [u8],
+        #[n(3)]
+        asks: Option<AskState>,
+    },
 }
 
 /// What an exported session does.
@@ -151,8 +170,18 @@ pub(crate) enum Doing {
     Asks(Said, Box<Decision>),
     /// It publishes.
     Publishes(Publishing),
-    /// It plays.
+    /// It plays, and may ask for a further play.
     Plays(Playing),
+}
+
+impl Doing {
+    /// What hooks have decided about its question.
+    fn decision(&self) -> Option<&Decision> {
+        match self {
+            Self::Asks(_, decision) | Self::Plays(Playing { asks: Some((_, decision)), .. }) => Some(decision),
+            _ => None,
+        }
+    }
 }
 
 /// What a session publishes.
@@ -164,54 +193,6 @@ pub(crate) struct Publishing {
     pub(crate) named: Named,
     /// The rest, for accumulate.
     pub(crate) feed: MovedFeed,
-}
-
-/// What a session plays.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Playing {
-    /// The message stream.
-    pub(crate) stream_id: u32,
-    /// Its stream's name.
-    pub(crate) named: Named,
-    /// Where it begins, where it has to begin anew.
-    pub(crate) start: Start,
-    /// Kinds that it may have.
-    pub(crate) allowed: u32,
-    /// What of the stream it has had, and what it wants.
-    pub(crate) share: Share,
-    /// What it is to get before the next message of the log: the rest of one, headers, answers.
-    pub(crate) unsent: Vec<u8>,
-}
-
-/// What a player or target has had of a stream, and what it wants of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Share {
-    /// Kinds that it gets.
-    pub(in crate::stream) media: u32,
-    /// Kinds that it gets besides from the next key frame on, or the end of the log.
-    pub(in crate::stream) missing: u32,
-    /// Tracks that it gets, and those that it gets besides from the next key frame on. A player gets all.
-    pub(in crate::stream) tracks: u64,
-    pub(in crate::stream) missing_tracks: u64,
-    /// The clock of a target whose time begins at 0.
-    pub(in crate::stream) clock: Option<Zero>,
-    /// The tags of a player over HTTP.
-    pub(in crate::stream) tags: Option<TagsState>,
-    /// It is paused.
-    pub(in crate::stream) paused: bool,
-    /// The next message's place, or where it waits behind; `None` where it has never begun.
-    pub(in crate::stream) place: Option<LogPlace>,
-    /// It waits behind the place for one to begin at.
-    pub(in crate::stream) waits: bool,
-}
-
-impl Share {
-    /// That of a player or target that has had nothing.
-    fn fresh() -> Self {
-        let (media, missing, tracks, missing_tracks) = (media::ALL, 0, track_mask::ALL, 0);
-        let (clock, tags, paused, place, waits) = (None, None, false, None, true);
-        Self { media, missing, tracks, missing_tracks, clock, tags, paused, place, waits }
-    }
 }
 
 /// A name that was given to the session instead of its own.
@@ -276,18 +257,16 @@ impl Beside<'_> {
     fn encode(self, snapshot: &[u8]) -> Result<Vec<u8>> {
         let Self { unread, doing, addr, local_addr, counted, app_given } = self;
         let given = |name: Option<Vec<u8>>| name.map(|name| Given { name });
-        let (doing, decided) = match doing {
-            Doing::Asks(question, decision) => {
-                let decided = Decided {
-                    rename: given(decision.rename.clone()),
-                    media: decision.media,
-                    start: decision.start.map_or(0, |start| start.number()),
-                };
-                (DoingState::of_question(question.clone()), decided)
-            }
-            Doing::Rests => (DoingState::Rests, Decided::default()),
-            Doing::Publishes(publishing) => (DoingState::of_publisher(publishing), Decided::default()),
-            Doing::Plays(playing) => (DoingState::of_player(playing), Decided::default()),
+        let decided = doing.decision().map_or_else(Decided::default, |decision| Decided {
+            rename: given(decision.rename.clone()),
+            media: decision.media,
+            start: decision.start.map_or(0, |start| start.number()),
+        });
+        let doing = match doing {
+            Doing::Asks(question, _) => DoingState::of_question(question.clone()),
+            Doing::Rests => DoingState::Rests,
+            Doing::Publishes(publishing) => DoingState::of_publisher(publishing),
+            Doing::Plays(playing) => DoingState::of_player(playing),
         };
         let app_given = given(app_given);
         FORM.encode(&State { snapshot, unread, doing, addr, local_addr, counted, app_given, decided })
@@ -305,10 +284,20 @@ impl<'a> DoingState<'a> {
         }
     }
 
-    fn of_player(Playing { stream_id, named, start, allowed, share, unsent }: &'a Playing) -> Self {
-        let Share { media, missing, tags, paused, place, waits, .. } = share.clone();
-        let (stream_id, named, start, allowed) = (*stream_id, named.clone(), start.number(), *allowed);
-        Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent, tags }
+    fn of_player(Playing { plays, named, unsent, asks }: &'a Playing) -> Self {
+        let named = named.clone();
+        let mut plays: Vec<PlayState> = plays.iter().map(PlayState::of).collect();
+        let asks = asks.as_ref().and_then(|(question, _)| AskState::of(question));
+        match plays.pop() {
+            Some(only) if plays.is_empty() && asks.is_none() => {
+                let PlayState { stream_id, start, allowed, media, missing, paused, place, waits, tags, .. } = only;
+                Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent, tags }
+            }
+            newest => {
+                plays.extend(newest);
+                Self::PlaysMore { plays, named, unsent, asks }
+            }
+        }
     }
 
     fn of_question(question: Said) -> Self {
@@ -348,25 +337,17 @@ impl<'a> DoingState<'a> {
                 return Ok(Doing::Publishes(Publishing { stream_id, named, feed }));
             }
             Self::Plays { stream_id, named, start, allowed, media, missing, paused, place, waits, unsent, tags } => {
-                if !session.plays(stream_id) {
-                    return impossible("the session does not play what it is said to play, or plays more");
-                }
-                if tags.is_some() != session.rtmp().is_none() || tags.is_some_and(|tags| !tags.is_possible()) {
-                    return impossible("a player over HTTP gets tags, and no other does");
-                }
-                if !session.rtmp().is_none_or(|session| session.chunks_as_logs()) {
-                    return impossible("another chunk size was announced to the player than logs have");
-                }
                 named.check()?;
-                check_place(place.as_ref())?;
-                if (media | missing) & !allowed != 0 || allowed & !media::ALL != 0 {
-                    return impossible("there are no such kinds of media, or it may not have them");
-                }
-                let mut decision = Decision::default();
-                decision.set("start", Value::Number(start.into()))?;
-                let (start, unsent) = (decision.start.unwrap_or_default(), copied(unsent)?);
-                let share = Share { media, missing, tags, paused, place, waits, ..Share::fresh() };
-                return Ok(Doing::Plays(Playing { stream_id, named, start, allowed, share, unsent }));
+                let (app, key) = (named.app.clone(), named.key.clone());
+                let play =
+                    PlayState { stream_id, app, key, start, allowed, media, missing, paused, place, waits, tags };
+                return checked_plays(vec![play], named, unsent, None, session).map(Doing::Plays);
+            }
+            Self::PlaysMore { plays, named, unsent, asks } => {
+                named.check()?;
+                let decision = decided.checked()?;
+                let asks = asks.map(|ask| (ask.question(), Box::new(decision)));
+                return checked_plays(plays, named, unsent, asks, session).map(Doing::Plays);
             }
         };
         let Some(session) = session.rtmp() else {
@@ -383,13 +364,37 @@ impl<'a> DoingState<'a> {
     }
 }
 
+/// What a session plays, where it does that.
+fn checked_plays(
+    plays: Vec<PlayState>,
+    named: Named,
+    unsent: &[u8],
+    asks: Option<(Said, Box<Decision>)>,
+    session: &MovedSession,
+) -> Result<Playing> {
+    let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
+    let stream_ids: Vec<u32> = plays.iter().map(|play| play.stream_id).collect();
+    if stream_ids.is_empty() || !session.plays(&stream_ids, asks.as_ref().map(|(question, _)| question)) {
+        return impossible("the session does not play, or ask for, what it is said to, or does more");
+    }
+    let over_http = session.rtmp().is_none();
+    if plays.iter().any(|play| play.tags.is_some() != over_http || play.tags.is_some_and(|tags| !tags.is_possible())) {
+        return impossible("a player over HTTP gets tags, and no other does");
+    }
+    if !session.rtmp().is_none_or(|session| session.chunks_as_logs()) {
+        return impossible("another chunk size was announced to the player than logs have");
+    }
+    let plays = plays.into_iter().map(PlayState::checked).collect::<Result<_>>()?;
+    Ok(Playing { plays, named, unsent: copied(unsent)?, asks })
+}
+
 /// The state of a session that does this.
 ///
 /// # Errors
 /// [`RRError::Unsupported`] for a session that cannot go on elsewhere, [`RRError::NoMem`].
 pub(crate) fn state_of(conn: &mut Conn, record: &RRSession, doing: &Doing, now_ms: u64) -> Result<Vec<u8>> {
     let unsupported = |what: &'static str| Err(Failure::ours(RRError::Unsupported, what));
-    if let Doing::Asks(_, decision) = doing
+    if let Some(decision) = doing.decision()
         && (decision.stream.is_some() || !decision.targets.is_empty() || !decision.sources.is_empty())
     {
         return unsupported("hooks have given its stream targets or sources, so it stays in this process");
@@ -448,10 +453,11 @@ impl MovedSession {
         }
     }
 
-    fn plays(&self, stream_id: u32) -> bool {
+    /// Whether it plays on these message streams and on no other, and this is all that it asks.
+    fn plays(&self, stream_ids: &[u32], asks: Option<&Said>) -> bool {
         match self {
-            Self::Rtmp(session) => session.plays(stream_id),
-            Self::Http(session) => stream_id == HTTP_STREAM_ID && session.plays(),
+            Self::Rtmp(session) => session.plays(stream_ids, asks),
+            Self::Http(session) => stream_ids == [HTTP_STREAM_ID] && asks.is_none() && session.plays(),
         }
     }
 
@@ -496,7 +502,7 @@ impl ExportedSession {
     pub(crate) fn bytes_max(config: &SessionConfig) -> usize {
         // Beside the half-read messages, one that waits to be sent, and one, of any size, that waits for its log.
         let messages = (config.max_message as usize).saturating_mul(2);
-        config.snapshot_bytes_max().saturating_add(messages + UNREAD_BYTES + REST_BYTES)
+        config.snapshot_bytes_max().saturating_add(messages + UNREAD_BYTES + REST_BYTES + PLAYS_BYTES)
     }
 
     /// Reads the session of a state, under these settings and on this clock.
@@ -605,11 +611,22 @@ impl ExportedSession {
 
     /// A session that plays on this message stream, with that of its input unread.
     pub(crate) fn playing(session: ServerSession, stream_id: u32, unread: &[u8]) -> Self {
-        let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
-        let (media, missing) = (media::AUDIO, media::VIDEO);
-        let share = Share { media, missing, paused: true, place, waits: true, ..Share::fresh() };
-        let (named, start, allowed) = (Named::example(), Start::Now, media::AUDIO | media::VIDEO);
-        let playing = Playing { stream_id, named, start, allowed, share, unsent: b"unsent".to_vec() };
+        Self::playing_each(session, &[stream_id], None, unread)
+    }
+
+    /// A session that plays on each of these message streams, and asks this besides.
+    pub(crate) fn playing_each(session: ServerSession, stream_ids: &[u32], asks: Option<Said>, unread: &[u8]) -> Self {
+        let plays = stream_ids.iter().map(|&stream_id| {
+            let place = Some(LogPlace { log: b"log".to_vec(), position: 9 });
+            let (media, missing) = (media::AUDIO, media::VIDEO);
+            let share = Share { media, missing, paused: true, place, waits: true, ..Share::fresh() };
+            let (start, allowed) = (Start::Now, media::AUDIO | media::VIDEO);
+            Play { stream_id, name: Named::example().stream(), start, allowed, share }
+        });
+        let decision = Decision { rename: Some(b"name".to_vec()), ..Decision::default() };
+        let asks = asks.map(|question| (question, Box::new(decision)));
+        let (plays, named) = (plays.collect(), Named::example());
+        let playing = Playing { plays, named, unsent: b"unsent".to_vec(), asks };
         Self::doing(session, Doing::Plays(playing), unread)
     }
 
@@ -620,8 +637,8 @@ impl ExportedSession {
         let tags = Some(Tags::new(form).state());
         let share = Share { tags, place, waits: false, ..Share::fresh() };
         let (named, start, allowed) = (Named::example(), Start::Gop, media::ALL);
-        let playing =
-            Playing { stream_id: HTTP_STREAM_ID, named, start, allowed, share, unsent: b"half a tag".to_vec() };
+        let plays = vec![Play { stream_id: HTTP_STREAM_ID, name: named.stream(), start, allowed, share }];
+        let playing = Playing { plays, named, unsent: b"half a tag".to_vec(), asks: None };
         Self::of(MovedSession::Http(Box::new(session)), Doing::Plays(playing), unread)
     }
 

@@ -372,7 +372,7 @@ impl RRStream {
 
     /// The end of its log, by a name that no other log has.
     pub(in crate::stream) fn log_place(&self) -> LogPlace {
-        LogPlace { log: self.upcalls.step(self.id()).into_bytes(), position: self.ingest.head().position }
+        LogPlace { log: self.log_name(), position: self.ingest.head().position }
     }
 
     /// Notes the streams through which a source's media comes. Relays that pull this stream are told at the next tick
@@ -498,6 +498,10 @@ impl Subscribed for RRStream {
     /// This takes no lock.
     fn log_position(&self) -> u64 {
         self.ingest.head().position
+    }
+
+    fn log_name(&self) -> Vec<u8> {
+        self.upcalls.step(self.id()).into_bytes()
     }
 
     fn stats(&self) -> &StreamStats {

@@ -29,6 +29,10 @@ impl Verdict {
     fn is_taken(&self) -> bool {
         self.0.load(Ordering::Acquire) == TAKEN
     }
+
+    fn is_kept(&self) -> bool {
+        self.0.load(Ordering::Acquire) == KEPT
+    }
 }
 
 /// What a task has offered: the slots of the connections.
@@ -36,12 +40,21 @@ impl Verdict {
 pub(crate) struct Offer {
     verdict: Arc<Verdict>,
     slots: Vec<usize>,
+    /// The slots among them that may stay although the others go.
+    besides: Vec<(usize, Arc<Verdict>)>,
 }
 
 impl Offer {
     /// An offer of the connections in these slots.
     pub(crate) fn new(verdict: Arc<Verdict>, slots: Vec<usize>) -> Self {
-        Self { verdict, slots }
+        Self { verdict, slots, besides: Vec::new() }
+    }
+
+    /// The offer, where the session in this slot stays if one of those streams does.
+    #[must_use]
+    pub(crate) fn unless_stays(mut self, slot: usize, besides: &Besides) -> Self {
+        self.besides.push((slot, Arc::clone(&besides.verdict)));
+        self
     }
 
     /// Whether the task must touch nothing, because it is not known who has the connections.
@@ -51,7 +64,13 @@ impl Offer {
 
     /// The slots of which the task has to let go, after the verdict.
     pub(crate) fn taken(self) -> Vec<usize> {
-        if self.verdict.is_taken() { self.slots } else { Vec::new() }
+        let Self { verdict, mut slots, besides } = self;
+        if !verdict.is_taken() {
+            return Vec::new();
+        }
+        let stays = |slot: usize| besides.iter().any(|(other, verdict)| *other == slot && verdict.is_kept());
+        slots.retain(|&slot| !stays(slot));
+        slots
     }
 }
 
@@ -62,6 +81,31 @@ pub(crate) struct OfferedSession {
     pub(crate) state: Vec<u8>,
     /// Its connection; the session has another descriptor of it.
     pub(crate) fd: OwnedFd,
+    /// What it plays besides the stream whose relay offers it.
+    pub(crate) besides: Option<Besides>,
+}
+
+/// The other streams of a session that plays several. If one of them stays, so does the session.
+#[derive(Debug)]
+pub(crate) struct Besides {
+    streams: Vec<Id>,
+    verdict: Arc<Verdict>,
+}
+
+impl Besides {
+    /// Those of a session that plays these streams too; `None` without any.
+    pub(crate) fn of(streams: Vec<Id>) -> Option<Self> {
+        (!streams.is_empty()).then(|| Self { streams, verdict: Arc::default() })
+    }
+
+    /// Whether all of them go, for which `goes` is asked. If not, the session stays.
+    pub(crate) fn go(&self, goes: impl Fn(Id) -> bool) -> bool {
+        let all = self.streams.iter().all(|&stream| goes(stream));
+        if !all {
+            self.verdict.settle(false);
+        }
+        all
+    }
 }
 
 /// A target as another process gets it.

@@ -3,9 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use crate::config::Decision;
 use crate::error::Failure;
 use crate::net::conn::Conn;
+use crate::session::Event as Said;
 use crate::stream::egress::subscription::Subscription;
+use crate::stream::event::Id;
 use crate::stream::record::RRSession;
 
 /// How a connection leaves the thread that owns it.
@@ -48,12 +51,28 @@ pub(crate) struct OpenQuestion {
     pub by_ms: u64,
     /// What the listener knows of the question.
     pub known: Box<dyn Any + Send>,
+    /// The question, for another process, with what has been decided about it so far; `None`: the player has asked
+    /// nothing yet.
+    pub asks: Option<(Said, Box<Decision>)>,
 }
 
 impl Peer {
     /// A session that plays nothing yet.
     pub(crate) fn new(conn: Conn, record: Arc<RRSession>) -> Self {
         Self { conn, record, subscriptions: Vec::new(), unsent: Vec::new(), question: None }
+    }
+
+    /// The stream whose relay owns the connection: that of the newest play.
+    pub(in crate::stream) fn home(&self) -> Option<Id> {
+        self.subscriptions.last().map(|newest| newest.stream().id())
+    }
+
+    /// The stream whose relay gets the connection next. Those of plays that come from another process let these go on
+    /// and pass the connection on, before its owner gets it.
+    pub(crate) fn next_stream(&self) -> Option<Id> {
+        let home = self.home()?;
+        let mut moved = self.subscriptions.iter().filter(|play| play.has_moved()).map(|play| play.stream().id());
+        Some(moved.find(|&stream| stream != home).unwrap_or(home))
     }
 }
 

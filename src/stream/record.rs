@@ -420,9 +420,15 @@ impl RRSession {
         self.next_order_that(|_| true)
     }
 
-    /// The oldest order that answers no question; owner only. Answers wait for the next owner.
+    /// The oldest order that answers no question; owner only. Answers wait for the next owner, and so does an export
+    /// behind one.
     pub(in crate::stream) fn next_order_beside_answers(&self) -> Option<Order> {
-        self.next_order_that(|order| !order.is_answer())
+        let mut answered = false;
+        self.next_order_that(|order| {
+            let waits = order.is_answer() || (answered && matches!(order, Order::Export { .. }));
+            answered |= order.is_answer();
+            !waits
+        })
     }
 
     fn next_order_that(&self, fits: impl FnMut(&Order) -> bool) -> Option<Order> {
@@ -446,4 +452,25 @@ fn role_of(number: u32) -> Role {
         .into_iter()
         .find(|role| role.number() == number)
         .unwrap_or(Role::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_a_question_an_export_waits_behind_the_answer_and_other_orders_do_not() {
+        let session = RRSession::new(1, "peer".to_owned(), None, "here".to_owned());
+        let export = || Order::Export { room: 0, caller: Caller::new().0 };
+        let allow = || Order::Allow(Box::default());
+        for order in [export(), allow(), export(), Order::Close(String::new())] {
+            session.order(order).unwrap();
+        }
+        assert!(matches!(session.next_order_beside_answers(), Some(Order::Export { .. })));
+        assert!(matches!(session.next_order_beside_answers(), Some(Order::Close(_))));
+        assert!(session.next_order_beside_answers().is_none());
+        assert!(matches!(session.next_order(), Some(Order::Allow(_))));
+        assert!(matches!(session.next_order_beside_answers(), Some(Order::Export { .. })));
+        assert!(!session.has_orders());
+    }
 }

@@ -15,7 +15,7 @@ use crate::stream::remote::target::Target;
 pub(crate) trait Upcalls: EventSink {
     /// Gives the session back to the listener's thread, which handles `event` first.
     fn reclaim(&self, peer: Peer, event: Option<session::Event>);
-    /// Gives a player's connection to the stream of its newest subscription; if that stream cannot take it, the session
+    /// Gives a player's connection to the stream that is to have it next; if that stream cannot take it, the session
     /// ends.
     fn pass_on(&self, peer: Peer);
     /// Reports that the session's connection is closed.

@@ -28,7 +28,8 @@ impl Listener {
         let state = if peer.subscriptions.is_empty() {
             exported::state_of(&mut peer.conn, &peer.record, &doing, clock::now_ms())
         } else {
-            Err(exported::asks_beside_plays())
+            // A relay has it but for a moment.
+            Err(Failure::ours(RRError::Again, "an answer to it has just come: try again"))
         };
         let Some(state) = exported::fitting(state, room, caller) else { return Ok(()) };
         let Some(pending) = self.take(slot, io) else { return Ok(()) };

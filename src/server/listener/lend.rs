@@ -19,6 +19,14 @@ struct Known {
     command: Option<(Said, Box<Decision>)>,
 }
 
+/// The question that a player had in another process, about which hooks have decided that there: its relay here gives the
+/// player back as soon as it may, and it is asked again.
+pub(in crate::server) fn asked_elsewhere(question: Said, decision: Box<Decision>) -> OpenQuestion {
+    let asks = Some((question, decision));
+    let known = Box::new(Known { state: PendingState::Talks, command: asks.clone() });
+    OpenQuestion { by_ms: 0, known, asks }
+}
+
 impl Listener {
     /// Lends a peer that plays to its relay, if it has to wait here.
     pub(super) fn lend(&mut self, slot: usize, io: &mut Io<'_>) {
@@ -35,7 +43,8 @@ impl Listener {
             // The host's time, which the session keeps.
             None => peer.conn.next_timeout().unwrap_or(u64::MAX),
         };
-        peer.question = Some(Box::new(OpenQuestion { by_ms, known: Box::new(Known { state, command }) }));
+        let asks = state.wish().or_else(|| command.clone());
+        peer.question = Some(Box::new(OpenQuestion { by_ms, known: Box::new(Known { state, command }), asks }));
         self.core.pass_on(peer);
     }
 

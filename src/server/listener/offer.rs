@@ -29,6 +29,7 @@ impl Listener {
                 },
                 Slot::Peer(pending) => {
                     let PendingState::Asks(wish, decision) = &pending.state else { continue };
+                    // One that plays is with a relay, and here only on its way to there.
                     if !pending.peer.subscriptions.is_empty() {
                         continue;
                     }
@@ -36,7 +37,7 @@ impl Listener {
                     let peer = &mut pending.peer;
                     let state = exported::state_of(&mut peer.conn, &peer.record, &doing, clock::now_ms());
                     let session: Result<_> =
-                        state.and_then(|state| Ok(OfferedSession { state, fd: peer.conn.second_fd()? }));
+                        state.and_then(|state| Ok(OfferedSession { state, fd: peer.conn.second_fd()?, besides: None }));
                     if let Ok(session) = session {
                         slots.push(slot);
                         offered.sessions.push(session);

@@ -237,6 +237,7 @@ impl<'a> Offering<'a> {
             }
         }
         let offered = std::mem::take(&mut self.streams);
+        let mut of_several = Vec::new();
         for (offered, (publishers, mut jobs, relay)) in offered.into_iter().zip(goes) {
             match self.outcome(&relay) {
                 Ok(stream) => {
@@ -248,7 +249,10 @@ impl<'a> Offering<'a> {
                             OfferedPublisher::Source(source) => self.send_target(channel, source, &mut jobs)?,
                         }
                     }
-                    self.send_sessions(channel, &stream.players)?;
+                    let (several, one): (Vec<_>, Vec<_>) =
+                        stream.players.into_iter().partition(|player| player.besides.is_some());
+                    self.send_sessions(channel, &one)?;
+                    of_several.extend(several);
                     for target in &stream.targets {
                         self.send_target(channel, target, &mut jobs)?;
                     }
@@ -257,7 +261,18 @@ impl<'a> Offering<'a> {
                 Err(failure) => stays(&offered, &failure),
             }
         }
-        Ok(())
+        self.send_players_of_several(channel, &of_several)
+    }
+
+    /// Sends the players of several streams all of which go, after these.
+    fn send_players_of_several(&mut self, channel: &FdChannel, players: &[OfferedSession]) -> Result<()> {
+        let goes = |id| self.streams.iter().any(|offered| offered.stream.id() == id);
+        let (go, stay): (Vec<_>, Vec<_>) =
+            players.iter().partition(|player| player.besides.as_ref().is_none_or(|besides| besides.go(goes)));
+        if !stay.is_empty() {
+            log::info!("{} players stay in this process with a stream that they play", stay.len());
+        }
+        go.into_iter().try_for_each(|player| self.send_session(channel, player))
     }
 
     fn send_sessions(&mut self, channel: &FdChannel, sessions: &[OfferedSession]) -> Result<()> {

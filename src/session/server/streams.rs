@@ -10,7 +10,7 @@ use crate::error::{Failure, RRError, Result};
 
 /// Most streams of one connection. Encoders and players use one; a program with many players on one connection uses
 /// some more.
-pub(super) const STREAMS_MAX: usize = 16;
+pub(crate) const STREAMS_MAX: usize = 16;
 
 /// Most names that may wait for the play before them.
 const QUEUE_MAX: usize = 16;
@@ -181,9 +181,10 @@ impl Streams {
         self.mode(id) == Some(&Mode::Play)
     }
 
-    /// Whether this stream plays, and no other does.
-    pub(super) fn plays_alone(&self, id: u32) -> bool {
-        self.plays(id) && self.list.iter().filter(|stream| stream.mode == Mode::Play).count() == 1
+    /// Whether these streams play, each named once, and no other does.
+    pub(super) fn play_alone(&self, ids: &[u32]) -> bool {
+        let mut playing = self.list.iter().filter(|stream| stream.mode == Mode::Play);
+        playing.clone().count() == ids.len() && playing.all(|stream| ids.contains(&stream.id))
     }
 
     /// The id of the stream that is published.

@@ -14,6 +14,7 @@ use crate::session;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::push::Push;
 use crate::stream::egress::subscription::{Next, Subscription, Taken};
+use crate::stream::event::Id;
 use crate::stream::event::{Event, EventKind};
 use crate::stream::exported::target::{About, MovedPush};
 use crate::stream::exported::{self, Doing, Named, Playing};
@@ -154,21 +155,36 @@ impl Consumer {
     /// [`RRError::NoMem`].
     pub(in crate::stream) fn state(&mut self, log: &[u8], now_ms: u64) -> Result<Vec<u8>> {
         self.settle();
-        let (Who::Player(record), [subscription]) = (&self.who, self.subscriptions.as_slice()) else {
-            return Err(Failure::ours(RRError::Unsupported, "it plays several streams, which stay in this process"));
+        let about_to = || Failure::ours(RRError::State, "it is about to play something else, or to end");
+        let (Who::Player(record), Some(newest)) = (&self.who, self.subscriptions.last()) else {
+            return Err(about_to());
         };
-        if self.question.is_some() {
-            return Err(exported::asks_beside_plays());
+        if self.said.is_some() || self.close_by_ms.is_some() {
+            return Err(about_to());
         }
-        if subscription.is_foreign() || self.said.is_some() || self.close_by_ms.is_some() {
-            return Err(Failure::ours(RRError::State, "it is about to play something else, or to end"));
-        }
-        let mut share = subscription.share(log)?;
+        let named = Named::of_player(record, newest.stream().name());
+        let play = |subscription: &Subscription| {
+            if subscription.is_foreign() { subscription.play(&subscription.log_name()) } else { subscription.play(log) }
+        };
+        let mut plays = self.subscriptions.iter().map(play).collect::<Result<Vec<_>>>()?;
         let mut unsent = copied(self.private.rest())?;
-        subscription.unsent(&mut share, &mut unsent)?;
-        let ((start, allowed), stream_id) = (subscription.terms(), subscription.stream_id());
-        let doing = Doing::Plays(Playing { stream_id, named: Named::of(record), start, allowed, share, unsent });
+        // A message is half sent only of the current one, which comes first.
+        let current = self.current.min(plays.len());
+        let (before, from_current) = self.subscriptions.split_at(current);
+        let (plays_before, plays_from_current) = plays.split_at_mut(current);
+        let in_turn = from_current.iter().zip(plays_from_current).chain(before.iter().zip(plays_before));
+        for (subscription, play) in in_turn {
+            subscription.unsent(&mut play.share, &mut unsent)?;
+        }
+        let asks = self.question.as_ref().and_then(|question| question.asks.clone());
+        let doing = Doing::Plays(Playing { plays, named, unsent, asks });
         exported::state_of(&mut self.conn, record, &doing, now_ms)
+    }
+
+    /// The other streams that it plays.
+    pub(in crate::stream) fn foreign_streams(&self) -> Vec<Id> {
+        let foreign = self.subscriptions.iter().filter(|subscription| subscription.is_foreign());
+        foreign.map(|subscription| subscription.stream().id()).collect()
     }
 
     /// Counts what was sent, and takes the session's output to its place between two messages, before headers that are
@@ -425,6 +441,7 @@ impl Consumer {
         self.private.recount(self.conn.heap_bytes());
         let mut behind = Lag { bytes: self.private.rest().len() as u64, ..Lag::default() };
         for subscription in &mut self.subscriptions {
+            subscription.note_place();
             // A paused subscription has no backlog.
             let head = subscription.head(head);
             let lag = if subscription.is_paused() { Lag::default() } else { subscription.lag(head, now_us) };

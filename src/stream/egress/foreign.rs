@@ -4,20 +4,23 @@
 //! The owner reads the other stream's log like any reader, with a second [`JoinIndex`], which shows where the
 //! subscription may begin. A [`Registration`] at that stream's relay tells the owner what the log does not: that there
 //! is new media, where the stream ends, and that memory is short. The owner leaves the counts of what it sent in the
-//! registration, because a stream's figures have one writer, the stream's own relay.
+//! registration, because a stream's figures have one writer, the stream's own relay; and a place up to which it needs
+//! the log no more, so that what it needs goes along when that stream moves to another process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::stream::egress::join::JoinIndex;
+use crate::stream::log::cursor::Cursor;
 use crate::stream::record::RRSession;
 use crate::stream::stats::{Dropped, Drops, Sent, StreamStats};
+use crate::sync::locked;
 
 /// The end of a stream that has not ended.
 const NEVER: u64 = u64::MAX;
 
 /// One subscription's entry in the list that a stream's relay wakes. That relay and the connection's owner share the
-/// entry without a lock.
+/// entry; for media they take no lock.
 pub(in crate::stream) struct Registration {
     /// The session, through which the connection's owner is woken.
     record: Arc<RRSession>,
@@ -29,6 +32,8 @@ pub(in crate::stream) struct Registration {
     sent_messages: AtomicU64,
     /// All that was jumped over; the owner writes it.
     dropped: Drops,
+    /// The log is needed from here on, or from a later place. The owner moves it on a few times a second.
+    place: Mutex<Option<Cursor>>,
 }
 
 impl Registration {
@@ -41,6 +46,13 @@ impl Registration {
     /// Counts a jump; called by the owner.
     pub(in crate::stream) fn count_dropped(&self, dropped: Dropped) {
         self.dropped.add(dropped);
+    }
+
+    /// Notes from where on the log is needed; called by the owner.
+    pub(in crate::stream) fn note_place(&self, place: Option<Cursor>) {
+        let before = std::mem::replace(&mut *locked(&self.place), place);
+        // Outside the lock: this may free segments.
+        drop(before);
     }
 }
 
@@ -92,6 +104,11 @@ impl Registrations {
         });
     }
 
+    /// The places from which on the subscriptions need the log.
+    pub(in crate::stream) fn places(&self) -> impl Iterator<Item = Cursor> {
+        self.0.iter().filter_map(|registered| locked(&registered.registration.place).clone())
+    }
+
     /// Makes all subscriptions release the log, because memory is short, and begin again at a later key frame.
     pub(in crate::stream) fn let_go(&self) {
         for Registered { registration, .. } in &self.0 {
@@ -133,6 +150,7 @@ impl Foreign {
             sent_bytes: AtomicU64::new(0),
             sent_messages: AtomicU64::new(0),
             dropped: Drops::default(),
+            place: Mutex::default(),
         };
         Self { join_index: join_index.fork(), live, registration: Arc::new(registration) }
     }
@@ -155,6 +173,7 @@ impl Foreign {
 
 impl Drop for Foreign {
     fn drop(&mut self) {
+        self.registration.note_place(None);
         self.registration.gone.store(true, Ordering::Release);
     }
 }

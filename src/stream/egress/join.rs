@@ -200,6 +200,11 @@ impl JoinIndex {
         seen
     }
 
+    /// A cursor at the end of the part of the log that was looked at.
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.cursor.clone()
+    }
+
     /// The end of the part of the log that was looked at; lag is measured against it.
     pub(crate) fn head(&self) -> Head {
         self.cursor.head()

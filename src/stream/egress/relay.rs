@@ -130,6 +130,7 @@ impl Task for Relay {
 
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
         match delivery {
+            Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
             Delivery::Player(peer) => self.adopt(self.new_player(peer, io.now_us), io),
             Delivery::Target { target, conn, endpoint, moved } => {
                 let consumer = self.new_target(target, *conn, endpoint, moved, io.now_us);
@@ -252,6 +253,8 @@ impl Relay {
         }
         let mut consumer = Consumer::new(conn, who, subscriptions, self.stream.memory().private(), now_us / 1000);
         consumer.resume(unsent);
+        // One that comes from another process is asked about here as soon as the peer has what is on its way to it.
+        consumer.is_due = question.as_ref().is_some_and(|question| question.by_ms <= now_us / 1000);
         consumer.question = question;
         consumer
     }

@@ -16,6 +16,8 @@ pub(crate) trait Subscribed: Debug + Send + Sync {
     fn state(&self) -> State;
     /// How far its log has got, in bytes.
     fn log_position(&self) -> u64;
+    /// The name of its log, which no other log has.
+    fn log_name(&self) -> Vec<u8>;
     /// Its figures.
     fn stats(&self) -> &StreamStats;
     /// Notes that a play of this session is over.

@@ -24,7 +24,7 @@ use crate::stream::egress::subscribed::Subscribed;
 use crate::stream::egress::tags::{Tags, Written};
 use crate::stream::egress::track_mask;
 use crate::stream::event::Id;
-use crate::stream::exported::Share;
+use crate::stream::exported::{Play, Share};
 use crate::stream::identity::Identity;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::{Cursor, Lag, Message};
@@ -233,7 +233,15 @@ impl Subscription {
         let foreign = Foreign::new(join_index, live, Arc::clone(record));
         let registration = Arc::clone(foreign.registration());
         self.foreign = Some(Box::new(foreign));
+        self.note_place();
         Some(registration)
+    }
+
+    /// Tells its stream's relay, if another one owns the connection, from where on the log is needed here.
+    pub(in crate::stream) fn note_place(&self) {
+        let Some(foreign) = &self.foreign else { return };
+        let place = self.needs_from().unwrap_or_else(|| foreign.join_index.cursor());
+        foreign.registration().note_place(Some(place));
     }
 
     /// Whether the relay of another stream owns the connection.
@@ -248,7 +256,8 @@ impl Subscription {
         let seen = foreign.join_index.advance();
         foreign.live |= seen.messages > 0;
         let head = foreign.join_index.head();
-        if foreign.take_let_go() {
+        let lets_go = foreign.take_let_go();
+        if lets_go {
             let dropped = self.jump(None, head);
             foreign.registration().count_dropped(dropped);
         }
@@ -266,6 +275,9 @@ impl Subscription {
         }
         self.indexed(head.position);
         self.foreign = Some(foreign);
+        if lets_go {
+            self.note_place();
+        }
     }
 
     /// The join index of the subscription's stream: its own if it is foreign, otherwise the relay's (`home`).
@@ -274,6 +286,11 @@ impl Subscription {
     }
 
     // ---- another process
+
+    /// Whether it comes from another process, and has not gone on here yet.
+    pub(in crate::stream) fn has_moved(&self) -> bool {
+        self.moved.is_some()
+    }
 
     /// What it has had in another process, once.
     pub(in crate::stream) fn take_moved(&mut self) -> Option<Box<Share>> {
@@ -300,6 +317,20 @@ impl Subscription {
     /// How many bytes it may be behind, besides those of a group of pictures.
     pub(in crate::stream) fn may_be_behind(&self) -> u64 {
         self.lag_watch.bounds.bytes()
+    }
+
+    /// The play that it is, for another process; `log` names the log of its stream.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where it is at its end.
+    pub(in crate::stream) fn play(&self, log: &[u8]) -> Result<Play> {
+        let (stream_id, name, allowed) = (self.stream_id(), self.stream().name().clone(), self.rewrite.allowed);
+        Ok(Play { stream_id, name, start: self.start, allowed, share: self.share(log)? })
+    }
+
+    /// The name of its stream's log.
+    pub(in crate::stream) fn log_name(&self) -> Vec<u8> {
+        self.stream.log_name()
     }
 
     /// What it has had of the stream, for another process; `log` names this one's.
@@ -344,11 +375,6 @@ impl Subscription {
         rewrite.encode_headers(due, out)?;
         share.tags = rewrite.tags().map(Tags::state);
         Ok(())
-    }
-
-    /// Where it begins, and the kinds that it may have.
-    pub(in crate::stream) fn terms(&self) -> (Start, u32) {
-        (self.start, self.rewrite.allowed)
     }
 
     // ---- begin and end

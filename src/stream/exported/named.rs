@@ -24,6 +24,17 @@ pub(crate) struct Named {
 }
 
 impl Named {
+    /// The names of a session that plays this stream as its newest. Where the session's own names are those of another
+    /// request, one that is asked about or over, they are not these.
+    pub(in crate::stream) fn of_player(record: &RRSession, stream: &StreamName) -> Self {
+        let named = Self::of(record);
+        if named.stream() == *stream {
+            return named;
+        }
+        let (app, key, query) = (stream.app.clone(), stream.key.clone(), record.names().app_query);
+        Self { app, key, key_asked: Vec::new(), query }
+    }
+
     /// The names of a session.
     pub(in crate::stream) fn of(record: &RRSession) -> Self {
         let Names { app, key, key_asked, query, .. } = record.names();

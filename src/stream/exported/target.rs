@@ -7,8 +7,9 @@
 use minicbor::{Decode, Encode};
 
 use super::counted::COUNT_MAX;
+use super::feed::check_place;
 use super::settings::{self, SettingState, Settings};
-use super::{ADDR_BYTES, Counted, MovedFeed, OwedState, REST_BYTES, Share, UNREAD_BYTES, check_place, shown};
+use super::{ADDR_BYTES, Counted, MovedFeed, OwedState, REST_BYTES, Share, UNREAD_BYTES, shown};
 use crate::config::{TargetConfig, media};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::conn::Conn;

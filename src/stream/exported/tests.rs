@@ -172,11 +172,11 @@ fn all_of_a_player_is_read_again_and_what_no_player_has_is_refused() {
         let failure = read(&session.state(NOW_MS).unwrap()).map(drop).unwrap_err();
         assert!(failure.kind == kind && failure.text.contains(words), "{failure}");
     };
-    refused(|playing| playing.stream_id = 2, RRError::Arg, "does not play");
+    refused(|playing| playing.plays[0].stream_id = 2, RRError::Arg, "does not play");
     refused(|playing| playing.named.key = b"sh\0w".to_vec(), RRError::Arg, "name");
-    refused(|playing| playing.allowed = media::AUDIO, RRError::Arg, "kinds");
-    refused(|playing| playing.allowed = 64 | media::ALL, RRError::Arg, "kinds");
-    refused(|playing| playing.share.place = Some(nowhere()), RRError::Arg, "no log");
+    refused(|playing| playing.plays[0].allowed = media::AUDIO, RRError::Arg, "kinds");
+    refused(|playing| playing.plays[0].allowed = 64 | media::ALL, RRError::Arg, "kinds");
+    refused(|playing| playing.plays[0].share.place = Some(nowhere()), RRError::Arg, "no log");
     let small = SessionConfig { chunk_size: 4096, ..SessionConfig::default() };
     let mut told = ServerSession::new(&small, 0);
     let wire = conversation(&seeds::server_conversations()[0]);
@@ -186,6 +186,67 @@ fn all_of_a_player_is_read_again_and_what_no_player_has_is_refused() {
     told.accept_play(1, 0);
     let failure = read(&ExportedSession::playing(told, 1, b"").state(NOW_MS).unwrap()).map(drop).unwrap_err();
     assert!(failure.kind == RRError::Arg && failure.text.contains("chunk size"), "{failure}");
+}
+
+/// A session that plays on the message streams 1 and 3, and asks for a play on 2.
+fn playing_several() -> ExportedSession {
+    let mut session = connecting().0;
+    session.accept_connect(0);
+    for stream_id in [1, 3] {
+        assert!(matches!(session.next(&wire_of("play", stream_id), &mut 0, 0), Ok(Some(Said::Play { .. }))));
+        session.accept_play(stream_id, 0);
+    }
+    let asks = session.next(&wire_of("play", 2), &mut 0, 0).unwrap();
+    ExportedSession::playing_each(session, &[1, 3], asks, b"unread")
+}
+
+#[test]
+fn all_of_several_plays_is_read_again_and_what_no_session_plays_is_refused() {
+    let session = playing_several();
+    let again = read(&session.state(NOW_MS).unwrap()).unwrap();
+    assert_eq!((&again.doing, &again.unread), (&session.doing, &session.unread));
+
+    let refused = |change: fn(&mut Playing), words: &str| {
+        let mut session = playing_several();
+        let Doing::Plays(playing) = &mut session.doing else { panic!("it plays") };
+        change(playing);
+        let failure = read(&session.state(NOW_MS).unwrap()).map(drop).unwrap_err();
+        assert!(failure.kind == RRError::Arg && failure.text.contains(words), "{failure}");
+    };
+    refused(|playing| playing.plays[1].stream_id = 1, "does not play");
+    refused(|playing| playing.plays.truncate(1), "does not play");
+    refused(|playing| playing.plays.clear(), "does not play");
+    refused(|playing| playing.plays.push(playing.plays[0].clone()), "does not play");
+    refused(|playing| playing.asks = None, "ask for");
+    refused(|playing| playing.plays[0].name.key = b"sh\0w".to_vec(), "name");
+    refused(|playing| playing.plays[1].allowed = media::AUDIO, "kinds");
+    refused(|playing| playing.plays[1].share.place = Some(nowhere()), "no log");
+    refused(|playing| playing.plays[0].share.tags = http_tags(), "tags");
+    let other = |playing: &mut Playing| {
+        let question = Said::Play { stream_id: 1, key: b"show".to_vec(), start_ms: 0, duration_ms: 0, reset: true };
+        playing.asks = Some((question, Box::default()));
+    };
+    refused(other, "ask for");
+}
+
+fn http_tags() -> Option<TagsState> {
+    let over_http = ExportedSession::playing_over_http(http_players().remove(0), b"");
+    let Doing::Plays(playing) = over_http.doing else { panic!("it plays") };
+    playing.plays[0].share.tags
+}
+
+/// One play keeps the form that it had in version 2, so a state that was made then is read today. What is newer is
+/// refused by its version.
+#[test]
+fn one_play_of_an_older_version_is_read_and_a_newer_version_is_refused_in_words() {
+    let session = playing();
+    let mut state = session.state(NOW_MS).unwrap();
+    assert_eq!((&state[..4], state[4]), (FORM.magic.as_slice(), VERSION as u8));
+    state[4] = 2;
+    assert_eq!(read(&state).unwrap().doing, session.doing);
+    state[4] = VERSION as u8 + 1;
+    let failure = read(&state).map(drop).unwrap_err();
+    assert!(failure.kind == RRError::Version && failure.text.contains("version 5"), "{failure}");
 }
 
 #[test]
@@ -202,7 +263,7 @@ fn all_of_a_player_over_http_is_read_again_and_what_no_such_player_has_is_refuse
     };
     let no_tags = |session: &mut ExportedSession| {
         let Doing::Plays(playing) = &mut session.doing else { panic!("it plays") };
-        playing.share.tags = None;
+        playing.plays[0].share.tags = None;
     };
     refused(no_tags, "tags");
     refused(|session| session.doing = playing().doing, "tags");

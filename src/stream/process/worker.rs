@@ -27,7 +27,7 @@ use crate::stream::egress::subscription::Subscription;
 use crate::stream::event::Id;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{ExportedTarget, MovedPull, Stage};
-use crate::stream::exported::{Doing, ExportedSession, Playing, Publishing};
+use crate::stream::exported::{Doing, ExportedSession, Play, Playing, Publishing};
 use crate::stream::front::RRStream;
 use crate::stream::handover::{Delivery, Pulled};
 use crate::stream::memory::GiveUp;
@@ -251,7 +251,13 @@ impl Worker {
                     failure
                 })
             }
-            Doing::Plays(Playing { stream_id, named, start, allowed, share, unsent }) => {
+            Doing::Plays(Playing { mut plays, named, unsent, asks }) => {
+                let Some(Play { stream_id, start, allowed, share, .. }) = plays.pop() else {
+                    return Err(impossible("a player comes that plays nothing"));
+                };
+                if !plays.is_empty() || asks.is_some() {
+                    return Err(impossible("a player comes that plays several streams, or asks"));
+                }
                 named.note(&record);
                 self.stream.admit(&record)?;
                 let of = Arc::<RRStream>::clone(&self.stream);

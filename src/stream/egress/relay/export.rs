@@ -10,17 +10,51 @@ use crate::config::media;
 use crate::error::{Failure, RRError, Result};
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::Who;
+use crate::stream::egress::join::JoinIndex;
 use crate::stream::egress::relay::tail::Tail;
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::exported;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{About, Pause};
+use crate::stream::front::RRStream;
 use crate::stream::handover::StreamExport;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS};
+use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, Export, TargetExport};
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
+
+/// What a subscription from another process finds here.
+struct Here<'a> {
+    stream: &'a RRStream,
+    tail: Option<&'a Tail>,
+    join_index: &'a JoinIndex,
+}
+
+impl Here<'_> {
+    /// Lets it go on where it was there. False where it comes from nowhere, or that place has not come along: it joins as
+    /// any other does.
+    fn go_on(&self, subscription: &mut Subscription, is_player: bool, now_us: u64) -> bool {
+        let Some(share) = subscription.take_moved() else { return false };
+        let place = share.place.as_ref().and_then(|place| self.stream.ingest().place_of(place));
+        let Some(position) = place else { return false };
+        if share.waits {
+            subscription.go_on_behind(position);
+            return false;
+        }
+        let Some(cursor) = self.tail.and_then(|tail| tail.message_at(position)) else { return false };
+        subscription.go_on(cursor, &share, now_us);
+        // It had not got all that it wants: that comes as when it asks for it, or its new settings do.
+        if is_player {
+            let missing = |kind: u32| (share.missing & kind != 0).then_some(true);
+            subscription.receive(missing(media::AUDIO), missing(media::VIDEO), self.join_index);
+        } else {
+            subscription.await_key_frame_for(share.missing, share.missing_tracks);
+        }
+        true
+    }
+}
 
 impl Relay {
     /// Keeps the log from here on for consumers that come from another process within this time.
@@ -51,26 +85,35 @@ impl Relay {
     /// joins as any other does.
     pub(super) fn resume(&mut self, slot: usize, now_us: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        let is_player = matches!(consumer.who, Who::Player(_));
+        let here = Here { stream: &self.stream, tail: self.tail.as_ref(), join_index: &self.join_index };
         for subscription in &mut consumer.subscriptions {
-            let Some(share) = subscription.take_moved() else { continue };
-            let Some(position) = share.place.as_ref().and_then(|place| self.stream.ingest().place_of(place)) else {
-                continue;
-            };
-            if share.waits {
-                subscription.go_on_behind(position);
-                continue;
+            if here.go_on(subscription, is_player, now_us) {
+                begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
             }
-            let Some(cursor) = self.tail.as_ref().and_then(|tail| tail.message_at(position)) else { continue };
-            subscription.go_on(cursor, &share, now_us);
-            // It had not got all that it wants: that comes as when it asks for it, or its new settings do.
-            if let Who::Player(_) = consumer.who {
-                let missing = |kind: u32| (share.missing & kind != 0).then_some(true);
-                subscription.receive(missing(media::AUDIO), missing(media::VIDEO), &self.join_index);
-            } else {
-                subscription.await_key_frame_for(share.missing, share.missing_tracks);
-            }
-            begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
         }
+    }
+
+    /// Lets the plays of this stream go on that come from another process over the connection of another stream's relay,
+    /// and passes the connection on to there. Nothing is sent or read before.
+    pub(super) fn pass_on_moved(&mut self, mut peer: Peer, now_us: u64) {
+        self.read_log(now_us);
+        let here = Here { stream: &self.stream, tail: self.tail.as_ref(), join_index: &self.join_index };
+        for subscription in &mut peer.subscriptions {
+            if !subscription.come_to(self.stream.id(), now_us) {
+                continue;
+            }
+            here.go_on(subscription, true, now_us);
+            let point = subscription.waits().filter(|_| self.live);
+            let point = point.and_then(|(start, waits)| self.join_index.place(start, waits));
+            if let Some(point) = point {
+                subscription.join(&point, now_us);
+            }
+            if let Some(registration) = subscription.leave_home(&self.join_index, self.live) {
+                self.registrations.add(registration);
+            }
+        }
+        self.stream.upcalls().pass_on(peer);
     }
 
     /// Gives a player away; where it stays, whoever waits for the outcome learns why.
@@ -160,13 +203,15 @@ impl Relay {
         let newest_key = self.join_index.newest_key().cloned();
         let (bound, group_bytes) = (self.tail_bytes(), u64::from(self.stream.config().gop_bytes));
         let own = self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own());
+        let of_others = self.registrations.places().filter(|cursor| head.saturating_sub(cursor.position()) <= bound);
         // A target may be further behind than players.
         let needed = own.filter_map(|subscription| {
             let most = subscription.may_be_behind().saturating_add(group_bytes);
             subscription.needs_from().filter(|cursor| head.saturating_sub(cursor.position()) <= most)
         });
         let key = newest_key.iter().map(|key| key.cursor.clone());
-        let within = needed.chain(key.filter(|cursor| head.saturating_sub(cursor.position()) <= bound));
+        let within =
+            needed.chain(of_others).chain(key.filter(|cursor| head.saturating_sub(cursor.position()) <= bound));
         let mut cursor = within.min_by_key(Cursor::position).unwrap_or_else(|| self.join_index.here().cursor);
         let headers = newest_key.map_or_else(|| self.join_index.here().headers, |key| key.headers);
         let position = cursor.position();

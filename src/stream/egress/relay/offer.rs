@@ -7,7 +7,7 @@ use crate::error::{RRError, Result};
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::handover::StreamExport;
-use crate::stream::offer::{Offer, OfferedSession, OfferedStream, OfferedTarget, Verdict};
+use crate::stream::offer::{Besides, Offer, OfferedSession, OfferedStream, OfferedTarget, Verdict};
 use crate::stream::record::Caller;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
@@ -48,17 +48,20 @@ impl Relay {
                     continue;
                 }
             };
-            let offered = consumer.state(&log, now_us / 1000);
-            let offered = offered.and_then(|state| Ok(OfferedSession { state, fd: consumer.conn.second_fd()? }));
-            match offered as Result<OfferedSession> {
+            match player(consumer, &log, now_us / 1000) {
                 Ok(player) => {
                     slots.push(slot);
-                    players.push(player);
+                    players.push((slot, player));
                 }
                 Err(failure) => log::info!("{} stays in this process: {failure}", record.addr),
             }
         }
-        self.offer = Some(Offer::new(verdict, slots));
+        let with_others = |offer: Offer, (slot, player): &(usize, OfferedSession)| match &player.besides {
+            Some(besides) => offer.unless_stays(*slot, besides),
+            None => offer,
+        };
+        self.offer = Some(players.iter().fold(Offer::new(verdict, slots), with_others));
+        let players = players.into_iter().map(|(_, player)| player).collect();
         caller.tell(Ok(OfferedStream { state, players, targets: pushed }));
     }
 
@@ -69,6 +72,12 @@ impl Relay {
             drop(self.part_with(slot, io));
         }
     }
+}
+
+/// A player as another process gets it.
+fn player(consumer: &mut Consumer, log: &[u8], now_ms: u64) -> Result<OfferedSession> {
+    let (state, fd) = (consumer.state(log, now_ms)?, consumer.conn.second_fd()?);
+    Ok(OfferedSession { state, fd, besides: Besides::of(consumer.foreign_streams()) })
 }
 
 /// A target over a connection that can move, and is not about to end; any other is connected anew.

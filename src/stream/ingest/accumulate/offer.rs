@@ -58,7 +58,8 @@ impl Accumulate {
         let feed = self.feeds.get_mut(slot).filter(|feed| feed.gone.is_none())?;
         let Some(source) = feed.source.clone() else {
             let state = feed.state(place, now_ms);
-            let session = state.and_then(|state| Ok(OfferedSession { state, fd: feed.peer.conn.second_fd()? }));
+            let session =
+                state.and_then(|state| Ok(OfferedSession { state, fd: feed.peer.conn.second_fd()?, besides: None }));
             return Some(session.map(OfferedPublisher::Session));
         };
         if feed.is_ending() || source.is_stopped() || feed.peer.conn.socket.is_tls() {

@@ -14,7 +14,7 @@ use crate::stream::book::Claim;
 use crate::stream::event::Id;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{About, MovedPull, MovedPush};
-use crate::stream::exported::{self, Doing, MovedFeed, Named, Playing, Publishing, Share};
+use crate::stream::exported::{self, Doing, MovedFeed, Named, Playing, Publishing};
 use crate::stream::handover::NewPublisher;
 use crate::stream::log::lineage::LogPlace;
 use crate::stream::peer::Peer;
@@ -248,8 +248,6 @@ fn playing(peer: &mut Peer) -> Result<Playing> {
         let text = "a connection plays one stream where streams have processes of their own";
         return Err(Failure::ours(RRError::Unsupported, text));
     };
-    let ((start, allowed), stream_id) = (subscription.terms(), subscription.stream_id());
-    let share: Share = subscription.share(b"")?;
-    let unsent = std::mem::take(&mut peer.unsent);
-    Ok(Playing { stream_id, named: Named::of(&peer.record), start, allowed, share, unsent })
+    let plays = vec![subscription.play(b"")?];
+    Ok(Playing { plays, named: Named::of(&peer.record), unsent: std::mem::take(&mut peer.unsent), asks: None })
 }
