@@ -422,20 +422,50 @@ impl Core {
         reserved: bool,
     ) -> Result<(Arc<RRStream>, bool)> {
         self.config.may_have(config)?;
-        let host = self.itself.get().and_then(Weak::upgrade).ok_or(RRError::State)?;
         let mut registry = self.registry();
         if let Some(stream) = registry.find(&name) {
             return Ok((Arc::clone(stream), false));
         }
-        self.still_open()?;
-        let stream = registry.add_stream(&name.clone(), |id| {
-            let (budget, threading) = (self.budget.child(), self.loops.threading(&name));
-            Arc::new(RRStream::new(id, name, config.clone(), reserved, budget, threading, host))
-        })?;
+        let make = self.making(name.clone(), config, reserved)?;
+        let stream = registry.add_stream(&name, make)?;
         // The event is sent before any other thread can find the stream, so that it is the stream's first.
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);
         Ok((stream, true))
+    }
+
+    /// Makes a stream that nobody finds by its name before [`Registry::give_name`].
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] if another one has that name, and those of any new stream.
+    pub(super) fn make_unnamed(
+        &self,
+        name: StreamName,
+        config: &StreamConfig,
+        reserved: bool,
+    ) -> Result<Arc<RRStream>> {
+        self.config.may_have(config)?;
+        let mut registry = self.registry();
+        registry.is_free(&name)?;
+        let stream = registry.add_unnamed(self.making(name, config, reserved)?)?;
+        self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
+        drop(registry);
+        Ok(stream)
+    }
+
+    /// Makes a stream for an id.
+    fn making(
+        &self,
+        name: StreamName,
+        config: &StreamConfig,
+        reserved: bool,
+    ) -> Result<impl FnOnce(Id) -> Arc<RRStream>> {
+        let host = self.itself.get().and_then(Weak::upgrade).ok_or(RRError::State)?;
+        self.still_open()?;
+        Ok(move |id| {
+            let (budget, threading) = (self.budget.child(), self.loops.threading(&name));
+            Arc::new(RRStream::new(id, name, config.clone(), reserved, budget, threading, host))
+        })
     }
 
     /// The stream of a target; `None` once the stream has ended; then the target is about to end too.

@@ -26,7 +26,6 @@ use crate::stream::record::RRSession;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Resumed, ResumedStage, Target};
 use crate::stream::{Claim, Delivery, Pulled, RRStream, Subscription};
-use crate::sync::locked;
 
 /// Time in which the publisher and the players of an imported stream have to come; for this long its place and its tail
 /// are kept.
@@ -314,15 +313,12 @@ fn hand_over(core: &Core, stream: &Arc<RRStream>, target: &Arc<Target>, mut conn
 /// [`RRError::Exists`] if there is a stream of its name, [`RRError::Limit`] and [`RRError::NoMem`] if there is no room
 /// for another or for its tail, [`RRError::Arg`] if its settings are not for this server, [`RRError::State`].
 pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Arc<RRStream>> {
-    // No peer comes to it before it is complete.
-    let _opening = locked(&core.opening);
-    let (stream, made) = core.find_or_make(exported.name.clone(), &exported.config, exported.reserved)?;
-    if !made {
-        return Err(Failure::ours(RRError::Exists, "a stream of that name is there already"));
-    }
+    // It has its name only when it is complete: no peer comes to it before, and nobody waits meanwhile.
+    let stream = core.make_unnamed(exported.name.clone(), &exported.config, exported.reserved)?;
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
-    stream.resume(exported, within_ms).inspect_err(|_| give_up_stream(core, &stream))?;
+    let resumed = stream.resume(exported, within_ms).and_then(|()| core.registry().give_name(&stream));
+    resumed.inspect_err(|_| give_up_stream(core, &stream))?;
     Ok(stream)
 }
 

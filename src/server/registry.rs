@@ -56,9 +56,37 @@ impl Registry {
         make: impl FnOnce(Id) -> Arc<RRStream>,
     ) -> Result<Arc<RRStream>> {
         self.names.try_reserve(1).map_err(|_| Failure::from(RRError::NoMem))?;
+        let stream = self.add_unnamed(make)?;
+        self.names.insert(name.path(), stream.id());
+        Ok(stream)
+    }
+
+    /// Adds a stream that nobody finds by its name yet; `make` gets its id.
+    pub(super) fn add_unnamed(&mut self, make: impl FnOnce(Id) -> Arc<RRStream>) -> Result<Arc<RRStream>> {
         let id = self.streams.insert_with(make)?;
-        self.names.insert(name.path(), id);
         self.streams.get(id).cloned().ok_or_else(|| RRError::NotFound.into())
+    }
+
+    /// Lets a stream be found by its name.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] if another one has that name, [`RRError::NoMem`].
+    pub(super) fn give_name(&mut self, stream: &RRStream) -> Result<()> {
+        self.is_free(stream.name())?;
+        self.names.try_reserve(1).map_err(|_| Failure::from(RRError::NoMem))?;
+        self.names.insert(stream.name().path(), stream.id());
+        Ok(())
+    }
+
+    /// Refuses a name that a stream has.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`].
+    pub(super) fn is_free(&self, name: &StreamName) -> Result<()> {
+        match self.find(name) {
+            Some(_) => Err(Failure::ours(RRError::Exists, "a stream of that name is there already")),
+            None => Ok(()),
+        }
     }
 
     /// Frees a stream's name: from now on the name means another stream.

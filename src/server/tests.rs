@@ -9,6 +9,7 @@ mod exports;
 mod failed_stream;
 mod figures;
 mod gone;
+mod imports;
 mod kept;
 mod missing_key_frame;
 mod orders;
