@@ -366,6 +366,31 @@ fn one_that_stood_by_gets_the_place_of_a_publisher_that_does_not_come() {
 }
 
 #[test]
+fn the_host_ends_the_wait_for_a_publisher_that_it_knows_to_be_gone() {
+    // The place is kept for as long as for a lost publisher, which no test waits for.
+    let patient = || {
+        let stream =
+            StreamConfig { publisher_policy: PublisherPolicy::Standby, grace_ms: 600_000, ..StreamConfig::default() };
+        Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() })
+    };
+    let (here, there) = (patient(), patient());
+    let _publisher = here.publish("show");
+    let mut standby = here.publish("show");
+    let mut player = here.play("show");
+    move_in_order(&here, &there, "show", |mut sessions| {
+        sessions.retain(|&session| !publishes(&here, session));
+        sessions
+    });
+    let stream = there.server.stream_find(b"live", b"show").unwrap();
+    there.server.stream_switch(stream, session_of(&there, Role::Standby, "show")).unwrap();
+    until("it follows", || {
+        standby.key_frame(40, b"media").unwrap();
+        player.turn(Duration::from_millis(20)).unwrap();
+        player.messages.pop_front().is_some_and(|(_, body)| body.ends_with(b"media"))
+    });
+}
+
+#[test]
 fn a_held_stream_keeps_a_publisher_that_nobody_reads() {
     let live = Live::new(ServerConfig { idle_ms: 2_000, ..ServerConfig::default() });
     let load = Load::on(live.port, 1, 1, 20);
