@@ -1,5 +1,5 @@
-//! All messages that a publisher's kernel gave to ours before its end arrive, however it ends. And players get the
-//! messages of the next publisher.
+//! All messages that a publisher's kernel gave to ours before its end arrive, however it ends; and all that our kernel
+//! has for a player when its session is closed after that end. And players get the messages of the next publisher.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -11,9 +11,9 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::BorrowedFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use raw::{AUDIO, DATA, Raw, VIDEO, last_player, picture, relay, until};
+use raw::{AUDIO, DATA, PATIENCE, Raw, VIDEO, last_player, picture, relay, until};
 use rml_amf0::Amf0Value;
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::server::{ListenOptions, RRServer, kind};
@@ -55,17 +55,24 @@ fn a_publisher_that_never_reads_and_closes_at_once_loses_nothing() {
     assert_eq!(arrived(&server, stream), 200_000);
 }
 
-#[test]
-fn bytes_in_our_socket_are_read_before_a_publishers_reset_counts() {
-    let (server, _) = relay(StreamConfig::default(), ServerConfig::default());
-    let stream = server.stream_create(b"live", b"show", None).unwrap();
-    // With a large buffer, where the system allows that, all that is sent lies there when the reset comes.
+/// Gives a socket of a listener whose connections have large buffers, where the system allows that, and its port.
+fn roomy_listener() -> (TcpListener, u16) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.set_recv_buffer_size(4 << 20).unwrap();
+    listener.set_send_buffer_size(4 << 20).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(1).unwrap();
     let listener = TcpListener::from(listener);
     let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[test]
+fn bytes_in_our_socket_are_read_before_a_publishers_reset_counts() {
+    let (server, _) = relay(StreamConfig::default(), ServerConfig::default());
+    let stream = server.stream_create(b"live", b"show", None).unwrap();
+    // With a large buffer all that is sent lies there when the reset comes.
+    let (listener, port) = roomy_listener();
     let publisher = thread::spawn(move || Raw::publish(port, "show"));
     server.accept_fd(listener.accept().unwrap().0.into(), None, ListenOptions::default()).unwrap();
     let mut publisher = publisher.join().unwrap();
@@ -76,6 +83,63 @@ fn bytes_in_our_socket_are_read_before_a_publishers_reset_counts() {
     SockRef::from(&publisher.socket).set_linger(Some(Duration::ZERO)).unwrap();
     drop(publisher);
     assert_eq!(arrived(&server, stream), 100_000);
+}
+
+/// How long a peer that is closed has for what is on its way to it.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Ends a stream whose player does not read, so that more than its system takes waits in ours, and lets it read when
+/// `end` has closed its session: everything arrives, though the player goes on sending.
+fn all_arrives_when(end: impl Fn(&RRServer, u64, Raw)) {
+    // More than the player's system takes, and not more than the relay leaves to ours beside that.
+    const PICTURES: u32 = 180;
+    let arrives = || {
+        let (server, publishers) = relay(StreamConfig::default(), ServerConfig::default());
+        let stream = server.stream_create(b"live", b"show", None).unwrap();
+        let (listener, port) = roomy_listener();
+        let player = thread::spawn(move || Raw::play(port, "show"));
+        server.accept_fd(listener.accept().unwrap().0.into(), None, ListenOptions::default()).unwrap();
+        let mut player = player.join().unwrap();
+        let session = last_player(&server, stream, 1);
+        let mut publisher = Raw::publish(publishers, "show");
+        (0..PICTURES).for_each(|number| publisher.send(VIDEO, number, &picture(number == 0, number, 1000)));
+        let sent = u64::from(PICTURES) * 1000;
+        until("all in the server's system", || (server.stats(session).ok()?.bytes_out > sent).then_some(()));
+        let begun = Instant::now();
+        end(&server, session, publisher);
+        let mut next = 0;
+        while next < PICTURES
+            && let Some(got) = player.media_within(PATIENCE)
+        {
+            assert_eq!(got.ts_ms, next, "one after another");
+            next += 1;
+            // To a closed socket these bytes would be a reason to forget what it still had to send.
+            player.try_send(3, 0, &[0, 0, 0, 1]);
+        }
+        // On a busy machine the player itself may be too late.
+        assert!(next == PICTURES || begun.elapsed() >= GOODBYE, "{next} of {PICTURES} pictures came");
+        next == PICTURES
+    };
+    assert!((0..20).any(|_| arrives()), "the player was never in time");
+}
+
+#[test]
+fn a_player_that_the_host_closes_after_the_streams_end_gets_all_that_was_sent() {
+    all_arrives_when(|server, session, publisher| {
+        drop(publisher);
+        until("the end of its play", || (server.info(session).ok()?.state == State::Idle).then_some(()));
+        server.session_close(session, "the stream has ended", 0).unwrap();
+    });
+}
+
+#[test]
+fn a_player_of_a_server_that_stops_in_order_gets_all_that_was_sent() {
+    all_arrives_when(|server, session, publisher| {
+        server.stop(None, 20_000).unwrap();
+        drop(publisher);
+        let plays = |server: &RRServer| server.info(session).is_ok_and(|info| info.state == State::InProgress);
+        until("the end of its play", || (!plays(server)).then_some(()));
+    });
 }
 
 #[test]
