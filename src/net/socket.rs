@@ -1,6 +1,6 @@
 //! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the socket options of a relay.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -172,9 +172,10 @@ impl Socket {
     /// Those of the system, and of TLS: see [`crate::net::tls::failure`].
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
+            let mut wire = Wire(&self.stream);
             let result = match &mut self.tls {
-                None => receive(&self.stream, buffer),
-                Some(tls) => tls.read(&mut self.stream, buffer),
+                None => wire.read(buffer),
+                Some(tls) => tls.read(&mut wire, buffer),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -190,9 +191,10 @@ impl Socket {
     /// Those of [`read`](Self::read).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
+            let mut wire = Wire(&self.stream);
             let result = match &mut self.tls {
-                None => SockRef::from(&self.stream).send_with_flags(bytes, AT_ONCE),
-                Some(tls) => tls.write(&mut self.stream, bytes),
+                None => wire.write(bytes),
+                Some(tls) => tls.write(&mut wire, bytes),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -207,9 +209,10 @@ impl Socket {
     /// As [`read`](Self::read).
     pub fn write_vectored(&mut self, parts: &mut [IoSlice<'_>]) -> io::Result<usize> {
         loop {
+            let mut wire = Wire(&self.stream);
             let result = match &mut self.tls {
-                None => SockRef::from(&self.stream).send_vectored_with_flags(parts, AT_ONCE),
-                Some(tls) => tls.write_vectored(&mut self.stream, parts),
+                None => wire.write_vectored(parts),
+                Some(tls) => tls.write_vectored(&mut wire, parts),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -226,7 +229,7 @@ impl Socket {
     pub fn flush_tls(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         loop {
-            match tls.flush(&mut self.stream) {
+            match tls.flush(&mut Wire(&self.stream)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -262,12 +265,34 @@ impl Socket {
     }
 }
 
-/// Reads available bytes of a connection that is not encrypted.
-#[allow(unsafe_code)] // std passes no flags
-fn receive(stream: &mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: MaybeUninit<u8> has the layout of u8, and the system writes whole bytes only.
-    let space = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
-    SockRef::from(stream).recv_with_flags(space, AT_ONCE)
+/// The open connection without TLS, or below it: its calls never wait and never raise SIGPIPE.
+struct Wire<'a>(&'a mio::net::TcpStream);
+
+impl Read for Wire<'_> {
+    #[allow(unsafe_code)] // std passes no flags
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: MaybeUninit<u8> has the layout of u8, and the system writes whole bytes only.
+        let space = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+        SockRef::from(self.0).recv_with_flags(space, AT_ONCE)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(self.0).send_with_flags(bytes, AT_ONCE)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match parts {
+            // A message over TLS is mostly one record. For one place this call costs less than the one with a list.
+            [part] => self.write(part),
+            parts => SockRef::from(self.0).send_vectored_with_flags(parts, AT_ONCE),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl AsFd for Socket {
@@ -381,7 +406,7 @@ pub(crate) fn second_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// the peer still sends would become a reset that destroys the last status we wrote.
 pub fn half_close(socket: &mut Socket) {
     if let Some(tls) = &mut socket.tls {
-        tls.close(&mut socket.stream);
+        tls.close(&mut Wire(&socket.stream));
     }
     let _ = socket.stream.shutdown(std::net::Shutdown::Write);
 }
@@ -394,6 +419,7 @@ pub fn number(socket: &Socket) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls::{ClientConfig, Trust};
 
     #[test]
     fn a_socket_that_another_process_makes_wait_does_not_wait_here() {
@@ -406,6 +432,19 @@ mod tests {
         let bytes = vec![0; 1 << 20];
         while socket.write(&bytes).is_ok() {}
         assert!(would_block(socket.write(b"x")) && would_block(socket.write_vectored(&mut [IoSlice::new(b"x")])));
+        drop(there);
+    }
+
+    #[test]
+    fn a_socket_over_tls_does_not_wait_either() {
+        let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        let shared = here.try_clone().unwrap();
+        let mut socket = Socket::adopt(here.into()).unwrap();
+        let trust = Trust { insecure: true, ..Trust::default() };
+        socket.secure(TlsStream::client(&ClientConfig::new(&trust).unwrap(), "peer.test").unwrap());
+        shared.set_nonblocking(false).unwrap();
+        // The read begins the handshake, and finds no answer.
+        assert_eq!(socket.read(&mut [0; 16]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(there);
     }
 
