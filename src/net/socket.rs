@@ -236,6 +236,11 @@ impl Socket {
         }
     }
 
+    /// Whether written bytes wait in TLS, for [`flush_tls`](Self::flush_tls); never without TLS.
+    pub fn holds_ciphertext(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.holds_ciphertext())
+    }
+
     /// Ciphertext read so far; 0 without TLS.
     pub fn ciphertext(&self) -> u64 {
         self.tls.as_ref().map_or(0, |tls| tls.taken())

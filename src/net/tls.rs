@@ -204,6 +204,11 @@ impl TlsStream {
         self.failed.clone().map_or(Ok(true), |failure| Err(wrapped(failure)))
     }
 
+    /// Whether ciphertext waits for the transport.
+    pub fn holds_ciphertext(&self) -> bool {
+        self.tls.wants_write()
+    }
+
     /// Plaintext bytes that [`read`](Self::read) gives without the transport: a caller that polls its socket checks
     /// this first.
     pub fn buffered(&mut self) -> usize {

@@ -406,7 +406,7 @@ impl Consumer {
     /// Whether the next plan would be to send nothing, as far as that shows without making it: the one subscription is at
     /// `head`, and nothing else waits.
     fn has_sent_all(&mut self, head: Head) -> bool {
-        let waits = !self.private.is_empty() || self.conn.has_output() || self.conn.socket.is_tls();
+        let waits = !self.private.is_empty() || self.conn.has_output() || self.conn.socket.holds_ciphertext();
         match self.subscriptions.as_mut_slice() {
             [subscription] if !waits => subscription.reaches(head),
             _ => false,
