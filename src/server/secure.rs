@@ -12,17 +12,25 @@ use crate::sync::locked;
 
 /// The certificate that listeners with TLS show; it may change while they listen.
 #[derive(Debug, Default)]
-pub(super) struct Certificate(Mutex<Option<ServerConfig>>);
+pub(super) struct Certificate(Mutex<Option<Configs>>);
+
+/// TLS for peers of both protocols, with one certificate.
+#[derive(Clone, Debug)]
+struct Configs {
+    rtmp: ServerConfig,
+    http: ServerConfig,
+}
 
 impl Certificate {
     /// Reads the files; later connections are shown the new certificate. On an error the previous one stays.
     pub(super) fn set(&self, chain: &Path, key: &Path) -> Result<()> {
-        let config = ServerConfig::from_pem(chain, key)?;
-        *locked(&self.0) = Some(config);
+        let rtmp = ServerConfig::from_pem(chain, key)?;
+        let http = rtmp.with_tls13_tickets();
+        *locked(&self.0) = Some(Configs { rtmp, http });
         Ok(())
     }
 
-    fn get(&self) -> Result<ServerConfig> {
+    fn get(&self) -> Result<Configs> {
         let none = || Failure::ours(RRError::State, "the server has no certificate yet");
         locked(&self.0).clone().ok_or_else(none)
     }
@@ -32,9 +40,11 @@ impl Certificate {
         self.get().map(|_| ())
     }
 
-    /// Puts TLS on a connection that was accepted; `read` are bytes of the peer that were read already.
-    pub(super) fn put_on(&self, socket: &mut Socket, read: &[u8]) -> Result<()> {
-        let mut tls = TlsStream::server(&self.get()?)?;
+    /// Puts TLS on a connection that was accepted, for HTTP or for RTMP; `read` are bytes of the peer that were read
+    /// already.
+    pub(super) fn put_on(&self, socket: &mut Socket, is_http: bool, read: &[u8]) -> Result<()> {
+        let Configs { rtmp, http } = self.get()?;
+        let mut tls = TlsStream::server(if is_http { &http } else { &rtmp })?;
         tls.put_back(read)?;
         socket.secure(tls);
         Ok(())

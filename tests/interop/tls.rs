@@ -2,6 +2,7 @@
 //! Peers are GnuTLS (ffmpeg, rtmpdump), OpenSSL and ourselves.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -185,6 +186,40 @@ fn openssl_takes_our_targets_connection() {
     server.kill().expect("it is our own");
     server.wait().expect("it is our own");
     assert_eq!(said[0], 3, "version of the handshake, after nothing else");
+}
+
+/// TLS 1.2 has tickets on every port, TLS 1.3 on those for HTTP.
+#[test]
+fn openssl_resumes_its_session_with_a_ticket() {
+    let room = Room::new("tls-tickets");
+    let papers = Papers::new(&room, "good", "127.0.0.1");
+    let (relay, rtmps) = secured(&papers);
+    let options = ListenOptions { tls: true, http: true, ..ListenOptions::default() };
+    let https = relay.server.listen("127.0.0.1:0", options).expect("a port is free");
+    for (port, version) in [(rtmps, "-tls1_2"), (https, "-tls1_2"), (https, "-tls1_3")] {
+        let session = room.file(&format!("{port}{version}"));
+        let connect = |option: &str| {
+            let mut client = Command::new("openssl");
+            client
+                .args(["s_client", "-ign_eof", version, "-connect", &format!("127.0.0.1:{port}"), option])
+                .arg(&session);
+            let mut client = client
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("it is installed");
+            // No port takes this for more than a beginning of a request: it answers, if at all, and closes.
+            let mut words = client.stdin.take().expect("it is piped");
+            words.write_all(b"GET /live/none.flv HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+            let output = client.wait_with_output().expect("it ends when the server closes");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let first = connect("-sess_out");
+        assert!(first.contains("New, TLSv1") && first.contains("TLS session ticket:"), "{version} on {port}: {first}");
+        let second = connect("-sess_in");
+        assert!(second.contains("Reused, TLSv1"), "{version} on {port}: {second}");
+    }
 }
 
 #[test]

@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData};
+use rustls::HandshakeKind;
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -313,7 +315,7 @@ fn the_switch_for_insecure_accepts_anything() {
 fn session_tickets_are_no_data_and_no_error() {
     let papers = Papers::new("tickets");
     let (server, _) = papers.server("good.test", false, |_| {});
-    let mut pair = Pair::new(&papers.trust(), &server.with_tickets(), "good.test", usize::MAX);
+    let mut pair = Pair::new(&papers.trust(), &server.with_tls13_tickets(), "good.test", usize::MAX);
     let (client, shaken) = pair.shake();
     client.unwrap();
     shaken.unwrap();
@@ -325,7 +327,59 @@ fn session_tickets_are_no_data_and_no_error() {
     assert_eq!(pair.carry(false, b"data"), b"data");
     let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
     pair.shake().0.unwrap();
-    assert!(pair.down.bytes.is_empty(), "our own servers send none");
+    assert!(pair.down.bytes.is_empty(), "a server of RTMP sends none");
+}
+
+/// Settings of a client that speaks one version of TLS, as other programs have them.
+fn client_of(version: &'static rustls::SupportedProtocolVersion, papers: &Papers) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(papers.root.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// How the handshake of a client with `config` went; the client has read what the server sent behind it.
+fn handshake_of(config: &Arc<rustls::ClientConfig>, server: &ServerConfig) -> HandshakeKind {
+    let name = ServerName::try_from("good.test").unwrap();
+    let client = TlsStream::new(ClientConnection::new(Arc::clone(config), name).unwrap().into());
+    let server = TlsStream::server(server).unwrap();
+    let mut pair = Pair { client, server, up: Pipe::default(), down: Pipe::default(), room: usize::MAX };
+    pair.shake().0.unwrap();
+    assert_eq!(pair.carry(false, b"media"), b"media");
+    pair.server.tls.handshake_kind().unwrap()
+}
+
+#[test]
+fn a_client_that_comes_back_with_a_ticket_resumes_its_session() {
+    let papers = Papers::new("resumes");
+    let (rtmp, _) = papers.server("good.test", false, |_| {});
+    let http = rtmp.with_tls13_tickets();
+    for (version, server) in
+        [(&rustls::version::TLS12, &rtmp), (&rustls::version::TLS12, &http), (&rustls::version::TLS13, &http)]
+    {
+        let client = client_of(version, &papers);
+        let kinds = [(); 3].map(|()| handshake_of(&client, server));
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed], "{version:?}");
+    }
+    // A server whose certificate was read anew has other keys: it takes the ticket for none.
+    let client = client_of(&rustls::version::TLS12, &papers);
+    assert_eq!(handshake_of(&client, &rtmp), HandshakeKind::Full);
+    let (other, _) = papers.server("good.test", false, |_| {});
+    assert_eq!([(); 2].map(|()| handshake_of(&client, &other)), [HandshakeKind::Full, HandshakeKind::Resumed]);
+}
+
+/// A server that kept sessions would have to forget the first of so many.
+#[test]
+fn a_session_is_resumed_however_many_came_after_it() {
+    let papers = Papers::new("many-sessions");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let first = client_of(&rustls::version::TLS12, &papers);
+    assert_eq!(handshake_of(&first, &server), HandshakeKind::Full);
+    for _ in 0..260 {
+        handshake_of(&client_of(&rustls::version::TLS12, &papers), &server);
+    }
+    assert_eq!(handshake_of(&first, &server), HandshakeKind::Resumed);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::ring::Ticketer;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -23,6 +24,9 @@ use crate::error::{Failure, RRError, Result};
 
 /// Longest file of certificates. The system's is about a quarter of a MiB; requests by HTTP can name any file too.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Tickets for each full handshake of TLS 1.3. A ticket is for one connection, and browsers open two at a time.
+const TLS13_TICKETS: usize = 2;
 
 /// How a client decides whether a server is who it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -108,16 +112,19 @@ impl ServerConfig {
                 };
                 Failure::ours(RRError::Cert, format!("{}: {reason}", certificates.display()))
             })?;
-        // Connections last for hours, so session resumption saves nothing, and librtmp 2.4 takes a ticket for an error.
+        // The state of a session is in its ticket, encrypted by keys that change every few hours: nothing is kept here.
+        config.ticketer =
+            Ticketer::new().map_err(|error| Failure::ours(RRError::Tls, format!("no keys for tickets: {error}")))?;
+        // TLS 1.3 sends tickets behind the handshake, where librtmp 2.4 takes one for an error. TLS 1.2 sends them within.
         config.send_tls13_tickets = 0;
         Ok(Self(Arc::new(config)))
     }
 
-    /// A server that sends tickets, as other servers do.
-    #[cfg(test)]
-    pub(super) fn with_tickets(&self) -> Self {
+    /// The same for peers that understand tickets of TLS 1.3, as browsers do.
+    #[must_use]
+    pub fn with_tls13_tickets(&self) -> Self {
         let mut config = (*self.0).clone();
-        config.send_tls13_tickets = 2;
+        config.send_tls13_tickets = TLS13_TICKETS;
         Self(Arc::new(config))
     }
 

@@ -122,7 +122,7 @@ impl Listener {
         io: &mut Io<'_>,
     ) {
         let ip = ip_of(&addr).or_else(|| socket.peer_ip());
-        let secured = if options.tls { self.core.certificate.put_on(&mut socket, rest) } else { Ok(()) };
+        let secured = if options.tls { self.core.certificate.put_on(&mut socket, options.http, rest) } else { Ok(()) };
         let rest = if options.tls { &[] } else { rest };
         let made = secured.and_then(|()| heap::room()).and_then(|()| {
             self.core.registry().add_session(ip, |id| Arc::new(RRSession::new(id, addr.clone(), ip, local)))
