@@ -37,7 +37,7 @@ fn null_is_an_error_and_never_a_crash() {
 
 /// Errors of the header that `errors.c` does not provoke, with the test that shows them or the reason why they cannot
 /// occur.
-const ELSEWHERE: [(&str, &str, &str); 32] = [
+const ELSEWHERE: [(&str, &str, &str); 34] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
@@ -57,6 +57,8 @@ const ELSEWHERE: [(&str, &str, &str); 32] = [
     ),
     ("rr_worker_main", "RR_ERR_IO", "it takes a system that refuses prctl"),
     ("rr_worker_main", "RR_ERR_VERSION", "it takes a server of another version"),
+    ("rr_session_import", "RR_ERR_NOT_FOUND", "it takes a player of several streams; see handover_plays.rs"),
+    ("rr_session_import", "RR_ERR_UNSUPPORTED", "as RR_ERR_NOT_FOUND, and a server with isolate"),
     ("rr_session_import", "RR_ERR_AUTH", "as RR_ERR_REJECTED; server::access has a test of keys"),
     ("rr_stream_export", "RR_ERR_NOMEM", "it takes all memory of the process"),
     ("rr_stream_import", "RR_ERR_NOMEM", "it takes all memory of the process"),

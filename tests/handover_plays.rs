@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use live::{Client, Live, command, until};
-use rrelay::config::{Decision, ServerConfig, StreamConfig, ask};
+use rrelay::config::{Decision, Isolate, ServerConfig, StreamConfig, ask};
 use rrelay::error::{Failure, RRError};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::message::kind;
@@ -316,6 +316,10 @@ fn plays_of_which_one_has_no_stream_there_are_refused_before_any_of_them_goes_on
     let is_player = |id: &Id| here.server.info(*id).unwrap().role == Role::Player;
     let session = here.server.list(0, ids::SESSION).unwrap().into_iter().find(is_player).unwrap();
     let (fd, state) = export(&here, session);
+    // Nor does it go where streams have processes of their own, which share no connection.
+    let apart = Live::new(ServerConfig { isolate: Isolate::Process, ..ServerConfig::default() });
+    let failure = apart.server.session_import(fd.try_clone().unwrap(), &state).unwrap_err();
+    assert!(failure.kind == RRError::Unsupported && failure.text.contains("processes of their own"), "{failure}");
     let failure = there.server.session_import(fd, &state).unwrap_err();
     assert!(failure.kind == RRError::NotFound && failure.text.contains("import it before"), "{failure}");
     player.client.closed();
