@@ -163,6 +163,11 @@ fn client(xml: &mut Xml, info: &Info, stats: &Stats, now_us: i64) {
     xml.text("address", host_of(&info.addr).as_bytes());
     xml.number("time", age_ms(stats, now_us));
     xml.text("flashver", &info.agent);
+    for (name, url) in [("pageurl", &info.page_url), ("swfurl", &info.swf_url)] {
+        if !url.is_empty() {
+            xml.text(name, url);
+        }
+    }
     xml.number("dropped", stats.dropped_msgs);
     // Not measured. nginx-rtmp, too, leaves it empty with `interleave on`.
     xml.text("avsync", b"");

@@ -63,6 +63,10 @@ pub struct Info {
     pub url: String,
     /// The program that the peer claims to be.
     pub agent: Vec<u8>,
+    /// The page that it says it is on.
+    pub page_url: Vec<u8>,
+    /// The file that it says it is.
+    pub swf_url: Vec<u8>,
     /// The arguments (`?args`) of a session.
     pub query: Vec<u8>,
 }
@@ -171,6 +175,8 @@ fn nothing(id: Id) -> Info {
         local_addr: String::new(),
         url: String::new(),
         agent: Vec::new(),
+        page_url: Vec::new(),
+        swf_url: Vec::new(),
         query: Vec::new(),
     }
 }
@@ -217,6 +223,8 @@ fn info_of_session(session: &RRSession) -> Info {
         local_addr: session.local_addr.clone(),
         url: String::from_utf8_lossy(&names.tc_url).into_owned(),
         agent: names.agent,
+        page_url: names.page_url,
+        swf_url: names.swf_url,
         query: names.query,
         ..nothing(session.id)
     }

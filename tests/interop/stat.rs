@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rrelay::rest::{Rest, RestOptions};
 
 use crate::live::Client;
-use crate::support::media::{ffmpeg_publishes_with, media, rtmpdump_plays};
+use crate::support::media::{ffmpeg_publishes_with, media};
 use crate::support::nginx::Nginx;
 use crate::support::program::{Program, Room};
 use crate::support::server::Relay;
@@ -94,11 +94,16 @@ fn stylesheet() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("nginx-rtmp/stat.xsl")
 }
 
-/// A publisher and a player of the stream, for as long as the test runs.
+/// A publisher, and a player that names a page and a file, of the stream, for as long as the test runs.
 fn peers(room: &Room, server: &str, url: &str) -> [Program; 2] {
     let publisher = format!("{server}-publisher");
     let publisher = ffmpeg_publishes_with(room, &publisher, media(), &["-re", "-stream_loop", "-1"], &[], url);
-    [publisher, rtmpdump_plays(room, &format!("{server}-player"), url).0]
+    let name = format!("{server}-player");
+    let file = room.file(&format!("{name}.flv"));
+    let (server, key) = url.rsplit_once('/').expect("a url has a key");
+    let says = ["-p", "http://page.example/?a&b", "-s", "http://page.example/player.swf"];
+    let player = ["--live", "-r", server, "-y", key, "-o", file.to_str().expect("a path of ours is UTF-8")];
+    [publisher, room.start(&name, "rtmpdump", &[&says[..], &player].concat())]
 }
 
 #[test]
