@@ -959,14 +959,18 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
    or at the end of that time. If the other process is of an older version that cannot read the sessions, it gets the
    listening sockets, and all sessions stay.
 
+   Where streams run in processes (RR_ISOLATE_PROCESS), these go on under the other server, with everything in them,
+   and nothing of them stands still. Connections over TLS go along as long as this process carries their bytes,
+   drain_ms at most. The other server must have its streams in processes too; otherwise it gets the listening sockets
+   only.
+
    On failure the server goes on as before, with the same ids and without any event, also if the other process ends
    or is killed at any moment. If this process is killed, the other one goes on with what it has got.
    Waits: For the other process, within_ms at most.
    Returns: RR_OK; RR_ERR_ARG: not a connected unix stream socket, or within_ms is out of its range; RR_ERR_STATE:
    the server is stopping, or is being handed over; RR_ERR_CLOSED: the other process has ended; RR_ERR_TIMEOUT: it
    took too long; RR_ERR_PROTOCOL: it sent something else; RR_ERR_VERSION: it is too old; RR_ERR_THREAD: inside a
-   callback; RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS); any other error with which the other
-   process has refused. */
+   callback; any other error with which the other process has refused. */
 RR_API int rr_server_handover(rr_server *s, int fd, unsigned int within_ms, unsigned int drain_ms);
 
 /* Takes over a server from another process, which calls rr_server_handover at the other end of this unix stream
@@ -983,8 +987,8 @@ RR_API int rr_server_handover(rr_server *s, int fd, unsigned int within_ms, unsi
    malformed; RR_ERR_VERSION: the other process is newer and sends what this library cannot read; RR_ERR_EXISTS: one
    of the streams is here already; RR_ERR_LIMIT, RR_ERR_NOMEM: there is no room for all; RR_ERR_STATE: the server is
    stopping, or there is no certificate; RR_ERR_CLOSED, RR_ERR_TIMEOUT, RR_ERR_PROTOCOL: the other process has ended,
-   is too slow or sends something else; RR_ERR_THREAD: inside a callback; RR_ERR_UNSUPPORTED: streams run in
-   processes (RR_ISOLATE_PROCESS). On failure this server has nothing of the other one, which goes on. */
+   is too slow or sends something else; RR_ERR_THREAD: inside a callback. On failure this server has nothing of the
+   other one, which goes on. */
 RR_API int rr_server_takeover(rr_server *s, int fd, unsigned int within_ms);
 
 /* The server's RR_STATE_*.

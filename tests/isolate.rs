@@ -7,22 +7,23 @@
 mod c;
 #[path = "support/ingest.rs"]
 mod ingest;
+#[path = "support/isolated.rs"]
+mod isolated;
 #[path = "support/live.rs"]
 mod live;
 #[path = "support/secure.rs"]
 mod secure;
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use ingest::{Ingest, Script, Then};
+use isolated::{has_connection, isolated, kill, worker_of, workers};
 use live::{Client, Live, command, connect, shaken, until};
-use rrelay::config::{Isolate, ServerConfig, TargetConfig, WorkerConfig};
+use rrelay::config::{ServerConfig, TargetConfig, WorkerConfig};
 use rrelay::error::{Failure, RRError};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_write;
@@ -30,30 +31,6 @@ use rrelay::proto::message::{MessageHead, kind};
 use rrelay::server::{Event, EventKind, Export, Id, ListenOptions, RRServer, flag, kind as ids};
 use rrelay::session::{Event as Said, Role, SessionConfig, State};
 use secure::Papers;
-
-/// The worker of this build.
-fn program() -> PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let build = || c::build("isolate-worker", &[c::root().join("c-examples/rrelay_worker.c")], c::As::C11);
-    PROGRAM.get_or_init(build).clone()
-}
-
-fn isolated() -> ServerConfig {
-    let worker = WorkerConfig { program: Some(program()), ..WorkerConfig::default() };
-    ServerConfig { isolate: Isolate::Process, worker, ..ServerConfig::default() }
-}
-
-/// The processes that this one has started and that run a worker.
-fn workers() -> Vec<u32> {
-    let me = std::process::id().to_string();
-    let is_ours = |pid: &u32| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let mut words = words.split(|&byte| byte == 0);
-        words.nth(1) == Some(b"--rrelay-worker") && words.next() == Some(me.as_bytes())
-    };
-    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    all.filter(is_ours).collect()
-}
 
 fn stream(server: &RRServer, key: &str) -> Option<Id> {
     server.stream_find(b"live", key.as_bytes()).ok()
@@ -112,41 +89,6 @@ fn a_publisher_and_players_meet_in_a_process_of_their_stream() {
     drop(early);
     until("the end of the stream", || stream(&live.server, "show").is_none());
     until("the end of the process", || !workers().contains(&worker));
-}
-
-/// The worker that has the connection of this peer.
-fn worker_of(peer: &Client) -> u32 {
-    let mut found = None;
-    until("a worker with the connection", || {
-        found = workers().into_iter().find(|pid| has_connection(*pid, peer));
-        found.is_some()
-    });
-    found.unwrap()
-}
-
-/// Whether a process has our end of the connection of this peer, by its socket's number in the system's table.
-fn has_connection(pid: u32, peer: &Client) -> bool {
-    // Another connection, which may be over, can have one of these ports, but not both.
-    let port = |addr: std::net::SocketAddr| format!(":{:04X}", addr.port());
-    let (here, there) = (port(peer.socket.peer_addr().unwrap()), port(peer.socket.local_addr().unwrap()));
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_ours = |line: &&str| {
-        let mut ends = line.split_whitespace().skip(1);
-        ends.next().is_some_and(|local| local.ends_with(&here)) && ends.next().is_some_and(|to| to.ends_with(&there))
-    };
-    let ours = table.lines().find(is_ours);
-    let Some(number) = ours.and_then(|line| line.split_whitespace().nth(9)) else { return false };
-    let wanted = format!("socket:[{number}]");
-    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
-}
-
-fn kill(pid: u32) {
-    signal(pid, "-KILL");
-}
-
-fn signal(pid: u32, name: &str) {
-    assert!(std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -306,85 +248,6 @@ fn targets_and_players_over_http_and_tls_are_served_by_the_process_too() {
     });
 }
 
-#[test]
-fn a_source_over_tls_feeds_the_process_of_its_stream() {
-    let origin = Live::new(isolated());
-    let papers = Papers::new("isolate-source");
-    origin.server.set_tls(&papers.certificate, &papers.key).unwrap();
-    let tls = ListenOptions { tls: true, ..ListenOptions::default() };
-    let port = origin.server.listen("127.0.0.1:0", tls).unwrap();
-    let mut publisher = origin.publish("far");
-    let far = stream(&origin.server, "far").unwrap();
-
-    let live = Live::new(isolated());
-    let id = live.server.stream_create(b"live", b"near", None).unwrap();
-    let url = format!("rtmps://127.0.0.1:{port}/live/far");
-    let config = TargetConfig { url, insecure: true, retry_min_ms: 50, retry_max_ms: 100, ..TargetConfig::default() };
-    let source = live.server.source_add(id, config).unwrap();
-    let mut player = live.play("near");
-    until("media flows", || {
-        sends(&mut publisher, 1, 1);
-        player.turn(Duration::from_millis(10)).unwrap();
-        !player.messages.is_empty()
-    });
-    let sent = sends(&mut publisher, 1_000, 100);
-    // Behind some of those from before.
-    until("the first of them", || player.message().1 == sent[0]);
-    assert_eq!(gets(&mut player, 99), sent[1..]);
-    assert_eq!(live.server.info(source).unwrap().state, State::InProgress);
-
-    // It comes back after a crash of its process, over another connection.
-    kill(worker_of(&player));
-    player.closed();
-    let mut again = None;
-    until("the next player is let in", || {
-        again = Client::configured(live.port, "near", false, &SessionConfig::default()).ok();
-        again.is_some()
-    });
-    let mut again = again.unwrap();
-    until("media flows again", || {
-        sends(&mut publisher, 2_000, 1);
-        again.turn(Duration::from_millis(10)).unwrap();
-        !again.messages.is_empty()
-    });
-    live.server.target_stop(source, 0).unwrap();
-    until("the origin has no player", || origin.server.list(far, ids::SESSION).unwrap().len() == 1);
-}
-
-#[test]
-fn a_session_that_is_closed_on_its_way_back_ends_once_and_for_all() {
-    let worker = WorkerConfig { hung_ms: None, ..isolated().worker };
-    let live = Live::new(ServerConfig { worker, ..isolated() });
-    let mut publisher = live.publish("show");
-    let first = sends(&mut publisher, 1, 1);
-    for round in 0..20 {
-        let mut player = live.play("show");
-        assert_eq!(gets(&mut player, 1), first);
-        let is_its = |id: &Id| live.server.info(*id).is_ok_and(|info| info.addr == player.addr());
-        let session = live.server.list(0, ids::SESSION).unwrap().into_iter().find(is_its).unwrap();
-        let values = [Value::Null, Value::Number(1.0)];
-        let over = command(0, "deleteStream", 9.0, &values);
-        // In every other round the process finds both at the same time; otherwise either may be the first.
-        let stopped = (round % 2 == 0).then(|| worker_of(&player));
-        let to_it = |name| stopped.into_iter().for_each(|pid| signal(pid, name));
-        to_it("-STOP");
-        player.socket.write_all(&over).unwrap();
-        live.server.session_close(session, "enough", 0).unwrap();
-        to_it("-CONT");
-        player.closed();
-        assert_eq!(live.end_of(&player.addr()).error, Some(RRError::Kicked));
-        assert_eq!(live.server.info(session).unwrap_err().kind, RRError::NotFound);
-    }
-    let mut player = live.play("show");
-    assert_eq!(gets(&mut player, 1), first);
-    let sent = sends(&mut publisher, 2, 20);
-    assert_eq!(gets(&mut player, 20), sent);
-    until("only they are left", || live.sessions() == 2);
-    assert_eq!(live.lines_with("its worker"), 0, "{:?}", live.lines.lock().unwrap());
-    let ends = live.events_of(EventKind::Session).into_iter().filter(|event| event.flags & flag::LAST != 0);
-    assert_eq!(ends.count(), 20, "each ends once");
-}
-
 /// Reads until these bytes have come, and does something meanwhile.
 fn wait_for_while(peer: &mut TcpStream, wanted: &[u8], mut meanwhile: impl FnMut()) {
     peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -416,9 +279,6 @@ fn what_a_process_cannot_do_is_refused_in_words() {
     });
     let failure = live.server.target_export(target, 1 << 20).map(drop).unwrap_err();
     assert!(failure.kind == RRError::Unsupported && failure.text.contains("a process of its own"), "{failure}");
-    let pair = || std::os::unix::net::UnixStream::pair().unwrap().0.into();
-    refused(live.server.hand_over(pair(), 1_000, 0).unwrap_err());
-    refused(live.server.take_over(pair(), 1_000).unwrap_err());
     // A second play on a connection is refused, and the first goes on.
     let _other = live.publish("other");
     let mut peer = shaken(live.port);

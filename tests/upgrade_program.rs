@@ -138,6 +138,50 @@ fn streams_with_players_and_pushes_go_on_through_five_upgrades_of_the_program_in
     println!("the longest time without a message: {} ms", pause.as_millis());
 }
 
+#[test]
+fn processes_of_streams_go_on_through_upgrades_of_the_program_in_a_row() {
+    let sink = Live::new(ServerConfig::default());
+    let push = format!("live=rtmp://127.0.0.1:{}/live/copy-{{key}}", sink.port);
+    let options = [&["--push", &push][..], &in_processes()].concat();
+    let mut servers = Servers::start("upgrade-isolated", &options, &[]);
+    let copies: Vec<_> = (0..2).map(|show| playing(sink.play(&format!("copy-show{show}")))).collect();
+    let load = Load::on(servers.port, 2, 3, 10);
+    let pushes = |show: u32| {
+        let stream = sink.server.stream_find(b"live", format!("copy-show{show}").as_bytes());
+        stream.and_then(|id| sink.server.stats(id)).is_ok_and(|stats| stats.msgs_in > 0)
+    };
+    // One that is just being connected would be connected anew.
+    until("every push has media", || (0..2).all(pushes).then_some(()));
+    let mut running = servers.first.id();
+    let workers = children(running);
+    assert_eq!(workers.len(), 2);
+    for turn in 1..=3 {
+        Servers::signal(running, "-USR2");
+        servers.says("took over 2 streams and 8 sessions", turn);
+        if turn == 1 {
+            assert!(servers.first.wait().unwrap().success());
+        }
+        until("the old one has ended", || (servers.running().len() == 1).then_some(()));
+        running = servers.running()[0];
+        assert!(workers.iter().all(|pid| Path::new("/proc").join(pid.to_string()).exists()));
+    }
+    let pause = load.end();
+    copies.into_iter().for_each(|copy| is_whole(&copy.join().unwrap()));
+    assert_eq!(publishers(&sink), 2, "each push over one connection");
+    println!("the longest time without a message: {} ms", pause.as_millis());
+    // A server that is killed takes its processes along.
+    Servers::signal(running, "-KILL");
+    let is_gone = |pid: &u32| !Path::new("/proc").join(pid.to_string()).exists();
+    until("its processes have ended", || workers.iter().all(is_gone).then_some(()));
+}
+
+/// The processes that this one has started.
+fn children(parent: u32) -> Vec<u32> {
+    let of_threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
+    let all = of_threads.filter_map(|task| fs::read_to_string(task.path().join("children")).ok()).collect::<String>();
+    all.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Number of streams in the upgrades in a row.
 const STREAMS: usize = 20;
 
@@ -278,13 +322,32 @@ fn a_new_program_that_fails_leaves_everything_as_it_was() {
 /// players, and the end. It receives a greeting and READY.
 const RUNNING_SENDS: usize = 1 + 1 + 2 * 4 + 1;
 
+/// The same where each of the two streams has a process, which says eight things of itself, is one, and has a channel.
+const ISOLATED_SENDS: usize = 1 + 1 + 2 * (1 + 7 + 1 + 1) + 1;
+
+/// The options of a server whose streams have processes.
+fn in_processes() -> [&'static str; 4] {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let build = || c::build("upgrade-worker", &[c::root().join("c-examples/rrelay_worker.c")], c::As::C11);
+    ["--isolate", "process", "--worker", PROGRAM.get_or_init(build).to_str().unwrap()]
+}
+
 #[test]
 fn a_new_server_that_is_killed_at_any_step_has_taken_nothing() {
+    is_killed_as_new("upgrade-kill-new", &[], RUNNING_SENDS);
+}
+
+#[test]
+fn a_new_server_that_is_killed_at_any_step_has_taken_no_process() {
+    is_killed_as_new("upgrade-kill-new-isolated", &in_processes(), ISOLATED_SENDS);
+}
+
+fn is_killed_as_new(test: &str, options: &[&str], running_sends: usize) {
     let library = killer();
     let sends = (1..=2).map(|at| format!("send {at}"));
-    for when in (1..=RUNNING_SENDS).map(|at| format!("receive {at}")).chain(sends) {
+    for when in (1..=running_sends).map(|at| format!("receive {at}")).chain(sends) {
         let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("KILL_SUCCESSOR", &when)];
-        let servers = Servers::start("upgrade-kill-new", &[], &environment);
+        let servers = Servers::start(test, options, &environment);
         let load = Load::on(servers.port, 2, 2, 5);
         Servers::signal(servers.first.id(), "-USR2");
         servers.says("this server goes on", 1);
@@ -295,11 +358,20 @@ fn a_new_server_that_is_killed_at_any_step_has_taken_nothing() {
 
 #[test]
 fn what_a_running_server_has_handed_over_goes_on_where_it_is_killed_at_any_step() {
+    is_killed_as_running("upgrade-kill-old", &[], RUNNING_SENDS);
+}
+
+#[test]
+fn processes_that_a_running_server_has_handed_over_go_on_where_it_is_killed_at_any_step() {
+    is_killed_as_running("upgrade-kill-old-isolated", &in_processes(), ISOLATED_SENDS);
+}
+
+fn is_killed_as_running(test: &str, options: &[&str], running_sends: usize) {
     let library = killer();
-    let sends = (1..=RUNNING_SENDS).map(|at| (format!("send {at}"), at));
-    for (when, step) in sends.chain([("receive 2".to_owned(), RUNNING_SENDS + 1)]) {
+    let sends = (1..=running_sends).map(|at| (format!("send {at}"), at));
+    for (when, step) in sends.chain([("receive 2".to_owned(), running_sends + 1)]) {
         let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("KILL_RUNNING", &when)];
-        let mut servers = Servers::start("upgrade-kill-old", &[], &environment);
+        let mut servers = Servers::start(test, options, &environment);
         let load = Load::on(servers.port, 2, 2, 5);
         Servers::signal(servers.first.id(), "-USR2");
         assert!(!servers.first.wait().unwrap().success());
@@ -308,12 +380,12 @@ fn what_a_running_server_has_handed_over_goes_on_where_it_is_killed_at_any_step(
             servers.says("cannot take over", 1);
         } else {
             servers.says("took over", 1);
-            assert!(step > RUNNING_SENDS || servers.words().contains("was killed"), "{when}");
+            assert!(step > running_sends || servers.words().contains("was killed"), "{when}");
             // Nobody waits longer for the connection than the system takes to close it; the listening socket is there.
             drop(playing(Client::new(servers.port, "other", false)));
         }
         let closed = load.end_cut();
-        assert!(step < RUNNING_SENDS || closed == 0, "{when}: all was handed over, and {closed} were closed");
+        assert!(step < running_sends || closed == 0, "{when}: all was handed over, and {closed} were closed");
     }
 }
 

@@ -270,6 +270,10 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
 /// an event when all have left, or at the end of that time. If the other process is of an older version that cannot
 /// read the sessions, it gets the listening sockets, and all sessions stay.
 ///
+/// Where streams run in processes (RR_ISOLATE_PROCESS), these go on under the other server, with everything in them, and
+/// nothing of them stands still. Connections over TLS go along as long as this process carries their bytes, `drain_ms` at
+/// most. The other server must have its streams in processes too; otherwise it gets the listening sockets only.
+///
 /// On failure the server goes on as before, with the same ids and without any event, also if the other process ends or
 /// is killed at any moment. If this process is killed, the other one goes on with what it has got.
 ///
@@ -279,9 +283,8 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
 /// # Returns
 /// RR_OK; RR_ERR_ARG: not a connected unix stream socket, or `within_ms` is out of its range; RR_ERR_STATE: the server is
 /// stopping, or is being handed over; RR_ERR_CLOSED: the other process has ended; RR_ERR_TIMEOUT: it took too long;
-/// RR_ERR_PROTOCOL: it sent something else; RR_ERR_VERSION: it is too old; RR_ERR_THREAD: inside a callback;
-/// RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS); any other error with which the other process has
-/// refused.
+/// RR_ERR_PROTOCOL: it sent something else; RR_ERR_VERSION: it is too old; RR_ERR_THREAD: inside a callback; any other
+/// error with which the other process has refused.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -319,8 +322,7 @@ pub unsafe extern "C" fn rr_server_handover(
 /// RR_ERR_VERSION: the other process is newer and sends what this library cannot read; RR_ERR_EXISTS: one of the streams
 /// is here already; RR_ERR_LIMIT, RR_ERR_NOMEM: there is no room for all; RR_ERR_STATE: the server is stopping, or there
 /// is no certificate; RR_ERR_CLOSED, RR_ERR_TIMEOUT, RR_ERR_PROTOCOL: the other process has ended, is too slow or sends
-/// something else; RR_ERR_THREAD: inside a callback; RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS).
-/// On failure this server has nothing of the other one, which goes on.
+/// something else; RR_ERR_THREAD: inside a callback. On failure this server has nothing of the other one, which goes on.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.

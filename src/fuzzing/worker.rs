@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use crate::config::{ServerConfig, StreamConfig};
 use crate::error::{Failure, RRError};
+#[cfg(test)]
+use crate::fuzzing::snapshot::running_client;
 use crate::session;
 use crate::stream::event::{Event, EventSink, Id};
+#[cfg(test)]
+use crate::stream::exported::target::ExportedTarget;
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::Peer;
 use crate::stream::process::tried;
@@ -24,13 +28,14 @@ pub fn worker_messages(data: &[u8]) {
     let name = StreamName { app: b"live".to_vec(), key: b"show".to_vec() };
     let (config, budget) = (StreamConfig::default(), Budget::new(Some(1 << 20)));
     let stream = Arc::new(RRStream::new(7, name, config, true, budget, Threading::Own, upcalls));
-    let mut proxy = tried::proxy(&stream, &ServerConfig::default());
+    let server = ServerConfig::default();
+    let mut proxy = tried::proxy(&stream, &server);
     let mut rest = data;
     while let Some((len, behind)) = rest.split_first_chunk::<2>() {
         let len = usize::from(u16::from_be_bytes(*len)).min(behind.len());
         let (message, behind) = behind.split_at(len);
         rest = behind;
-        tried::reads(message);
+        tried::reads(message, &stream, &server);
         if let Err(failure) = proxy.receives(message) {
             let known = [RRError::Arg, RRError::Version, RRError::Limit, RRError::NoMem, RRError::Protocol];
             assert!(!failure.by_peer && known.contains(&failure.kind), "{failure}");
@@ -79,7 +84,8 @@ impl Upcalls for Nobody {
 pub(super) fn worker_seeds() -> Vec<Vec<u8>> {
     let of =
         |message: Vec<u8>| [&u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes()[..], &message].concat();
-    let mut seeds: Vec<Vec<u8>> = tried::messages().into_iter().map(of).collect();
+    let pushing = ExportedTarget::pushing(running_client(true), b"unread").state(0).unwrap_or_default();
+    let mut seeds: Vec<Vec<u8>> = tried::messages(&pushing).into_iter().map(of).collect();
     seeds.push(seeds.concat());
     seeds
 }
@@ -103,5 +109,5 @@ mod tests {
         all.iter().for_each(|seed| worker_messages(seed));
     }
 
-    const SEEDS: usize = 15;
+    const SEEDS: usize = 21;
 }

@@ -53,19 +53,25 @@ impl FdChannel {
     /// # Errors
     /// [`RRError::Arg`] for any other descriptor; it is closed.
     pub(crate) fn adopt(fd: OwnedFd) -> Result<Self> {
-        let no_socket = |error: io::Error| Failure::ours(RRError::Arg, format!("not a connected unix socket: {error}"));
-        {
-            let socket = SockRef::from(&fd);
-            let is_fit = socket.domain().map_err(no_socket)? == Domain::UNIX
-                && socket.r#type().map_err(no_socket)? == Type::STREAM;
-            if !is_fit {
-                return Err(Failure::ours(RRError::Arg, "not a unix stream socket"));
-            }
-            socket.peer_addr().map_err(no_socket)?;
-            socket.set_nonblocking(false).map_err(no_socket)?;
-            socket.set_cloexec(true).map_err(no_socket)?;
-        }
+        Self::check(&fd)?;
+        let socket = SockRef::from(&fd);
+        socket.set_nonblocking(false).map_err(no_socket)?;
+        socket.set_cloexec(true).map_err(no_socket)?;
         Ok(Self(UnixStream::from(fd)))
+    }
+
+    /// Whether a descriptor is such a socket. Nothing of it changes: another process may still use it.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for any other descriptor.
+    pub(crate) fn check(fd: &OwnedFd) -> Result<()> {
+        let socket = SockRef::from(fd);
+        let is_fit =
+            socket.domain().map_err(no_socket)? == Domain::UNIX && socket.r#type().map_err(no_socket)? == Type::STREAM;
+        if !is_fit {
+            return Err(Failure::ours(RRError::Arg, "not a unix stream socket"));
+        }
+        socket.peer_addr().map(drop).map_err(no_socket)
     }
 
     /// Two ends.
@@ -191,6 +197,10 @@ impl FdChannel {
             }
         }
     }
+}
+
+fn no_socket(error: io::Error) -> Failure {
+    Failure::ours(RRError::Arg, format!("not a connected unix socket: {error}"))
 }
 
 /// The head of a message.

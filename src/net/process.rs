@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{fmt, fs};
 
-pub(crate) use entry::enter;
+pub(crate) use entry::{Parent, enter};
 
 use crate::config::{StreamConfig, WorkerConfig};
 use crate::error::{Failure, RRError, Result};
+use crate::net::poll::is_readable;
 use crate::net::thread;
 use crate::sync;
 
@@ -53,7 +54,8 @@ pub(crate) enum End {
     Killed(i32),
     /// With this status.
     Exited(i32),
-    /// The host has waited for all its children, and got the status in place of the library.
+    /// Somehow: the host has waited for all its children, and got the status in place of the library; or another process
+    /// has started it, which alone learns that.
     Unknown,
 }
 
@@ -72,16 +74,17 @@ impl fmt::Display for End {
                 None => write!(f, "killed by signal {signal}"),
             },
             Self::Exited(status) => write!(f, "exit status {status}"),
-            Self::Unknown => f.write_str("ended, and its status was taken by another part of this program"),
+            Self::Unknown => f.write_str("ended, and the system does not tell this program how"),
         }
     }
 }
 
-/// A started process. Dropped, it is killed and reaped.
+/// A started process, here or by a process that has left it to this one. Dropped, it is killed and reaped.
 #[derive(Debug)]
 pub(crate) struct Process {
     pidfd: OwnedFd,
     pid: u32,
+    is_child: bool,
     ended: Option<End>,
 }
 
@@ -141,7 +144,53 @@ impl Process {
         };
         // SAFETY: the descriptor is new, open and ours alone.
         let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { pidfd, pid, ended: None })
+        Ok(Self { pidfd, pid, is_child: true, ended: None })
+    }
+
+    /// The process of this pidfd, which another process has started and left to this one.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] if it is no pidfd.
+    pub(crate) fn adopt(pidfd: OwnedFd) -> Result<Self> {
+        let facts = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap_or_default();
+        let pid: Option<i64> = facts.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        let pid = pid.ok_or_else(|| Failure::ours(RRError::Arg, "what came as a process is none"))?;
+        // One that is gone has no number any more.
+        Ok(Self { pidfd, pid: u32::try_from(pid).unwrap_or_default(), is_child: false, ended: None })
+    }
+
+    /// Another descriptor of it, for the process that it is left to.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if this process has no descriptor left.
+    pub(crate) fn second_fd(&self) -> Result<OwnedFd> {
+        self.pidfd.try_clone().map_err(|error| Failure::io("pidfd", &error))
+    }
+
+    /// Whether this process has started it.
+    pub(crate) fn is_child(&self) -> bool {
+        self.is_child
+    }
+
+    /// Leaves it to another process. If this one has started it, the system keeps its exit status until it is taken here.
+    pub(crate) fn leave(mut self) {
+        if self.ended().is_none() {
+            if self.is_child {
+                self.reap_later();
+            }
+            self.ended = Some(End::Unknown);
+        }
+    }
+
+    /// Takes its exit status once it ends. False if no thread can wait for that.
+    fn reap_later(&self) -> bool {
+        let later = self.pidfd.try_clone().ok().and_then(|pidfd| {
+            let body = move || {
+                reap(&pidfd, 0);
+            };
+            sync::spawn("workerReaper", body, |_| {}).ok()
+        });
+        later.is_some()
     }
 
     /// The number of the process.
@@ -163,7 +212,10 @@ impl Process {
     /// How the process has ended; `None` while it runs. It never waits.
     pub(crate) fn ended(&mut self) -> Option<End> {
         if self.ended.is_none() {
-            self.ended = reap(&self.pidfd, libc::WNOHANG);
+            self.ended = match self.is_child {
+                true => reap(&self.pidfd, libc::WNOHANG),
+                false => is_readable(self.pidfd.as_raw_fd(), 0).then_some(End::Unknown),
+            };
         }
         self.ended
     }
@@ -211,13 +263,7 @@ impl Drop for Process {
         }
         self.kill();
         // A process that is killed may take a moment to free its memory, and the caller may be a task, which never waits.
-        let later = self.pidfd.try_clone().ok().and_then(|pidfd| {
-            let body = move || {
-                reap(&pidfd, 0);
-            };
-            sync::spawn("workerReaper", body, |_| {}).ok()
-        });
-        if later.is_none() {
+        if self.is_child && !self.reap_later() {
             reap(&self.pidfd, 0);
         }
     }

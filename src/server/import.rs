@@ -22,8 +22,10 @@ use crate::stream::exported::target::{About, Connected, ExportedTarget, MovedPul
 use crate::stream::exported::{Doing, ExportedSession, MovedFeed, Play, Playing, Publishing};
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
+use crate::stream::process::adoption::IsolatedStream;
 use crate::stream::record::RRSession;
 use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::remote::target::{News, Resumed, ResumedStage, Target};
 use crate::stream::{Claim, Delivery, Pulled, RRStream, Subscription};
 
@@ -278,7 +280,8 @@ pub(super) fn enter_target(
         target.resumed(state, error, (about.connects, about.failures), about.counters())
     })?;
     if let Some((conn, moved)) = connection {
-        hand_over(core, &stream, &target, conn, moved).inspect_err(|_| core.tell_dialler(&target, News::Over))?;
+        hand_over(core, &stream, &target, (conn, about.history), moved)
+            .inspect_err(|_| core.tell_dialler(&target, News::Over))?;
     }
     Ok(target.id)
 }
@@ -290,19 +293,25 @@ enum Moved {
 }
 
 /// Gives the connection of a target of another process to its stream.
-fn hand_over(core: &Core, stream: &Arc<RRStream>, target: &Arc<Target>, mut conn: Conn, moved: Moved) -> Result<()> {
+fn hand_over(
+    core: &Core,
+    stream: &Arc<RRStream>,
+    target: &Arc<Target>,
+    (mut conn, history): (Conn, Backoff),
+    moved: Moved,
+) -> Result<()> {
     // The server admits it here; what it holds is charged to its stream later.
     let _memory = core.pending.charge_about(conn.heap_bytes())?;
     let endpoint = target.endpoint();
     match moved {
         Moved::Push(push) => {
             let (target, conn) = (Arc::clone(target), Box::new(conn));
-            let delivery = Delivery::Target { target, conn, endpoint, moved: Some(push) };
+            let delivery = Delivery::Target { target, conn, endpoint, history, moved: Some(push) };
             stream.deliver(delivery).map_err(|(_, failure)| failure)
         }
         Moved::Pull(MovedPull { feed, via, ran_ms }) => {
             target.set_served(endpoint);
-            stream.hand_source(target, Pulled { conn, via, moved: Some((Box::new(feed), ran_ms)) })
+            stream.hand_source(target, Pulled { conn, via, history, moved: Some((Box::new(feed), ran_ms)) })
         }
     }
 }
@@ -319,6 +328,20 @@ pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Arc
     let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
     let resumed = stream.resume(exported, within_ms).and_then(|()| core.registry().give_name(&stream));
     resumed.inspect_err(|_| give_up_stream(core, &stream))?;
+    Ok(stream)
+}
+
+/// Makes a stream that runs in a process of its own, which comes from another server.
+///
+/// # Errors
+/// Those of [`enter_stream`].
+pub(super) fn enter_isolated(core: &Core, isolated: &IsolatedStream) -> Result<Arc<RRStream>> {
+    let ExportedStream { name, config, reserved, .. } = &isolated.stream;
+    let (stream, made) = core.find_or_make(name.clone(), config, *reserved)?;
+    if !made {
+        return Err(Failure::ours(RRError::Exists, "a stream of that name is there already"));
+    }
+    log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     Ok(stream)
 }
 

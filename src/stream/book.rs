@@ -467,6 +467,28 @@ impl Book {
         page.recovering = places.recovering;
     }
 
+    /// Adds those who publish and stand by in a process that comes to this stream from another server.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the stream is ending, or somebody has come before.
+    pub(in crate::stream) fn enter_adopted(
+        &self,
+        records: Vec<Arc<RRSession>>,
+        places: &Places,
+        is_source: impl Fn(Id) -> bool,
+    ) -> Result<()> {
+        let mut page = self.page();
+        page.still_open()?;
+        if page.is_taken() || !page.from_sess_list.is_empty() {
+            return Err(Failure::ours(RRError::State, "somebody has come to the stream before its process"));
+        }
+        records.iter().for_each(|record| record.set_role(Role::Standby));
+        page.from_sess_list = records;
+        drop(page);
+        self.follow(places, |_| false, is_source);
+        Ok(())
+    }
+
     // ---- targets
 
     /// Adds a target to the book and sends its first event.

@@ -11,7 +11,7 @@ use crate::net::clock;
 use crate::net::event_loop::Task;
 use crate::net::thread;
 use crate::proto::message::MessageHead;
-use crate::session::State;
+use crate::session::{Role, State};
 use crate::stream::book::{Claim, HostClaim};
 use crate::stream::egress::relay::Relay;
 use crate::stream::event::EventKind;
@@ -24,6 +24,7 @@ use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
 use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
+use crate::stream::process::adoption::{AdoptedSession, AdoptedTarget, Adoption, OfferedProcess};
 use crate::stream::process::host::HostMessage;
 use crate::stream::process::proxy::Proxy;
 use crate::stream::record::{Caller, RRSession, TargetExport, Wait};
@@ -91,7 +92,8 @@ impl RRStream {
         stream_id: u32,
         claim: Claim,
     ) -> std::result::Result<(), (Peer, Failure)> {
-        let publisher = NewPublisher { peer, stream_id, claim, moved: None, source: None, ran_ms: 0 };
+        let history = Backoff::default();
+        let publisher = NewPublisher { peer, stream_id, claim, moved: None, source: None, ran_ms: 0, history };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
@@ -107,7 +109,8 @@ impl RRStream {
         moved: MovedFeed,
     ) -> std::result::Result<(), (Peer, Failure)> {
         let moved = Some(Box::new(moved));
-        let publisher = NewPublisher { peer, stream_id, claim, moved, source: None, ran_ms: 0 };
+        let history = Backoff::default();
+        let publisher = NewPublisher { peer, stream_id, claim, moved, source: None, ran_ms: 0, history };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
@@ -118,7 +121,7 @@ impl RRStream {
     /// comes through this stream, [`RRError::State`] if the stream is ending, and [`RRError::Limit`]. On an error the
     /// connection is closed.
     pub(crate) fn hand_source(self: &Arc<Self>, source: &Arc<Target>, pulled: Pulled) -> Result<()> {
-        let Pulled { mut conn, via, moved } = pulled;
+        let Pulled { mut conn, via, history, moved } = pulled;
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // In the stream's book the session has the source's id; it is in no table of the server.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
@@ -138,7 +141,8 @@ impl RRStream {
         let (moved, ran_ms) = moved.map_or((None, 0), |(moved, ran_ms)| (Some(moved), ran_ms));
         // While nobody plays, the time of a source on demand runs.
         self.sources().changed();
-        let publisher = NewPublisher { peer, stream_id, claim, moved, source: Some(Arc::clone(source)), ran_ms };
+        let publisher =
+            NewPublisher { peer, stream_id, claim, moved, source: Some(Arc::clone(source)), ran_ms, history };
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(_, failure)| {
             self.release(&record);
             failure
@@ -258,6 +262,85 @@ impl RRStream {
         let order = Delivery::Offer { verdict: Arc::clone(verdict), targets, caller };
         self.deliver(order).map_err(|(_, failure)| failure)?;
         Ok(wait)
+    }
+
+    /// Lets the proxy offer the stream's worker to another process. It does nothing from then on until the verdict.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the stream is ending.
+    pub(crate) fn offer_process(self: &Arc<Self>, verdict: &Arc<Verdict>) -> Result<Wait<OfferedProcess>> {
+        let (caller, wait) = Caller::new();
+        let order = Delivery::OfferProcess { verdict: Arc::clone(verdict), caller };
+        self.deliver(order).map_err(|(_, failure)| failure)?;
+        Ok(wait)
+    }
+
+    /// Takes over a worker that another process has left to this one, with all that it has. Nobody has come to this stream
+    /// yet.
+    ///
+    /// # Errors
+    /// The worker, with the reason, if the stream is ending.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        adoption: Box<Adoption>,
+    ) -> std::result::Result<(), (Box<Adoption>, Failure)> {
+        let leave = |adoption: &Adoption| {
+            for session in &adoption.sessions {
+                self.book().lose(&session.record, false);
+            }
+        };
+        if let Err(failure) = self.enter_adopted(&adoption) {
+            leave(&adoption);
+            return Err((adoption, failure));
+        }
+        for AdoptedSession { record, state, .. } in &adoption.sessions {
+            if *state != record.state() {
+                let prev = record.set_state(*state);
+                self.upcalls().event(record.event(EventKind::Session).moved(prev, *state));
+            }
+        }
+        for AdoptedTarget { target, state, .. } in &adoption.targets {
+            if matches!(state, State::Waiting | State::InProgress) {
+                target.move_to(State::Waiting, |event| event);
+                target.move_to(*state, |event| event);
+            }
+        }
+        match self.deliver(Delivery::Adopt(adoption)) {
+            Err((Delivery::Adopt(adoption), failure)) => {
+                leave(&adoption);
+                Err((adoption, failure))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives those whom a worker has their places on the book.
+    fn enter_adopted(self: &Arc<Self>, adoption: &Adoption) -> Result<()> {
+        start_relay(self)?;
+        let sources = adoption.targets.iter().filter(|adopted| adopted.target.is_source());
+        let sources = sources.map(|adopted| {
+            let target = &adopted.target;
+            let record = RRSession::new(target.id, target.way().addr, None, target.way().local_addr);
+            record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
+            record.set_read(adopted.read_ms.min(clock::now_ms()));
+            target.set_served(target.endpoint());
+            Arc::new(record)
+        });
+        let (players, publishers): (Vec<_>, Vec<_>) = adoption.sessions.iter().partition(|session| session.plays());
+        let publishers = publishers.into_iter().map(|session| Arc::clone(&session.record)).chain(sources);
+        let (publishers, places) = (publishers.collect::<Vec<_>>(), adoption.places());
+        publishers.iter().for_each(|record| record.set_stream(self.id()));
+        let is_source = |id| adoption.targets.iter().any(|adopted| adopted.target.id == id);
+        self.book().enter_adopted(publishers, &places, is_source)?;
+        if self.has_publisher() {
+            self.sources().served();
+        }
+        for AdoptedSession { record, .. } in players {
+            record.set_role(Role::Player);
+            self.admit(record)?;
+        }
+        self.sources().changed();
+        Ok(())
     }
 
     /// Adds a target. It is dialled as soon as the stream has media, at once if it has media already.

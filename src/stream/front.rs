@@ -226,10 +226,12 @@ impl RRStream {
     /// The delivery, with the reason, if that thread cannot take it.
     #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
     pub(in crate::stream) fn hand_to_relay(&self, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
-        let sent = self.relay.send(delivery, |delivery, wake| {
-            if let Delivery::Player(peer) = delivery {
-                peer.record.set_owner(Arc::clone(wake));
+        let sent = self.relay.send(delivery, |delivery, wake| match delivery {
+            Delivery::Player(peer) => peer.record.set_owner(Arc::clone(wake)),
+            Delivery::Adopt(adoption) => {
+                adoption.sessions.iter().for_each(|session| session.record.set_owner(Arc::clone(wake)));
             }
+            _ => {}
         });
         sent.map_err(|back| (back, refused()))
     }

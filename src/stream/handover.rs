@@ -9,6 +9,7 @@ use crate::stream::exported::MovedFeed;
 use crate::stream::exported::target::MovedPush;
 use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
+use crate::stream::process::adoption::{Adoption, OfferedProcess};
 use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
@@ -33,6 +34,15 @@ pub(crate) enum Delivery {
         /// Who waits for the outcome.
         caller: Caller<OfferedStream>,
     },
+    /// An order to offer the stream with its process to another one. For a stream that has such a process.
+    OfferProcess {
+        /// The verdict to wait for.
+        verdict: Arc<Verdict>,
+        /// Who waits for the outcome.
+        caller: Caller<OfferedProcess>,
+    },
+    /// A worker that another process has left to this one. For a stream that has such a process.
+    Adopt(Box<Adoption>),
     /// A player whose newest subscription is to this stream.
     Player(Peer),
     /// A target that has had `Publish.Start`.
@@ -43,6 +53,8 @@ pub(crate) enum Delivery {
         conn: Box<Conn>,
         /// The endpoint, settings and url, that the connection was made for.
         endpoint: Arc<Endpoint>,
+        /// The history of its tries.
+        history: Backoff,
         /// What another process knew of it, if it continues from there.
         moved: Option<Box<MovedPush>>,
     },
@@ -102,6 +114,8 @@ pub(crate) struct Pulled {
     pub conn: Conn,
     /// The streams that its media comes through, as its server names them.
     pub via: Vec<u8>,
+    /// The history of its tries.
+    pub history: Backoff,
     /// What another process knew of it, and how long media had come there, if it continues from there.
     pub moved: Option<(Box<MovedFeed>, u64)>,
 }
@@ -118,4 +132,6 @@ pub(in crate::stream) struct NewPublisher {
     pub(in crate::stream) source: Option<Arc<Target>>,
     /// How long media came from the source in another process.
     pub(in crate::stream) ran_ms: u64,
+    /// The history of the source's tries.
+    pub(in crate::stream) history: Backoff,
 }

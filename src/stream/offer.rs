@@ -62,6 +62,11 @@ impl Offer {
         self.verdict.is_open()
     }
 
+    /// Whether the other process has taken all of it.
+    pub(in crate::stream) fn is_taken(&self) -> bool {
+        self.verdict.is_taken()
+    }
+
     /// The slots of which the task has to let go, after the verdict.
     pub(crate) fn taken(self) -> Vec<usize> {
         let Self { verdict, mut slots, besides } = self;

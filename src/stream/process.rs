@@ -1,7 +1,9 @@
 //! Streams in processes of their own: what a server knows of its workers, the task that stands for a stream's tasks there,
 //! and the stream in the worker.
 
+pub(crate) mod adoption;
 pub(in crate::stream) mod host;
+mod note;
 pub(in crate::stream) mod proxy;
 pub(crate) mod starts;
 pub(crate) mod supervisor;

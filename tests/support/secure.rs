@@ -49,11 +49,15 @@ pub(crate) fn trusting() -> ClientConfig {
 
 /// A connection over TLS that publishes or plays `key` in `live`, up to the server's acceptance.
 pub(crate) fn connect(config: &ClientConfig, port: u16, key: &str, publish: bool) -> Conn {
+    connect_as(&SessionConfig::default(), config, port, key, publish)
+}
+
+/// [`connect`] with settings of its session.
+pub(crate) fn connect_as(usual: &SessionConfig, config: &ClientConfig, port: u16, key: &str, publish: bool) -> Conn {
     let mut socket = Socket::adopt(TcpStream::connect(("127.0.0.1", port)).unwrap().into()).unwrap();
     socket.secure(TlsStream::client(config, "127.0.0.1").unwrap());
     let url = RtmpUrl::parse(&format!("rtmps://127.0.0.1:{port}/live/{key}"), None).unwrap();
-    let usual = SessionConfig::default();
-    let session = if publish { ClientSession::publish(&usual, &url, 0) } else { ClientSession::play(&usual, &url, 0) };
+    let session = if publish { ClientSession::publish(usual, &url, 0) } else { ClientSession::play(usual, &url, 0) };
     let mut conn = Conn::new(socket, Side::Client(Box::new(session.unwrap())));
     let by = Instant::now() + PATIENCE;
     while !turn(&mut conn) {

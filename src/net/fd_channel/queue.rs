@@ -51,6 +51,14 @@ impl FdQueue {
         Ok(Self { channel, leaving: VecDeque::new(), leaving_bytes: 0, arriving: Arriving::default() })
     }
 
+    /// Another descriptor of this end, for another process.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if this process has no descriptor left.
+    pub(crate) fn second_fd(&self) -> Result<OwnedFd> {
+        self.channel.0.as_fd().try_clone_to_owned().map_err(|error| failed(&error))
+    }
+
     /// Puts a message behind those that wait; [`flush`](Self::flush) sends them.
     ///
     /// # Errors

@@ -32,24 +32,55 @@ fn read(arguments: &[Vec<u8>]) -> Option<Result<(u32, RawFd)>> {
     Some(whose.filter(|&(_, channel)| channel > libc::STDERR_FILENO).ok_or_else(wrong))
 }
 
-/// Makes this process a worker, if it was started as one, and gives its channel. From here on it ends with the process
-/// that started it, and ignores the signals by which a terminal or a service manager stops that process.
+/// The process that started this one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent(u32);
+
+impl Parent {
+    /// Lets this process end with that one. The thread that calls this must be the main one each time: the system keeps the
+    /// wish for each thread.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if that has ended, [`RRError::Io`] if the system refuses.
+    pub(crate) fn bind(self) -> Result<()> {
+        set_death_signal(libc::SIGKILL)?;
+        // If it had ended before that call, no signal comes, but this process has another parent now.
+        if std::os::unix::process::parent_id() != self.0 {
+            return Err(Failure::ours(RRError::State, "the process that started this worker has ended"));
+        }
+        Ok(())
+    }
+
+    /// Lets this process go on without that one.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] if the system refuses.
+    pub(crate) fn release(self) -> Result<()> {
+        set_death_signal(0)
+    }
+}
+
+#[allow(unsafe_code)] // std has no prctl
+fn set_death_signal(signal: libc::c_int) -> Result<()> {
+    // SAFETY: takes integers only.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) } {
+        0 => Ok(()),
+        _ => Err(Failure::io("prctl", &io::Error::last_os_error())),
+    }
+}
+
+/// Makes this process a worker, if it was started as one, and gives its channel and the process that started it. From here
+/// on it ends with that process, and ignores the signals by which a terminal or a service manager stops that process.
 ///
 /// # Errors
 /// [`RRError::Arg`] for arguments that no server gives, [`RRError::State`] if the starting process has ended,
 /// [`RRError::Io`] if the system refuses a call.
 #[allow(unsafe_code)] // std has neither prctl nor signals, and takes no descriptor from arguments
-pub(crate) fn enter(arguments: &[Vec<u8>]) -> Result<Option<OwnedFd>> {
+pub(crate) fn enter(arguments: &[Vec<u8>]) -> Result<Option<(OwnedFd, Parent)>> {
     let Some(whose) = read(arguments) else { return Ok(None) };
     let (parent, channel) = whose?;
-    // SAFETY: takes integers only.
-    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
-        return Err(Failure::io("prctl", &io::Error::last_os_error()));
-    }
-    // If it had ended before that call, no signal comes, but this process has another parent now.
-    if std::os::unix::process::parent_id() != parent {
-        return Err(Failure::ours(RRError::State, "the process that started this worker has ended"));
-    }
+    let parent = Parent(parent);
+    parent.bind()?;
     // SAFETY: takes integers only. What it starts gets no more rights than it has; where that is refused, nothing follows.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGPIPE] {
@@ -63,7 +94,7 @@ pub(crate) fn enter(arguments: &[Vec<u8>]) -> Result<Option<OwnedFd>> {
     // SAFETY: it is open, and by the arguments it was opened for this call alone.
     let channel = unsafe { OwnedFd::from_raw_fd(channel) };
     SockRef::from(&channel).set_cloexec(true).map_err(|error| Failure::io("channel", &error))?;
-    Ok(Some(channel))
+    Ok(Some((channel, parent)))
 }
 
 #[cfg(test)]

@@ -41,6 +41,21 @@ fn exists(pid: u32) -> bool {
 }
 
 #[test]
+fn a_process_that_was_left_to_this_one_is_ended_by_it_and_its_end_is_seen() {
+    let (process, _channel) = start("sleep 60", &Limits::default());
+    let mut adopted = Process::adopt(process.second_fd().unwrap()).unwrap();
+    let pid = process.pid();
+    process.leave();
+    assert!(exists(pid) && adopted.ended().is_none(), "it goes on");
+    assert_eq!((adopted.pid(), adopted.is_child()), (pid, false));
+    adopted.kill();
+    assert_eq!(eventually("it ends", || adopted.ended()), End::Unknown);
+    eventually("the one that started it reaps it", || (!exists(pid)).then_some(()));
+    let file = fs::File::open("/dev/null").unwrap();
+    assert_eq!(Process::adopt(file.into()).unwrap_err().kind, RRError::Arg);
+}
+
+#[test]
 fn a_worker_gets_its_channel_and_none_of_the_hosts_descriptors() {
     // As a host opens files that does not think of exec.
     let hosts = fs::File::open("/dev/null").unwrap();
@@ -85,9 +100,9 @@ fn a_worker_that_stands_still_is_killed_and_one_that_nobody_holds_is_gone() {
 #[test]
 fn a_pidfd_is_readable_once_its_process_has_ended() {
     let (mut process, mut channel) = start("read line <&$3", &Limits::default());
-    assert!(!crate::net::poll::is_readable(process.as_raw_fd(), 0));
+    assert!(!is_readable(process.as_raw_fd(), 0));
     channel.write_all(b"\n").unwrap();
-    assert!(crate::net::poll::is_readable(process.as_raw_fd(), 30_000));
+    assert!(is_readable(process.as_raw_fd(), 30_000));
     assert_eq!(process.ended(), Some(End::Exited(0)));
 }
 

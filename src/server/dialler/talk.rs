@@ -99,7 +99,8 @@ impl Dialler {
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            let pulled = Pulled { conn: *conn, via: std::mem::take(&mut job.via), moved: None };
+            let (via, history) = (std::mem::take(&mut job.via), job.backoff.clone());
+            let pulled = Pulled { conn: *conn, via, history, moved: None };
             match source::started(&self.core, &target, &job.endpoint, pulled, &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id, io),
@@ -109,8 +110,8 @@ impl Dialler {
         }
         target.connects.fetch_add(1, Ordering::Relaxed);
         log::info!(target: told::TARGET, "pushing {} to {}", target.stream().masked_name(), job.url.masked());
-        let delivery =
-            Delivery::Target { target: Arc::clone(&target), conn, endpoint: Arc::clone(&job.endpoint), moved: None };
+        let (endpoint, history) = (Arc::clone(&job.endpoint), job.backoff.clone());
+        let delivery = Delivery::Target { target: Arc::clone(&target), conn, endpoint, history, moved: None };
         let Some(stream) = self.core.stream_of(&target) else { return self.rest(id, io) };
         if let Err((_, failure)) = stream.deliver(delivery) {
             self.failed(id, &failure, 0, io);

@@ -1,5 +1,7 @@
 //! The old process's side of a hand-over.
 
+mod workers;
+
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -28,9 +30,9 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     let theirs = greeting(channel, by_ms)?;
     // By this the other process learns, where the socket has ended, whether this one has decided so or was killed.
     let (stop, end) = FdChannel::pair()?;
-    channel.send(kind::HELLO, &Hello::ours()?, Some(end.as_fd()), by_ms)?;
+    channel.send(kind::HELLO, &Hello::ours(core.workers().is_some())?, Some(end.as_fd()), by_ms)?;
     drop(end);
-    let mut offering = Offering::new(core, by_ms);
+    let mut offering = Offering::new(core, by_ms, drain_ms);
     let begun_ms = clock::now_ms();
     let sent = offering.send(channel, &theirs).map_err(|failure| refusal_behind(channel, failure));
     let has_all = sent.is_ok();
@@ -42,11 +44,11 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     match &taken {
         Ok(()) => {
             let (streams, sessions) = (offering.streams.len(), offering.sessions);
-            offering.end(drain_ms);
-            let paused_ms = clock::now_ms() - begun_ms;
-            log::info!(
-                "another process has taken over {streams} streams and {sessions} sessions, which paused for {paused_ms} ms"
-            );
+            offering.end();
+            let took_ms = clock::now_ms() - begun_ms;
+            // Media of streams in processes of their own goes on.
+            let how = if core.workers().is_some() { "within" } else { "which paused for" };
+            log::info!("another process has taken over {streams} streams and {sessions} sessions, {how} {took_ms} ms");
         }
         Err(failure) => {
             log::warn!("no other process has taken over, all goes on here: {failure}")
@@ -121,6 +123,7 @@ fn early(channel: &FdChannel, by_ms: u64) -> Failure {
 struct Offering<'a> {
     core: &'a Arc<Core>,
     by_ms: u64,
+    drain_ms: u64,
     listener: Arc<Verdict>,
     dialler: Arc<Verdict>,
     streams: Vec<Offered>,
@@ -133,6 +136,9 @@ struct Offering<'a> {
 struct Offered {
     stream: Arc<RRStream>,
     verdict: Arc<Verdict>,
+    /// How long what cannot go of a stream that has moved has, before anything else happens here; otherwise those of its
+    /// players get the rest of the log afterwards.
+    drain_ms: Option<u64>,
 }
 
 impl Offered {
@@ -151,25 +157,30 @@ impl Drop for Offered {
 }
 
 impl<'a> Offering<'a> {
-    fn new(core: &'a Arc<Core>, by_ms: u64) -> Self {
+    fn new(core: &'a Arc<Core>, by_ms: u64, drain_ms: u64) -> Self {
         let (listener, dialler) = (Arc::default(), Arc::default());
-        Self { core, by_ms, listener, dialler, streams: Vec::new(), targets: Vec::new(), sessions: 0 }
+        Self { core, by_ms, drain_ms, listener, dialler, streams: Vec::new(), targets: Vec::new(), sessions: 0 }
     }
 
     /// Offers everything that the new process can read, until END.
     fn send(&mut self, channel: &FdChannel, theirs: &Hello) -> Result<()> {
-        self.core.let_players_arrive(self.by_ms);
         let OfferedListener { sockets, sessions } = self.offer_listener()?;
         for (fd, options) in &sockets {
             channel.send(kind::LISTENER, &wire::listener(*options)?, Some(fd.as_fd()), self.by_ms)?;
         }
-        if theirs.reads(kind::STREAM) && theirs.reads(kind::SESSION) {
+        let is_isolated = self.core.workers().is_some();
+        let takes_streams = if is_isolated { theirs.takes_workers() } else { theirs.reads(kind::STREAM) };
+        if takes_streams && theirs.reads(kind::SESSION) {
             let jobs = if theirs.reads(kind::TARGET) { self.offer_targets()? } else { Vec::new() };
-            self.send_streams(channel, jobs)?;
+            match is_isolated {
+                true => self.send_workers(channel, jobs)?,
+                false => self.send_streams(channel, jobs)?,
+            }
             self.send_sessions(channel, &sessions)?;
         } else {
             self.listener.settle(false);
-            log::warn!("the successor is older and cannot read this version's sessions: they stay here and drain");
+            let why = "the successor is older and cannot read this version's sessions, or has its streams elsewhere (isolate)";
+            log::warn!("{why}: they stay here and drain");
         }
         if channel.has_input() {
             return Err(early(channel, self.by_ms));
@@ -215,7 +226,7 @@ impl<'a> Offering<'a> {
         let streams: Vec<_> = self.core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
         let mut begun = Vec::new();
         for stream in streams.into_iter().filter(|stream| !stream.life().is_stopping()) {
-            let offered = Offered { stream, verdict: Arc::default() };
+            let offered = Offered { stream, verdict: Arc::default(), drain_ms: None };
             offered.stream.hold(hold_ms);
             let of_stream = |job: &mut OfferedJob| job.target.stream().id() == offered.stream.id();
             let jobs: Vec<OfferedJob> = jobs.extract_if(.., of_stream).collect();
@@ -294,16 +305,19 @@ impl<'a> Offering<'a> {
     }
 
     /// Ends here what the new process has, and drains the rest.
-    fn end(self, drain_ms: u64) {
+    fn end(self) {
         // First, so that nobody is accepted here any more, and who is left knows that there is somebody else.
-        self.core.drain(&Elsewhere { url: None }, drain_ms);
+        self.core.drain(&Elsewhere { url: None }, self.drain_ms);
         // The dialler takes this news when it goes on, before it does anything else with these targets.
         for target in &self.targets {
             self.core.end_exported_target(target);
             self.core.tell_dialler(target, News::Over);
         }
+        let drains = self.streams.iter().filter_map(|offered| Some((&offered.stream, offered.drain_ms?)));
+        drains.for_each(|(stream, drain_ms)| stream.stop(drain_ms));
         self.settle(true);
-        self.streams.iter().for_each(|offered| offered.stream.stop(FLUSH_MS));
+        let others = self.streams.iter().filter(|offered| offered.drain_ms.is_none());
+        others.for_each(|offered| offered.stream.stop(FLUSH_MS));
     }
 
     fn settle(&self, taken: bool) {

@@ -1,9 +1,13 @@
 //! The new process's side of a hand-over. Everything that comes is checked completely and gets its place; nothing is read
 //! from a connection or written to it before the old process has let go.
 
+mod isolated;
+mod workers;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use self::isolated::Isolated;
 use super::wire::{self, Hello, kind};
 use crate::config::ListenOptions;
 use crate::error::{Failure, RRError, Result};
@@ -16,11 +20,11 @@ use crate::server::import::{self, Seated};
 use crate::server::inbox::ToListener;
 use crate::server::listening::Listening;
 use crate::session::SessionConfig;
-use crate::stream::RRStream;
 use crate::stream::exported::ExportedSession;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{ExportedTarget, Stage};
 use crate::stream::remote::endpoint::{Endpoint, Trusts};
+use crate::stream::{RRStream, Upcalls};
 
 /// Most targets and sources of one server.
 const MAX_TARGETS: usize = 100_000;
@@ -89,6 +93,8 @@ struct Entering<'a> {
     targets: usize,
     /// The trust of those.
     trusts: Trusts,
+    /// Streams with their workers. Only the last one may be incomplete.
+    isolated: Vec<Isolated>,
 }
 
 /// Somebody who comes to a stream, or a session that asks.
@@ -101,14 +107,15 @@ impl<'a> Entering<'a> {
     fn new(core: &'a Arc<Core>) -> Self {
         let config = SessionConfig::from(&core.config);
         let (listeners, streams, entrants) = (Vec::new(), Vec::new(), Vec::new());
-        Self { core, config, listeners, streams, entrants, targets: 0, trusts: Trusts::default() }
+        let (trusts, isolated) = (Trusts::default(), Vec::new());
+        Self { core, config, listeners, streams, entrants, targets: 0, trusts, isolated }
     }
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
     fn receive_all(&mut self, channel: &FdChannel, by_ms: u64) -> Result<FdChannel> {
         let (session, target) = (ExportedSession::bytes_max(&self.config), ExportedTarget::bytes_max(&self.config));
         let most = |kind| wire::bytes_max(kind, session, target);
-        channel.send(kind::HELLO, &Hello::ours()?, None, by_ms)?;
+        channel.send(kind::HELLO, &Hello::ours(self.core.workers().is_some())?, None, by_ms)?;
         let Some(message) = channel.receive(most, by_ms)? else { return Err(ended()) };
         if message.kind != kind::HELLO {
             return Err(Failure::peers(RRError::Protocol, "the running server does not begin with a greeting"));
@@ -141,6 +148,10 @@ impl<'a> Entering<'a> {
                 self.streams.push(stream);
                 Ok(())
             }
+            kind::ISOLATED => self.take_isolated(&body),
+            kind::REPORT => self.take_report(body),
+            kind::PROCESS => self.worker()?.take_process(fd.ok_or_else(|| missing("a process"))?),
+            kind::CHANNEL => self.worker()?.take_channel(fd.ok_or_else(|| missing("a channel"))?),
             kind::SESSION => {
                 let socket = Socket::adopt_connected(fd.ok_or_else(|| missing("a session"))?)?;
                 let exported = ExportedSession::read(&self.config, &body, clock::now_ms())?;
@@ -189,8 +200,10 @@ impl<'a> Entering<'a> {
 
     /// Lets all of it go on here.
     fn begin(mut self) {
-        let (streams, entrants) = (std::mem::take(&mut self.streams).len(), std::mem::take(&mut self.entrants));
-        let sessions = entrants.len() - self.targets;
+        let (streams, entrants) = (std::mem::take(&mut self.streams), std::mem::take(&mut self.entrants));
+        let of_entrants = entrants.iter().filter(|entrant| matches!(entrant, Entrant::Session(_))).count();
+        let (of_workers, without_worker) = self.begin_workers();
+        let (streams, sessions) = (streams.len(), of_entrants + of_workers);
         let told = |begun: Result<()>| {
             if let Err(failure) = begun {
                 log::warn!("a session or target that was taken over could not go on: {failure}");
@@ -218,6 +231,7 @@ impl<'a> Entering<'a> {
         others.into_iter().for_each(|session| told(session.begin(self.core)));
         targets.into_iter().for_each(|(target, endpoint, socket)| enter(target, endpoint, socket));
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
+        without_worker.iter().for_each(|stream| self.core.stream_unused(stream.id()));
         for (listener, options) in std::mem::take(&mut self.listeners) {
             let address = listener.local_addr();
             let added = self.core.to_listener(ToListener::Listener(listener, options));
@@ -238,6 +252,9 @@ impl Drop for Entering<'_> {
             if let Entrant::Session(session) = entrant {
                 session.give_up(self.core);
             }
+        }
+        for isolated in std::mem::take(&mut self.isolated) {
+            isolated.give_up(self.core);
         }
         for stream in &self.streams {
             import::give_up_stream(self.core, stream);

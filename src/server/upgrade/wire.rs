@@ -4,6 +4,10 @@
 //! (LISTENER, STREAM, SESSION, TARGET), each with its descriptor, then END. The new one answers READY, with which it
 //! has all that was offered, or, at any time, REFUSED. A HELLO lists the records that its sender can read; what the
 //! other side cannot read is not sent.
+//!
+//! Where streams have processes of their own, ISOLATED is in the place of STREAM and of the sessions and targets that the
+//! worker has. If there is a worker, its description (REPORTs), its pidfd (PROCESS) and the channel to it (CHANNEL)
+//! follow, and with the last it is complete.
 
 use minicbor::{Decode, Encode};
 
@@ -11,6 +15,7 @@ use crate::config::ListenOptions;
 use crate::error::{Failure, RRError, Result};
 use crate::proto::cbor::Form;
 use crate::stream::exported;
+use crate::stream::process::adoption;
 
 /// Numbers of the messages, and of the records among them.
 pub(super) mod kind {
@@ -22,14 +27,19 @@ pub(super) mod kind {
     pub(crate) const STREAM: u8 = 17;
     pub(crate) const SESSION: u8 = 18;
     pub(crate) const TARGET: u8 = 19;
+    pub(crate) const ISOLATED: u8 = 20;
+    pub(crate) const REPORT: u8 = 21;
+    pub(crate) const PROCESS: u8 = 22;
+    pub(crate) const CHANNEL: u8 = 23;
 }
 
 /// The records that this library reads, each with its newest version.
-const RECORDS: [(u8, u16); 4] = [
+const RECORDS: [(u8, u16); 5] = [
     (kind::LISTENER, LISTENER.version),
     (kind::STREAM, exported::stream::VERSION),
     (kind::SESSION, exported::VERSION),
     (kind::TARGET, exported::target::VERSION),
+    (kind::ISOLATED, adoption::VERSION),
 ];
 
 const HELLO: Form = Form { magic: b"RRup", version: 1, name: "the greeting of a hand-over" };
@@ -50,6 +60,8 @@ pub(super) fn bytes_max(kind: u8, session: usize, target: usize) -> usize {
         kind::STREAM => exported::stream::BYTES_MAX,
         kind::SESSION => session,
         kind::TARGET => target,
+        kind::ISOLATED => adoption::BYTES_MAX,
+        kind::REPORT => adoption::report_bytes(session.max(target)),
         _ => SMALL_BYTES,
     }
 }
@@ -71,9 +83,11 @@ pub(super) struct Hello {
 }
 
 impl Hello {
-    /// The greeting of this library.
-    pub(super) fn ours() -> Result<Vec<u8>> {
-        HELLO.encode(&Self { reads: RECORDS.map(|(kind, version)| Reads { kind, version }).into() })
+    /// The greeting of this library, for a server whose streams run in processes of their own, or in its own.
+    pub(super) fn ours(is_isolated: bool) -> Result<Vec<u8>> {
+        let other = if is_isolated { kind::STREAM } else { kind::ISOLATED };
+        let records = RECORDS.into_iter().filter(|(kind, _)| *kind != other);
+        HELLO.encode(&Self { reads: records.map(|(kind, version)| Reads { kind, version }).collect() })
     }
 
     pub(super) fn read(body: &[u8]) -> Result<Self> {
@@ -84,6 +98,11 @@ impl Hello {
     pub(super) fn reads(&self, kind: u8) -> bool {
         let ours = RECORDS.iter().find(|(ours, _)| *ours == kind);
         ours.is_some_and(|(_, version)| self.reads.iter().any(|reads| reads.kind == kind && reads.version >= *version))
+    }
+
+    /// Whether its sender takes workers over that speak as those of this library: a newer one may speak otherwise.
+    pub(super) fn takes_workers(&self) -> bool {
+        self.reads.iter().any(|reads| reads.kind == kind::ISOLATED && reads.version == adoption::VERSION)
     }
 }
 
@@ -140,9 +159,13 @@ mod tests {
 
     #[test]
     fn a_greeting_says_what_its_sender_reads() {
-        let ours = Hello::read(&Hello::ours().unwrap()).unwrap();
+        let ours = Hello::read(&Hello::ours(false).unwrap()).unwrap();
         assert!([kind::LISTENER, kind::STREAM, kind::SESSION, kind::TARGET].iter().all(|&kind| ours.reads(kind)));
-        assert!(!ours.reads(kind::END) && !ours.reads(99));
+        assert!(!ours.reads(kind::END) && !ours.reads(99) && !ours.takes_workers());
+        let isolated = Hello::read(&Hello::ours(true).unwrap()).unwrap();
+        assert!(isolated.takes_workers() && isolated.reads(kind::TARGET) && !isolated.reads(kind::STREAM));
+        let other = Hello { reads: vec![Reads { kind: kind::ISOLATED, version: adoption::VERSION + 1 }] };
+        assert!(!other.takes_workers());
         let older = Hello { reads: vec![Reads { kind: kind::SESSION, version: exported::VERSION - 1 }] };
         assert!(!older.reads(kind::SESSION) && !older.reads(kind::STREAM));
         let newer = Hello { reads: vec![Reads { kind: kind::SESSION, version: u16::MAX }] };

@@ -132,7 +132,7 @@ impl Task for Relay {
         match delivery {
             Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
             Delivery::Player(peer) => self.adopt(self.new_player(peer, io.now_us), io),
-            Delivery::Target { target, conn, endpoint, moved } => {
+            Delivery::Target { target, conn, endpoint, moved, .. } => {
                 let consumer = self.new_target(target, *conn, endpoint, moved, io.now_us);
                 self.adopt(consumer, io);
             }
@@ -144,6 +144,8 @@ impl Task for Relay {
                 self.let_go(io);
                 self.offer(verdict, targets, &caller, io.now_us);
             }
+            // These come to proxies only.
+            Delivery::OfferProcess { .. } | Delivery::Adopt(_) => {}
         }
     }
 
@@ -236,7 +238,7 @@ impl Relay {
 
     /// Makes a connection a player, with the subscription that it came for and its others that go on.
     fn new_player(&self, peer: Peer, now_us: u64) -> Consumer {
-        let Peer { conn, record, mut subscriptions, unsent, question, .. } = peer;
+        let Peer { conn, record, mut subscriptions, unsent, question } = peer;
         record.set_role(Role::Player);
         let (mut is_new, mut goes_on) = (false, false);
         for subscription in &mut subscriptions {

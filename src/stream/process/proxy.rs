@@ -5,9 +5,15 @@
 //! another server, and sends it with the connection to the worker. From then on the proxy owns the record: it passes on
 //! the host's orders, and notes what the worker says. The worker cannot do anything but that: what it says is checked,
 //! and is only about those that the proxy has sent to it.
+//!
+//! A worker can go on under another server: its proxy here offers it (`offer`), and the one there takes it over
+//! (`adopted`).
 
+mod adopted;
 mod arrivals;
 mod link;
+mod moving;
+mod offer;
 mod pump;
 mod reports;
 #[cfg(test)]
@@ -19,11 +25,12 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 
 use self::link::Link;
+use self::moving::Moving;
 use self::pump::Pumps;
 use super::host::HostMessages;
 use super::supervisor::Supervisor;
 use super::watchdog::Due;
-use super::wire::{ToWorker, cut, impossible};
+use super::wire::{Handle, ToWorker, cut, impossible};
 use super::workers::Workers;
 use crate::config::READ_LITTLE_BYTES;
 use crate::error::{Failure, RRError, Result};
@@ -33,7 +40,6 @@ use crate::net::poll::Ready;
 use crate::net::socket::half_close;
 use crate::stream::book::Places;
 use crate::stream::egress::subscription::Subscription;
-use crate::stream::event::Id;
 use crate::stream::exported::target::{About, Pause};
 use crate::stream::front::RRStream;
 use crate::stream::handover::{Delivery, ForAccumulate};
@@ -127,8 +133,10 @@ pub(crate) struct Proxy {
     host: Arc<HostMessages>,
     publishers: Receiver<ForAccumulate>,
     worker: Option<Link>,
-    sessions: HashMap<Id, WorkerSession>,
-    targets: HashMap<Id, WorkerTarget>,
+    /// The last handle that was given.
+    last_handle: Handle,
+    sessions: HashMap<Handle, WorkerSession>,
+    targets: HashMap<Handle, WorkerTarget>,
     /// Those of connections over TLS.
     pumps: Pumps,
     /// The memory of the worker, as it says.
@@ -137,12 +145,17 @@ pub(crate) struct Proxy {
     waiting: Charge,
     /// The worker was asked to close its publisher, and is to use less than this from this time on.
     evicts: Option<(u64, u64)>,
-    /// Who publishes and stands by, and by which way media comes, as it has said last.
+    /// The most memory that the worker uses.
+    mem_limit: Option<u64>,
+    /// Who publishes and stands by, by their handles, and by which way media comes, as it has said last.
     last_places: (Places, Vec<u8>),
     /// Targets were closed for lack of media: they are dialled again when media comes.
     has_idle_targets: bool,
     /// The deadline that the worker knows.
     sent_stop_ms: Option<u64>,
+    moving: Moving,
+    /// What the worker says is its description, with which it comes from another process.
+    is_described: bool,
     over: bool,
 }
 
@@ -155,6 +168,7 @@ impl Proxy {
         publishers: Receiver<ForAccumulate>,
     ) -> Self {
         let (memory, waiting) = (stream.memory().budget().nothing(), stream.memory().budget().nothing());
+        let mem_limit = workers.mem_limit();
         Self {
             stream,
             workers,
@@ -162,15 +176,19 @@ impl Proxy {
             host,
             publishers,
             worker: None,
+            last_handle: 0,
             sessions: HashMap::new(),
             targets: HashMap::new(),
             pumps: Pumps::default(),
             memory,
             waiting,
             evicts: None,
+            mem_limit,
             last_places: Default::default(),
             has_idle_targets: false,
             sent_stop_ms: None,
+            moving: Moving::No,
+            is_described: false,
             over: false,
         }
     }
@@ -186,13 +204,22 @@ impl Task for Proxy {
         self.worker.is_some() || !self.pumps.is_empty() || self.stream.stop_by_ms().is_some()
     }
 
+    fn is_paused(&self) -> bool {
+        self.moving.is_open()
+    }
+
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
         let refused = || Failure::ours(RRError::Unsupported, STAYS);
+        self.settle(io);
         // What the host has published before somebody came goes first.
         self.take_host_messages(io);
         match delivery {
             Delivery::Player(peer) => self.take_player(peer, io),
-            Delivery::Target { target, conn, endpoint, .. } => self.take_target(target, *conn, endpoint, io),
+            Delivery::Target { target, conn, endpoint, history, .. } => {
+                self.take_target(target, *conn, (endpoint, history), io);
+            }
+            Delivery::OfferProcess { verdict, caller } => self.offer(verdict, caller, io),
+            Delivery::Adopt(adoption) => self.adopt(adoption, io),
             Delivery::Export { caller, .. } => refuse(&caller, refused()),
             Delivery::Offer { caller, .. } => refuse(&caller, refused()),
             Delivery::ExportTarget { caller, .. } => refuse(&caller, refused()),
@@ -200,14 +227,8 @@ impl Task for Proxy {
     }
 
     fn begin_round(&mut self, _ready: &[Ready], io: &mut Io<'_>) {
-        let refused = || Failure::ours(RRError::Unsupported, STAYS);
-        while let Ok(message) = self.publishers.try_recv() {
-            match message {
-                ForAccumulate::Publisher(publisher) => self.take_publisher(*publisher, io),
-                ForAccumulate::Offer { caller, .. } => refuse(&caller, refused()),
-                ForAccumulate::ExportSource { caller, .. } => refuse(&caller, refused()),
-            }
-        }
+        self.settle(io);
+        self.take_publishers(io);
         self.take_host_messages(io);
     }
 
@@ -223,7 +244,9 @@ impl Task for Proxy {
 
     fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
         let now_ms = io.now_us / 1000;
-        if let Err(failure) = self.pass_on_orders(now_ms) {
+        if self.moving.is_no()
+            && let Err(failure) = self.pass_on_orders(now_ms)
+        {
             self.end_worker(&failure);
         }
         self.watch(now_ms, io);
@@ -239,8 +262,14 @@ impl Task for Proxy {
         }
         // It exists whether there is room for it or not: where memory gets short, all give up what they can.
         self.waiting.follow_anyway(self.host.bytes() + self.worker.as_ref().map_or(0, Link::waiting_bytes));
-        let stops = self.stream.stop_by_ms().is_some();
-        self.over = stops && self.worker.is_none() && inbox.is_empty() && self.publishers.is_empty();
+        // Whoever has offered it may have given up before the worker had described itself.
+        self.settle(io);
+        let now_ms = io.now_us / 1000;
+        let stops = self.stream.stop_by_ms();
+        let is_idle = self.worker.is_none() && inbox.is_empty() && self.publishers.is_empty();
+        // Connections over TLS that have moved have what they had otherwise in the time of the stream's end: their pumps.
+        let pumps = self.moving.is_gone() && !self.pumps.is_empty();
+        self.over = is_idle && stops.is_some_and(|by_ms| !pumps || now_ms >= by_ms);
     }
 
     fn is_over(&self) -> bool {
@@ -258,7 +287,11 @@ impl Task for Proxy {
             match delivery {
                 Delivery::Player(peer) => self.refuse_player(peer, &failure),
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
-                Delivery::Export { .. } | Delivery::Offer { .. } | Delivery::ExportTarget { .. } => {}
+                Delivery::Adopt(adoption) => self.end_adopted(*adoption, &failure),
+                Delivery::Export { .. }
+                | Delivery::Offer { .. }
+                | Delivery::ExportTarget { .. }
+                | Delivery::OfferProcess { .. } => {}
             }
         }
         while let Ok(message) = self.publishers.try_recv() {
@@ -283,7 +316,11 @@ impl Proxy {
         self.order_targets(now_ms)?;
         let Some(link) = &mut self.worker else { return Ok(()) };
         if let Some(id) = self.stream.book().take_switch() {
-            link.send(&ToWorker::Switch(id), None)?;
+            let session = self.sessions.iter().find(|(_, entry)| entry.record.id == id).map(|(handle, _)| *handle);
+            let source = || self.targets.iter().find(|(_, entry)| entry.target.id == id).map(|(handle, _)| *handle);
+            if let Some(handle) = session.or_else(source) {
+                link.send(&ToWorker::Switch(handle), None)?;
+            }
         }
         if let Some(refusal) = self.stream.sources().take_refusal() {
             let (code, text) = (refusal.code, cut(&refusal.failure.text));
@@ -387,6 +424,10 @@ impl Proxy {
         } else if self.is_overdue(now_ms) {
             return self.end_worker(&Failure::ours(RRError::Timeout, "it does not do what it is asked"));
         }
+        if !self.moving.is_no() {
+            // A worker that describes itself answers nothing else.
+            return;
+        }
         let Some(link) = &mut self.worker else { return };
         if self.evicts.is_some_and(|(by_ms, _)| now_ms >= by_ms)
             && let Some((_, bytes)) = self.evicts.take()
@@ -412,8 +453,8 @@ impl Proxy {
     /// Whether the worker has not done in time what it was asked.
     fn is_overdue(&self, now_ms: u64) -> bool {
         let sessions = self.sessions.values().map(|entry| entry.due_ms);
-        let mut all = sessions.chain(self.targets.values().map(|entry| entry.due_ms)).flatten();
-        all.any(|due_ms| now_ms >= due_ms)
+        let all = sessions.chain(self.targets.values().map(|entry| entry.due_ms));
+        all.chain([self.moving.due_ms()]).flatten().any(|due_ms| now_ms >= due_ms)
     }
 
     /// Kills the worker because of this; its end comes soon.
@@ -426,7 +467,8 @@ impl Proxy {
     /// Takes what the worker says; true if there may be more, which has another turn.
     fn receive(&mut self, io: &mut Io<'_>) -> bool {
         for _ in 0..MESSAGES {
-            let received = match self.worker.as_mut().map(|link| link.receive(&self.workers, io.now_us)) {
+            let describes = self.moving.describes();
+            let received = match self.worker.as_mut().map(|link| link.receive(&self.workers, describes, io.now_us)) {
                 Some(Ok(Some(message))) => self.take_report(message, io.now_us),
                 Some(Err(failure)) => Err(failure),
                 Some(Ok(None)) | None => return false,
@@ -441,14 +483,18 @@ impl Proxy {
 
     /// Notes the end of the worker, if it has ended. What it has said before has been received.
     fn look_for_end(&mut self, io: &mut Io<'_>) {
+        if self.moving.is_open() {
+            return;
+        }
         let Some(link) = &mut self.worker else { return };
-        let Some(how) = link.has_ended() else { return };
+        let Some(ended) = link.has_ended() else { return };
         for _ in 0..LAST_TURNS {
             if !self.receive(io) {
                 break;
             }
         }
-        let Some(link) = self.worker.take() else { return };
+        let Some(mut link) = self.worker.take() else { return };
+        let how = link.how(&ended);
         link.leave(io);
         let (name, now_ms) = (self.stream.masked_name(), io.now_us / 1000);
         let stops = self.sent_stop_ms.take().is_some();
@@ -466,14 +512,27 @@ impl Proxy {
                 Failure::ours(RRError::Worker, format!("it {how}"))
             }
         };
-        let _ = self.memory.follow(0);
-        (self.evicts, self.last_places) = Default::default();
-        self.has_idle_targets = false;
+        self.forget_worker();
         if self.stream.book().host_publishes() {
             self.host.fail();
             self.stream.end_host();
         }
         self.drop_all(&failure);
+        self.goes_without_worker();
+    }
+
+    /// Forgets what was known of a worker that is here no more.
+    fn forget_worker(&mut self) {
+        let _ = self.memory.follow(0);
+        (self.evicts, self.last_places) = Default::default();
+        self.has_idle_targets = false;
+        self.mem_limit = self.workers.mem_limit();
+    }
+
+    /// A handle for one that is sent to the worker.
+    fn next_handle(&mut self) -> Handle {
+        self.last_handle += 1;
+        self.last_handle
     }
 
     /// Ends all that the worker had.
@@ -506,9 +565,9 @@ impl Proxy {
     }
 }
 
-/// Ids of the publisher, the player and the target of a proxy that is tried without a process.
+/// Handles of the publisher, the player and the target of a proxy that is tried without a process; they have the same ids.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(in crate::stream) const IDS: [Id; 3] = [1, 2, 3];
+pub(in crate::stream) const IDS: [Handle; 3] = [1, 2, 3];
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl Proxy {
@@ -520,6 +579,7 @@ impl Proxy {
         for record in [publisher, player] {
             let (subscriptions, conn, export, closing) = (Vec::new(), None, None, None);
             let entry = WorkerSession { record, subscriptions, conn, export, closing, due_ms: None };
+            self.last_handle = self.last_handle.max(entry.record.id);
             self.sessions.insert(entry.record.id, entry);
         }
         let endpoint = target.endpoint();
@@ -543,7 +603,7 @@ impl Proxy {
     /// If a check fails.
     pub(crate) fn is_sound(&self) {
         let places = self.stream.book().places();
-        let is_known = |id: &Id| IDS.contains(id);
+        let is_known = |id: &Handle| IDS.contains(id);
         assert!(places.live == 0 || is_known(&places.live));
         assert!(places.standbys.iter().all(is_known));
         assert!(self.sessions.keys().all(is_known) && self.targets.keys().all(is_known));

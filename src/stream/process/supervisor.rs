@@ -58,6 +58,13 @@ impl Supervisor {
         }
     }
 
+    /// Notes a worker that another process has started and left to this one.
+    pub(in crate::stream) fn adopted(&self, now_ms: u64) {
+        let mut watchdog = Watchdog::new(self.hung_ms, now_ms);
+        watchdog.greeted();
+        *locked(&self.running) = Some(Running { starting: None, since_ms: now_ms, watchdog });
+    }
+
     /// Notes the greeting of the worker.
     pub(in crate::stream) fn began(&self) {
         if let Some(running) = &mut *locked(&self.running) {

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use crossbeam::channel::unbounded;
 
+use super::adoption::{Adoption, Described, IsolatedStream};
 use super::host::HostMessages;
+#[cfg(test)]
+use super::note::Note;
 #[cfg(test)]
 use super::wire::{Cause, EventReport, Facts, FiguresOf, Parted, Track};
 use super::wire::{ToServer, ToWorker};
 use super::workers::Workers;
 use crate::config::{ServerConfig, TargetConfig};
+use crate::session::SessionConfig;
 use crate::stream::front::RRStream;
 use crate::stream::process::proxy::{IDS, Proxy};
 use crate::stream::record::RRSession;
@@ -35,8 +39,17 @@ pub(crate) fn proxy(stream: &Arc<RRStream>, config: &ServerConfig) -> Proxy {
     proxy
 }
 
-/// Reads bytes as a message of either direction; what is read is encoded and read again.
-pub(crate) fn reads(bytes: &[u8]) {
+/// Reads bytes as a message of either direction, and as part of a worker's description; what is read is encoded and read
+/// again.
+pub(crate) fn reads(bytes: &[u8], stream: &RRStream, config: &ServerConfig) {
+    let session = SessionConfig::from(config);
+    if let Ok(described) = Described::read(bytes, &session, stream.name()) {
+        let isolated = IsolatedStream::example(stream.name());
+        let mut adoption = Adoption::of(&isolated);
+        if adoption.note(&described).is_ok() {
+            assert!(adoption.note(&described).is_err() || described.handle().is_none(), "nobody comes twice");
+        }
+    }
     if let Ok(message) = ToServer::decode(bytes) {
         let (_, once) = message.encode().expect("there is memory");
         let again = ToServer::decode(&once).and_then(|message| message.encode()).expect("what a worker says");
@@ -49,9 +62,9 @@ pub(crate) fn reads(bytes: &[u8]) {
     }
 }
 
-/// A message of each kind that a worker may say of these three.
+/// A message of each kind that a worker may say of these three; the target has come with this state.
 #[cfg(test)]
-pub(crate) fn messages() -> Vec<Vec<u8>> {
+pub(crate) fn messages(pushing: &[u8]) -> Vec<Vec<u8>> {
     use crate::error::{Failure, RRError};
     use crate::session::State;
     use crate::stream::event::{Event, EventKind};
@@ -73,6 +86,10 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     let tracks = vec![Track { type_id: 9, track: 0, codec: 7 }];
     let facts = Facts { video: Some((1280, 720, 100, 0, 31)), audio: Some((44_100, 2, 2)) };
     let (incoming, outgoing, memory) = (figures, figures, 1 << 20);
+    let record = RRSession::new(player, "192.0.2.7:4711".to_owned(), None, String::new());
+    record.rename(|names| (names.app, names.key) = (b"live".to_vec(), b"show".to_vec()));
+    let note = Note::of(&record).encode().unwrap_or_default();
+    let state = State::InProgress.number();
     let mut all: Vec<ToServer<'_>> = events.iter().map(|event| ToServer::Event(EventReport::of(event))).collect();
     all.extend([
         ToServer::Ready,
@@ -82,6 +99,12 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
         ToServer::Connections(vec![FiguresOf { id: publisher, read_ms: 5, figures }]),
         ToServer::Line { level: 3, module: "stream::relay", text: "a line" },
         ToServer::LinesLost(7),
+        ToServer::Describes,
+        ToServer::Session { id: player, plays: true, state, read_ms: 0, figures, note: &note },
+        ToServer::Target { id: target, state, read_ms: 0, figures, since_ms: 5, came: pushing, updated: None },
+        ToServer::Target { id: target, state, read_ms: 0, figures, since_ms: 5, came: pushing, updated: Some(pushing) },
+        ToServer::Paused,
+        ToServer::Ends,
         ToServer::Parted { id: target, how: Parted::Lost { cause: Cause::of(&failure), ran_ms: 7 } },
         ToServer::Over { id: publisher, cause: Cause::of(&failure) },
     ]);

@@ -1,8 +1,9 @@
 //! The messages between a server and the worker process of one of its streams.
 //!
 //! Each is in CBOR, and comes from another process: what it says is bounded here, and whoever takes it checks whether it
-//! can be. Ids are the server's in both directions. A connection's descriptor is beside its message. Both processes run
-//! the same version, so a message has no older form.
+//! can be. A session, target or source has a [`Handle`]: a worker outlives its server's process, and so the ids there. A
+//! connection's descriptor is beside its message. The two processes may be of different versions of the library, as long
+//! as these have the same [`PROTOCOL`].
 
 use std::borrow::Cow;
 
@@ -11,7 +12,7 @@ use minicbor::{Decode, Encode};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::cbor::Form;
 use crate::session::{Event as Said, State};
-use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::event::{Event, EventKind};
 use crate::stream::stats::reported::Figures;
 
 /// The form of what a server tells a worker.
@@ -50,11 +51,19 @@ pub(super) fn bytes_max(kind: u8, state: usize) -> usize {
     }
 }
 
+/// The version of the messages. It is raised when a message changes so that the other side would misunderstand it, or
+/// when there is a new one: only unknown fields are skipped.
+pub(crate) const PROTOCOL: u16 = 2;
+
+/// The number by which both sides name a session, target or source of a worker; each is given once.
+pub(super) type Handle = u64;
+
 /// What a worker is to know before all else.
 #[derive(Debug, Encode, Decode)]
 pub(super) struct Begin<'a> {
+    /// The stream's id, for its own use.
     #[n(0)]
-    pub(super) stream: Id,
+    pub(super) stream: u64,
     /// Its name and its settings.
     #[b(1)]
     #[cbor(with = "minicbor::bytes")]
@@ -81,9 +90,8 @@ pub(super) struct Begin<'a> {
     pub(super) mem_limit: Option<u64>,
     #[n(11)]
     pub(super) log_level: u32,
-    /// The version of the server's library.
-    #[b(12)]
-    pub(super) version: &'a str,
+    #[n(13)]
+    pub(super) protocol: u16,
 }
 
 /// What a server tells a worker.
@@ -96,18 +104,22 @@ pub(super) enum ToWorker<'a> {
     #[n(1)]
     Session {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[n(1)]
         standby: bool,
         #[b(2)]
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
+        /// What the worker gives back unread where it describes the session.
+        #[b(3)]
+        #[cbor(with = "minicbor::bytes")]
+        note: &'a [u8],
     },
     /// A target or source, with its connection.
     #[n(2)]
     Target {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
@@ -116,7 +128,7 @@ pub(super) enum ToWorker<'a> {
     #[n(3)]
     Close {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         text: &'a str,
     },
@@ -124,7 +136,7 @@ pub(super) enum ToWorker<'a> {
     #[n(4)]
     Reconnect {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         url: Option<&'a str>,
         #[b(2)]
@@ -134,7 +146,7 @@ pub(super) enum ToWorker<'a> {
     #[n(5)]
     Export {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[n(1)]
         room: u64,
     },
@@ -142,7 +154,7 @@ pub(super) enum ToWorker<'a> {
     #[n(6)]
     StopTarget {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[n(1)]
         within_ms: u64,
     },
@@ -150,14 +162,14 @@ pub(super) enum ToWorker<'a> {
     #[n(7)]
     UpdateTarget {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
     },
     /// Make this standby live.
     #[n(8)]
-    Switch(#[n(0)] Id),
+    Switch(#[n(0)] Handle),
     /// Nothing will feed those who wait.
     #[n(9)]
     Refuse {
@@ -196,10 +208,21 @@ pub(super) enum ToWorker<'a> {
         #[n(3)]
         end: bool,
     },
+    /// Describe all that you have, and then tell nothing more: another process may take this end of the channel over. Media
+    /// goes on.
+    #[n(17)]
+    Pause,
+    /// Tell again.
+    #[n(18)]
+    Resume {
+        /// This process has started the worker, which ends with it.
+        #[n(0)]
+        bound: bool,
+        /// Log lines up to this level are wanted.
+        #[n(1)]
+        level: u32,
+    },
 }
-
-/// The version of this library: both processes must run the same one.
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl ToWorker<'_> {
     /// Its kind and its bytes.
@@ -300,7 +323,7 @@ pub(super) struct Facts {
 #[derive(Debug, Encode, Decode)]
 pub(super) struct FiguresOf {
     #[n(0)]
-    pub(super) id: Id,
+    pub(super) id: Handle,
     /// When bytes last came from it as a publisher.
     #[n(1)]
     pub(super) read_ms: u64,
@@ -314,9 +337,9 @@ pub(super) struct EventReport<'a> {
     #[n(0)]
     pub(super) kind: u32,
     #[n(1)]
-    pub(super) session: Id,
+    pub(super) session: Handle,
     #[n(2)]
-    pub(super) target: Id,
+    pub(super) target: Handle,
     #[n(3)]
     state: u32,
     #[n(4)]
@@ -367,12 +390,12 @@ pub(super) enum ToServer<'a> {
     Pong(#[n(0)] u64),
     /// It has this session or target: from now on the connection is its own.
     #[n(2)]
-    Taken(#[n(0)] Id),
+    Taken(#[n(0)] Handle),
     /// A session has ended.
     #[n(3)]
     Over {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         cause: Cause<'a>,
     },
@@ -380,7 +403,7 @@ pub(super) enum ToServer<'a> {
     #[n(4)]
     Back {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
@@ -389,7 +412,7 @@ pub(super) enum ToServer<'a> {
     #[n(5)]
     Exported {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
@@ -398,7 +421,7 @@ pub(super) enum ToServer<'a> {
     #[n(6)]
     Stays {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[n(1)]
         needs: Option<u64>,
         #[b(2)]
@@ -408,7 +431,7 @@ pub(super) enum ToServer<'a> {
     #[n(7)]
     Parted {
         #[n(0)]
-        id: Id,
+        id: Handle,
         #[b(1)]
         how: Parted<'a>,
     },
@@ -419,12 +442,12 @@ pub(super) enum ToServer<'a> {
     #[n(9)]
     Places {
         #[n(0)]
-        live: Id,
+        live: Handle,
         #[n(1)]
         recovering: bool,
         #[n(2)]
         #[cbor(with = "crate::proto::cbor::list")]
-        standbys: Vec<Id>,
+        standbys: Vec<Handle>,
         #[n(3)]
         #[cbor(with = "crate::proto::cbor::bytes")]
         via: Vec<u8>,
@@ -468,12 +491,64 @@ pub(super) enum ToServer<'a> {
     /// So many log lines found no room.
     #[n(14)]
     LinesLost(#[n(0)] u64),
+    /// From here on it describes what it has: its sessions and targets, and by the messages above its places, tracks,
+    /// figures and state.
+    #[n(15)]
+    Describes,
+    /// A session that it has.
+    #[n(16)]
+    Session {
+        #[n(0)]
+        id: Handle,
+        #[n(1)]
+        plays: bool,
+        /// The state that it has told last.
+        #[n(2)]
+        state: u32,
+        /// When bytes last came from it as a publisher.
+        #[n(3)]
+        read_ms: u64,
+        #[n(4)]
+        figures: Figures,
+        /// What came with it.
+        #[b(5)]
+        #[cbor(with = "minicbor::bytes")]
+        note: &'a [u8],
+    },
+    /// A target or source that it has.
+    #[n(17)]
+    Target {
+        #[n(0)]
+        id: Handle,
+        #[n(1)]
+        state: u32,
+        #[n(2)]
+        read_ms: u64,
+        #[n(3)]
+        figures: Figures,
+        /// Since when it has had media at most.
+        #[n(4)]
+        since_ms: u64,
+        /// The state with which it came, and that of its later settings.
+        #[b(5)]
+        #[cbor(with = "minicbor::bytes")]
+        came: &'a [u8],
+        #[b(6)]
+        #[cbor(with = "minicbor::bytes")]
+        updated: Option<&'a [u8]>,
+    },
+    /// That was all; it tells nothing more until it is resumed.
+    #[n(18)]
+    Paused,
+    /// The stream has ended, and the worker ends with it; its last message.
+    #[n(19)]
+    Ends,
 }
 
 impl ToServer<'_> {
     /// Its kind and its bytes.
     pub(super) fn encode(&self) -> Result<(u8, Vec<u8>)> {
-        let has_state = matches!(self, Self::Back { .. } | Self::Exported { .. });
+        let has_state = matches!(self, Self::Back { .. } | Self::Exported { .. } | Self::Target { .. });
         Ok((if has_state { kind::STATE } else { kind::PLAIN }, UP.encode(self)?))
     }
 

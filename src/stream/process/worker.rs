@@ -4,6 +4,9 @@
 //!
 //! The main thread reads the channel and reports figures, a second thread writes it; the stream has its own two. So a
 //! server that is slow to read delays no media.
+//!
+//! A worker outlives its server's process where another process takes over its end of the channel. Meanwhile it tells
+//! nothing; before that it has described what it has, for that process.
 
 mod server;
 
@@ -11,20 +14,19 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use self::server::{Outbox, Server};
-use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, ToServer, ToWorker, VERSION, impossible, shown};
+use self::server::{Kept, Outbox, Server};
+use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, Handle, PROTOCOL, ToServer, ToWorker, impossible, shown};
 use crate::config::ServerConfig;
-use crate::error::{Failure, RRError, Result};
+use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::fd_channel::{FdChannel, Message};
 use crate::net::poll::is_readable;
-use crate::net::process;
+use crate::net::process::{self, Parent};
 use crate::net::socket::{Socket, ip_of};
 use crate::session::{SessionConfig, State};
 use crate::stream::book::Claim;
 use crate::stream::egress::subscription::Subscription;
-use crate::stream::event::Id;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{ExportedTarget, MovedPull, Stage};
 use crate::stream::exported::{Doing, ExportedSession, Play, Playing, Publishing};
@@ -64,13 +66,14 @@ pub(crate) fn main(arguments: &[Vec<u8>]) -> Result<i32> {
         RRError::Arg => Failure { kind: RRError::Protocol, ..failure },
         _ => failure,
     };
-    run(process::enter(arguments)?.ok_or_else(no_worker)?).map_err(is_worker)
+    let (channel, parent) = process::enter(arguments)?.ok_or_else(no_worker)?;
+    run(channel, parent).map_err(is_worker)
 }
 
 /// Runs the stream that the process at the other end of the channel names, until it has ended there or here. Returns the
 /// exit status of this process.
-fn run(channel: OwnedFd) -> Result<i32> {
-    FdChannel::adopt(channel).and_then(Worker::begin).and_then(Worker::run)
+fn run(channel: OwnedFd, parent: Parent) -> Result<i32> {
+    FdChannel::adopt(channel).and_then(|channel| Worker::begin(channel, parent)).and_then(Worker::run)
 }
 
 struct Worker {
@@ -79,15 +82,26 @@ struct Worker {
     server: Arc<Server>,
     stream: Arc<RRStream>,
     config: SessionConfig,
+    parent: Parent,
     /// The figures of connections that were reported last.
-    reported: HashMap<Id, Figures>,
-    exports: Vec<(Id, Wait<Export>)>,
+    reported: HashMap<Handle, Figures>,
+    exports: Vec<(Handle, Wait<Export>)>,
     stops: bool,
+    pause: Pausing,
+}
+
+/// Whether the worker tells what happens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pausing {
+    No,
+    /// It is to pause once no session is being given away.
+    Soon,
+    Yes,
 }
 
 impl Worker {
     /// Takes the first message. No thread is started before it has come.
-    fn begin(channel: FdChannel) -> Result<Self> {
+    fn begin(channel: FdChannel, parent: Parent) -> Result<Self> {
         let most = |kind| wire::bytes_max(kind, wire::BEGIN_BYTES);
         let Some(message) = channel.receive(most, clock::now_ms() + MESSAGE_MS)? else {
             return Err(Failure::ours(RRError::Closed, "the server has gone"));
@@ -95,10 +109,11 @@ impl Worker {
         let ToWorker::Begin(begin) = ToWorker::decode(&message.body)? else {
             return Err(impossible("a server begins with the stream"));
         };
-        if begin.version != VERSION {
+        if begin.protocol != PROTOCOL {
             let text = format!(
-                "this is version {VERSION} of the worker, and the server is {}: it has to be restarted after an installation",
-                shown(begin.version)
+                "this worker speaks version {PROTOCOL} of the messages between them, and the server version {}: it has to be \
+                 restarted after an installation",
+                begin.protocol
             );
             return Err(Failure::ours(RRError::Version, text));
         }
@@ -121,9 +136,11 @@ impl Worker {
             server,
             stream,
             config: SessionConfig::from(&config),
+            parent,
             reported: HashMap::new(),
             exports: Vec::new(),
             stops: false,
+            pause: Pausing::No,
         })
     }
 
@@ -132,11 +149,17 @@ impl Worker {
         loop {
             let now_ms = clock::now_ms();
             if now_ms >= report_ms {
-                self.report();
+                if self.pause != Pausing::Yes {
+                    self.report();
+                }
                 report_ms = now_ms + REPORT_MS;
             }
             self.tell_exports();
-            if self.server.is_over() {
+            if self.pause == Pausing::Soon && self.exports.is_empty() {
+                self.pause()?;
+            }
+            // Its end too is told only once somebody wants to know.
+            if self.server.is_over() && self.pause != Pausing::Yes {
                 return Ok(self.end());
             }
             self.outbox.check()?;
@@ -160,8 +183,31 @@ impl Worker {
         self.stream.take_running().into_iter().for_each(Running::wait);
         let failed = self.stream.state() == State::Failed;
         self.report();
+        if !failed {
+            self.server.tell(&ToServer::Ends, None);
+        }
         self.outbox.finish();
         if failed { PANICKED } else { 0 }
+    }
+
+    /// Describes what it has and tells nothing more. From here on the worker does not end with the process that started it,
+    /// but with the last that has the other end of the channel.
+    fn pause(&mut self) -> Result<()> {
+        self.pause = Pausing::Yes;
+        self.parent.release()?;
+        self.server.describe()
+    }
+
+    /// Tells again what happens, and has happened meanwhile.
+    fn resume(&mut self, bound: bool, level: u32) -> Result<()> {
+        if bound {
+            self.parent.bind()?;
+        }
+        self.outbox.set_level(level);
+        // Who reads now may know no figures yet.
+        self.reported.clear();
+        self.pause = Pausing::No;
+        self.outbox.resume()
     }
 
     // ---- messages
@@ -169,7 +215,7 @@ impl Worker {
     fn take(&mut self, Message { body, fd, .. }: Message) -> Result<()> {
         match ToWorker::decode(&body)? {
             ToWorker::Begin(_) => return Err(impossible("a stream begins once")),
-            ToWorker::Session { id, standby, state } => self.take_session(id, standby, state, fd),
+            ToWorker::Session { id, standby, state, note } => self.take_session(id, standby, (state, note), fd),
             ToWorker::Target { id, state } => self.take_target(id, state, fd),
             ToWorker::Close { id, text } => self.order(id, Order::Close(text.to_owned())),
             ToWorker::Reconnect { id, url, text } => {
@@ -208,12 +254,15 @@ impl Worker {
                 self.stops = true;
                 self.stream.stop(within_ms);
             }
+            ToWorker::Pause if self.pause == Pausing::No => self.pause = Pausing::Soon,
+            ToWorker::Resume { bound, level } if self.pause == Pausing::Yes => self.resume(bound, level)?,
+            ToWorker::Pause | ToWorker::Resume { .. } => return Err(impossible("a pause has a begin and an end")),
         }
         Ok(())
     }
 
     /// Leaves an order for a session, unless that has just ended.
-    fn order(&self, id: Id, order: Order) {
+    fn order(&self, id: Handle, order: Order) {
         if let Some(record) = self.server.session(id) {
             let _ = record.order(order);
         }
@@ -221,14 +270,20 @@ impl Worker {
 
     // ---- sessions
 
-    fn take_session(&self, id: Id, standby: bool, state: &[u8], fd: Option<OwnedFd>) {
-        if let Err(failure) = self.enter_session(id, standby, state, fd) {
+    fn take_session(&self, id: Handle, standby: bool, came: (&[u8], &[u8]), fd: Option<OwnedFd>) {
+        if let Err(failure) = self.enter_session(id, standby, came, fd) {
             self.server.forget(id);
             self.server.tell(&ToServer::Over { id, cause: Cause::of(&failure) }, None);
         }
     }
 
-    fn enter_session(&self, id: Id, standby: bool, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
+    fn enter_session(
+        &self,
+        id: Handle,
+        standby: bool,
+        (state, note): (&[u8], &[u8]),
+        fd: Option<OwnedFd>,
+    ) -> Result<()> {
         let exported = ExportedSession::read(&self.config, state, clock::now_ms())?;
         let socket = Socket::adopt_connected(fd.ok_or_else(|| impossible("a session comes with its connection"))?)?;
         let (counters, bytes_in) = (exported.counters(), exported.conn_bytes_in());
@@ -240,8 +295,10 @@ impl Worker {
         }
         let record = Arc::new(RRSession::resumed(id, addr, ip, local_addr, counters));
         let mut peer = Peer::new(conn, Arc::clone(&record));
+        let memory = self.stream.memory().private().charge_about(note.len())?;
+        let note = Kept { bytes: copied(note)?, _memory: memory };
         self.server.tell(&ToServer::Taken(id), None);
-        self.server.add_session(&record);
+        self.server.add_session(&record, matches!(doing, Doing::Plays(_)), note);
         match doing {
             Doing::Publishes(Publishing { stream_id, named, feed }) => {
                 named.note(&record);
@@ -271,7 +328,7 @@ impl Worker {
         }
     }
 
-    fn export(&mut self, id: Id, room: u64) {
+    fn export(&mut self, id: Handle, room: u64) {
         let Some(record) = self.server.session(id) else { return };
         let (caller, wait) = Caller::new();
         let room = usize::try_from(room).unwrap_or(usize::MAX);
@@ -296,9 +353,8 @@ impl Worker {
             }
             match outcome {
                 Some(Ok(Export::Gone { fd, state })) => {
-                    server.forget(id);
                     server.tell_places();
-                    server.tell(&ToServer::Exported { id, state: &state }, Some(fd));
+                    server.tell_last(id, &ToServer::Exported { id, state: &state }, Some(fd));
                 }
                 Some(Ok(Export::Needs(needs))) => {
                     server.tell(&ToServer::Stays { id, needs: Some(needs as u64), cause: None }, None);
@@ -315,15 +371,16 @@ impl Worker {
 
     // ---- targets and sources
 
-    fn take_target(&self, id: Id, state: &[u8], fd: Option<OwnedFd>) {
+    fn take_target(&self, id: Handle, state: &[u8], fd: Option<OwnedFd>) {
         let entered = self.enter_target(id, state, fd);
         if let Err(failure) = entered {
             self.server.parted(id, wire::Parted::Lost { cause: Cause::of(&failure), ran_ms: 0 });
         }
     }
 
-    fn enter_target(&self, id: Id, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
-        let ExportedTarget { about, stage } = ExportedTarget::read_plain(&self.config, state, clock::now_ms())?;
+    fn enter_target(&self, id: Handle, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
+        let now_ms = clock::now_ms();
+        let ExportedTarget { about, stage } = ExportedTarget::read_plain(&self.config, state, now_ms)?;
         let socket = Socket::adopt_connected(fd.ok_or_else(|| impossible("a target comes with its connection"))?)?;
         let endpoint = Endpoint::new(about.config.clone(), &about.name.key)?;
         let counters = about.counters();
@@ -333,27 +390,33 @@ impl Worker {
         target.set_url(about.way.url);
         target.set_addr(about.way.addr, about.way.local_addr);
         let target = Arc::new(target);
+        let ran_ms = if let Stage::Pulls(_, pull) = &stage { pull.ran_ms } else { 0 };
+        let memory = self.stream.memory().private().charge_about(state.len())?;
+        let came = Kept { bytes: copied(state)?, _memory: memory };
         self.server.tell(&ToServer::Taken(id), None);
-        self.server.add_target(&target);
+        self.server.add_target(&target, came, now_ms.saturating_sub(ran_ms));
         let endpoint = target.endpoint();
         match stage {
             Stage::Pushes(connected, _) => {
                 self.stream.add_target(&target)?;
                 let conn = Box::new(Conn::resumed(socket, Side::Client(connected.session), connected.unread, 0));
-                let delivery = Delivery::Target { target, conn, endpoint, moved: None };
+                let history = about.history;
+                let delivery = Delivery::Target { target, conn, endpoint, history, moved: None };
                 self.stream.deliver(delivery).map_err(|(_, failure)| failure)
             }
             Stage::Pulls(connected, MovedPull { feed, via, ran_ms }) => {
                 target.set_served(endpoint);
                 let conn = Conn::resumed(socket, Side::Client(connected.session), connected.unread, 0);
-                self.stream.hand_source(&target, Pulled { conn, via, moved: Some((Box::new(feed), ran_ms)) })
+                let (history, moved) = (about.history, Some((Box::new(feed), ran_ms)));
+                self.stream.hand_source(&target, Pulled { conn, via, history, moved })
             }
             Stage::Pauses(_) => Err(impossible("a target comes without a session")),
         }
     }
 
-    fn update_target(&self, id: Id, state: &[u8]) -> Result<()> {
+    fn update_target(&self, id: Handle, state: &[u8]) -> Result<()> {
         let Some(target) = self.server.target(id) else { return Ok(()) };
+        self.server.note_update(id, copied(state)?);
         let about = ExportedTarget::read_plain(&self.config, state, clock::now_ms())?.about;
         target.set_endpoint(Endpoint::new(about.config, &about.name.key)?);
         if target.is_source() {

@@ -147,6 +147,24 @@ impl Figures {
         Ok(())
     }
 
+    /// Gives these figures to new counters: what was counted before this process knew of it is in no rate.
+    pub(in crate::stream) fn begin(&self, counters: &Counters, now_us: u64) {
+        counters.bytes_in.set(self.bytes_in);
+        counters.bytes_out.set(self.bytes_out);
+        if let Some(reported) = &self.media {
+            let media = counters.receiving();
+            media.audio_bytes.set(reported.audio_bytes);
+            media.video_bytes.set(reported.video_bytes);
+        }
+        self.note(counters, now_us);
+    }
+
+    /// The same for what a stream's consumers got together.
+    pub(in crate::stream) fn begin_outgoing(&self, outgoing: &Outgoing, now_us: u64) {
+        outgoing.bytes.set(self.bytes_out);
+        self.note_outgoing(outgoing, now_us);
+    }
+
     /// Gives these figures to the counters that stand for the other process's here.
     pub(in crate::stream) fn note(&self, counters: &Counters, now_us: u64) {
         let rated = |count: &super::Count, rate: Option<&super::Rate>, new: u64| {

@@ -23,7 +23,7 @@ fn take_over_from(within_ms: u32, predecessor: impl FnOnce(FdChannel, FdChannel)
             let greeting = channel.receive(|_| 1 << 16, soon()).unwrap().unwrap();
             assert_eq!(greeting.kind, kind::HELLO);
             let (stop, end) = FdChannel::pair().unwrap();
-            channel.send(kind::HELLO, &Hello::ours().unwrap(), Some(end.as_fd()), soon()).unwrap();
+            channel.send(kind::HELLO, &Hello::ours(false).unwrap(), Some(end.as_fd()), soon()).unwrap();
             drop(end);
             predecessor(channel, stop);
         });

@@ -187,7 +187,11 @@ impl Relay {
                 }
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
                 // A caller learns that there is no answer.
-                Delivery::Export { .. } | Delivery::Offer { .. } | Delivery::ExportTarget { .. } => {}
+                Delivery::Export { .. }
+                | Delivery::Offer { .. }
+                | Delivery::ExportTarget { .. }
+                | Delivery::OfferProcess { .. }
+                | Delivery::Adopt(_) => {}
             }
         }
         for slot in self.slots() {

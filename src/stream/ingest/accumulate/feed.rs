@@ -56,7 +56,7 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(publisher: NewPublisher, memory: Charge, now_ms: u64) -> Self {
-        let NewPublisher { peer, stream_id, claim, moved, source, ran_ms } = publisher;
+        let NewPublisher { peer, stream_id, claim, moved, source, ran_ms, .. } = publisher;
         let opens = moved.is_some();
         let MovedFeed { mut kept, mut owed, .. } = *moved.unwrap_or_default();
         if claim == Claim::Standby {

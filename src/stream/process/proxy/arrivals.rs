@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::wire::{Begin, ToWorker, VERSION};
+use super::super::note::Note;
+use super::super::wire::{Begin, Handle, PROTOCOL, ToWorker};
 use super::link::Link;
-use super::{Proxy, WorkerSession, WorkerTarget};
+use super::{Proxy, STAYS, WorkerSession, WorkerTarget, refuse};
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::event_loop::Io;
@@ -15,7 +16,7 @@ use crate::stream::event::Id;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{About, MovedPull, MovedPush};
 use crate::stream::exported::{self, Doing, MovedFeed, Named, Playing, Publishing};
-use crate::stream::handover::NewPublisher;
+use crate::stream::handover::{ForAccumulate, NewPublisher};
 use crate::stream::log::lineage::LogPlace;
 use crate::stream::peer::Peer;
 use crate::stream::process::host::HostMessage;
@@ -27,6 +28,18 @@ use crate::stream::remote::target::backoff::Backoff;
 impl Proxy {
     // ---- sessions
 
+    /// Takes the publishers that have come.
+    pub(super) fn take_publishers(&mut self, io: &mut Io<'_>) {
+        let refused = || Failure::ours(RRError::Unsupported, STAYS);
+        while let Ok(message) = self.publishers.try_recv() {
+            match message {
+                ForAccumulate::Publisher(publisher) => self.take_publisher(*publisher, io),
+                ForAccumulate::Offer { caller, .. } => refuse(&caller, refused()),
+                ForAccumulate::ExportSource { caller, .. } => refuse(&caller, refused()),
+            }
+        }
+    }
+
     /// Sends a publisher or standby to the worker.
     pub(super) fn take_publisher(&mut self, mut publisher: NewPublisher, io: &mut Io<'_>) {
         if publisher.source.is_some() {
@@ -36,12 +49,13 @@ impl Proxy {
         let (stream_id, standby) = (publisher.stream_id, publisher.claim == Claim::Standby);
         let feed = publisher.moved.take().map_or_else(MovedFeed::default, |moved| *moved);
         let doing = Doing::Publishes(Publishing { stream_id, named: Named::of(&record), feed });
-        let sent = self.send_session(&mut publisher.peer, &doing, standby, io);
-        if let Err(failure) = sent {
-            return self.refuse_publisher(publisher, &failure);
+        match self.send_session(&mut publisher.peer, &doing, standby, io) {
+            Ok(handle) => {
+                let conn = publisher.peer.conn;
+                self.sessions.insert(handle, WorkerSession::sent(record, Vec::new(), conn, io.now_us / 1000));
+            }
+            Err(failure) => self.refuse_publisher(publisher, &failure),
         }
-        let conn = publisher.peer.conn;
-        self.sessions.insert(record.id, WorkerSession::sent(record, Vec::new(), conn, io.now_us / 1000));
     }
 
     /// Sends a player to the worker.
@@ -51,21 +65,24 @@ impl Proxy {
         let sent =
             playing(&mut peer).and_then(|playing| self.send_session(&mut peer, &Doing::Plays(playing), false, io));
         match sent {
-            Ok(()) => {
+            Ok(handle) => {
                 let Peer { subscriptions, conn, .. } = peer;
-                self.sessions.insert(record.id, WorkerSession::sent(record, subscriptions, conn, io.now_us / 1000));
+                self.sessions.insert(handle, WorkerSession::sent(record, subscriptions, conn, io.now_us / 1000));
             }
             Err(failure) => self.refuse_player(peer, &failure),
         }
     }
 
-    fn send_session(&mut self, peer: &mut Peer, doing: &Doing, standby: bool, io: &mut Io<'_>) -> Result<()> {
+    fn send_session(&mut self, peer: &mut Peer, doing: &Doing, standby: bool, io: &mut Io<'_>) -> Result<Handle> {
+        self.may_come()?;
         self.plain(&mut peer.conn, io)?;
         // The answer to its request goes out there: a peer that has it finds the stream ready.
         let state = exported::state_of(&mut peer.conn, &peer.record, doing, io.now_us / 1000)?;
         let fd = peer.conn.second_fd()?;
-        let message = ToWorker::Session { id: peer.record.id, standby, state: &state };
-        self.link(io)?.send(&message, Some(fd))
+        let (id, note) = (self.next_handle(), Note::of(&peer.record).encode()?);
+        let message = ToWorker::Session { id, standby, state: &state, note: &note };
+        self.link(io)?.send(&message, Some(fd))?;
+        Ok(id)
     }
 
     /// Ends a publisher that cannot go to the worker.
@@ -112,17 +129,17 @@ impl Proxy {
         &mut self,
         target: Arc<Target>,
         mut conn: Conn,
-        endpoint: Arc<Endpoint>,
+        (endpoint, history): (Arc<Endpoint>, Backoff),
         io: &mut Io<'_>,
     ) {
         let now_ms = io.now_us / 1000;
         let push = MovedPush::new();
         target.counters.received(target.counters.bytes_in.get(), conn.bytes_in(), io.now_us);
-        let plain = self.plain(&mut conn, io);
-        let state = plain.and_then(|()| About::of(&target, Backoff::default()).pushing(&mut conn, &push, now_ms));
-        match state.and_then(|state| self.send_target(target.id, &state, &conn, io)) {
-            Ok(()) => {
-                self.targets.insert(target.id, WorkerTarget::sent(target, endpoint, None, conn, (now_ms, 0)));
+        let plain = self.may_come().and_then(|()| self.plain(&mut conn, io));
+        let state = plain.and_then(|()| About::of(&target, history).pushing(&mut conn, &push, now_ms));
+        match state.and_then(|state| self.send_target(&state, &conn, io)) {
+            Ok(handle) => {
+                self.targets.insert(handle, WorkerTarget::sent(target, endpoint, None, conn, (now_ms, 0)));
             }
             Err(_) if target.is_stopped() => self.stream.upcalls().target_over(&target),
             Err(failure) => self.stream.upcalls().target_lost(&target, &failure, 0),
@@ -134,24 +151,27 @@ impl Proxy {
         let Some(source) = publisher.source.clone() else { return };
         let feed = publisher.moved.take().map_or_else(MovedFeed::default, |moved| *moved);
         let (via, ran_ms) = (publisher.peer.record.names().via, publisher.ran_ms);
-        let plain = self.plain(&mut publisher.peer.conn, io);
+        let plain = self.may_come().and_then(|()| self.plain(&mut publisher.peer.conn, io));
         let conn = &mut publisher.peer.conn;
         let pull = MovedPull { feed, via, ran_ms };
         source.counters.received(source.counters.bytes_in.get(), conn.bytes_in(), io.now_us);
         source.counters.sent(conn.bytes_out(), io.now_us);
-        let about = About::of(&source, Backoff::default());
+        let about = About::of(&source, publisher.history.clone());
         let state = plain.and_then(|()| about.pulling(conn, &pull, io.now_us / 1000));
-        if let Err(failure) = state.and_then(|state| self.send_target(source.id, &state, conn, io)) {
-            return self.refuse_publisher(publisher, &failure);
+        match state.and_then(|state| self.send_target(&state, conn, io)) {
+            Ok(handle) => {
+                let Peer { conn, record, .. } = publisher.peer;
+                let (endpoint, ran) = (source.endpoint(), (io.now_us / 1000, ran_ms));
+                self.targets.insert(handle, WorkerTarget::sent(source, endpoint, Some(record), conn, ran));
+            }
+            Err(failure) => self.refuse_publisher(publisher, &failure),
         }
-        let Peer { conn, record, .. } = publisher.peer;
-        let (endpoint, ran) = (source.endpoint(), (io.now_us / 1000, ran_ms));
-        self.targets.insert(source.id, WorkerTarget::sent(source, endpoint, Some(record), conn, ran));
     }
 
-    fn send_target(&mut self, id: Id, state: &[u8], conn: &Conn, io: &mut Io<'_>) -> Result<()> {
-        let fd = conn.second_fd()?;
-        self.link(io)?.send(&ToWorker::Target { id, state }, Some(fd))
+    fn send_target(&mut self, state: &[u8], conn: &Conn, io: &mut Io<'_>) -> Result<Handle> {
+        let (id, fd) = (self.next_handle(), conn.second_fd()?);
+        self.link(io)?.send(&ToWorker::Target { id, state }, Some(fd))?;
+        Ok(id)
     }
 
     // ---- the host's own messages
@@ -162,6 +182,9 @@ impl Proxy {
         if stops && self.worker.is_none() {
             // No worker is started for a stream that ends.
             return self.host.fail();
+        }
+        if !self.moving.is_no() {
+            return;
         }
         while !self.host.is_empty() {
             if self.worker.as_ref().is_some_and(|link| link.is_busy() && !stops) {
@@ -178,6 +201,17 @@ impl Proxy {
     }
 
     // ---- the worker
+
+    /// Whether anybody may come to the worker now.
+    ///
+    /// # Errors
+    /// [`RRError::Again`] while another process takes it over.
+    fn may_come(&self) -> Result<()> {
+        if self.moving.is_no() {
+            return Ok(());
+        }
+        Err(Failure::ours(RRError::Again, "another process just takes the stream over: try again"))
+    }
 
     /// The link to the worker, which is begun where there is none.
     fn link(&mut self, io: &mut Io<'_>) -> Result<&mut Link> {
@@ -197,19 +231,24 @@ impl Proxy {
     fn begin(&self, now_us: u64) -> Result<OwnedBegin> {
         let stream = &self.stream;
         let step = stream.upcalls().step(stream.id());
-        let state = ExportedStream {
+        let state = self.without_log(true, now_us).state()?;
+        Ok(OwnedBegin { stream: stream.id(), state, step, workers: Arc::clone(&self.workers) })
+    }
+
+    /// The stream without a log: its name and its settings.
+    pub(super) fn without_log(&self, reserved: bool, now_us: u64) -> ExportedStream {
+        let stream = &self.stream;
+        ExportedStream {
             name: stream.name().clone(),
             config: stream.config().clone(),
-            reserved: true,
+            reserved,
             publisher_moves: false,
             clock: stream.ingest().clock_state(now_us),
-            from: LogPlace { log: step.clone().into_bytes(), position: 0 },
+            from: LogPlace { log: stream.upcalls().step(stream.id()).into_bytes(), position: 0 },
             headers: Vec::new(),
             tail: Vec::new(),
             flags: Vec::new(),
         }
-        .state()?;
-        Ok(OwnedBegin { stream: stream.id(), state, step, workers: Arc::clone(&self.workers) })
     }
 }
 
@@ -236,7 +275,7 @@ impl OwnedBegin {
             send_ms: config.send_ms,
             mem_limit: self.workers.mem_limit(),
             log_level: log::max_level() as u32,
-            version: VERSION,
+            protocol: PROTOCOL,
         })
         .encode()
     }

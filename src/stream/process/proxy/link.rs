@@ -65,15 +65,64 @@ pub(super) struct Link {
     lines: Bucket,
     /// Log lines that were too many, since the last that was not.
     lines_lost: u64,
+    /// It has said that it ends in order.
+    is_done: bool,
 }
+
+/// That the process has ended, or was never started.
+pub(super) struct Ended(Option<End>);
 
 impl Link {
     /// A link that begins with this message.
     pub(super) fn new(begin: (u8, Vec<u8>), level: LevelFilter) -> Self {
         let (kind, body) = begin;
-        let stage = Stage::Waits { messages: vec![(kind, body, None)], at_ms: 0 };
+        Self::at(Stage::Waits { messages: vec![(kind, body, None)], at_ms: 0 }, level)
+    }
+
+    /// The link to a worker that another process has left to this one, and that is paused.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] if the system refuses.
+    pub(super) fn adopted(process: Process, channel: FdChannel, level: LevelFilter, io: &Io<'_>) -> Result<Self> {
+        Ok(Self::at(Stage::Runs(Box::new(Running::new(process, channel, io)?)), level))
+    }
+
+    fn at(stage: Stage, level: LevelFilter) -> Self {
         let (messages, bytes, lines) = (Bucket::new(MESSAGES), Bucket::new(BYTES), Bucket::new(LINES));
-        Self { stage, level, fault: None, messages, bytes, lines, lines_lost: 0 }
+        Self { stage, level, fault: None, messages, bytes, lines, lines_lost: 0, is_done: false }
+    }
+
+    /// Lets a worker go on that was paused.
+    pub(super) fn resume(&mut self) -> Result<()> {
+        let bound = matches!(&self.stage, Stage::Runs(running) if running.process.is_child());
+        self.level = log::max_level();
+        self.send(&ToWorker::Resume { bound, level: self.level as u32 }, None)
+    }
+
+    /// The process, and another descriptor of this end of the channel, for another process.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if it does not run, [`RRError::Limit`] if this process has no descriptor left.
+    pub(super) fn second_fds(&self) -> Result<(OwnedFd, OwnedFd)> {
+        match &self.stage {
+            Stage::Runs(running) if !self.is_ending() => Ok((running.process.second_fd()?, running.queue.second_fd()?)),
+            _ => Err(Failure::ours(RRError::State, "its process is just ending")),
+        }
+    }
+
+    /// Leaves the worker to another process.
+    pub(super) fn leave_to_another(self, io: &Io<'_>) {
+        if let Stage::Runs(running) = self.stage {
+            // As long as another process has the channel too, the poller would go on reporting it.
+            io.watch().remove_fd(&running.queue);
+            io.watch().remove_fd(&running.process);
+            running.process.leave();
+        }
+    }
+
+    /// Notes that it ends in order.
+    pub(super) fn is_done(&mut self) {
+        self.is_done = true;
     }
 
     /// Whether it waits for its start.
@@ -192,11 +241,12 @@ impl Link {
         }
     }
 
-    /// The next message of the worker; none once it is killed.
+    /// The next message of the worker; none once it is killed. The number of those by which it describes itself is bounded
+    /// by its sessions.
     ///
     /// # Errors
     /// [`RRError::Limit`] if it says too much, and those of [`FdQueue::next`].
-    pub(super) fn receive(&mut self, workers: &Workers, now_us: u64) -> Result<Option<Message>> {
+    pub(super) fn receive(&mut self, workers: &Workers, describes: bool, now_us: u64) -> Result<Option<Message>> {
         let Stage::Runs(running) = &mut self.stage else { return Ok(None) };
         if self.fault.is_some() || running.closed_ms.is_some() {
             return Ok(None);
@@ -204,7 +254,7 @@ impl Link {
         let most = |kind| wire::bytes_max(kind, ExportedSession::bytes_max(&workers.session));
         match running.queue.next(most) {
             Ok(Some(message)) => {
-                self.messages.take(1, now_us)?;
+                self.messages.take(u64::from(!describes), now_us)?;
                 self.bytes.take(message.body.len() as u64, now_us)?;
                 Ok(Some(message))
             }
@@ -246,21 +296,26 @@ impl Link {
         self.stage = Stage::Failed(None);
     }
 
-    /// Whether the process has ended, and how, unless it was in order.
-    pub(super) fn has_ended(&mut self) -> Option<Option<String>> {
+    /// Whether the process has ended.
+    pub(super) fn has_ended(&mut self) -> Option<Ended> {
         match &mut self.stage {
             Stage::Waits { .. } => None,
-            Stage::Failed(cause) => {
-                let cause = cause.as_ref().map(|failure| format!("cannot be started: {failure}"));
-                Some(self.fault.take().or(cause))
-            }
-            Stage::Runs(running) => {
-                let end = running.process.ended()?;
-                // A host that reaps all its children has taken the status of one that has ended in order too.
-                let how = (!end.is_ok() && end != End::Unknown).then(|| format!("was {end}"));
-                Some(self.fault.take().or(how))
-            }
+            Stage::Failed(_) => Some(Ended(None)),
+            Stage::Runs(running) => running.process.ended().map(|end| Ended(Some(end))),
         }
+    }
+
+    /// How it has ended, unless it was in order. What it has said before was received.
+    pub(super) fn how(&mut self, Ended(end): &Ended) -> Option<String> {
+        let how = match (&self.stage, end) {
+            (Stage::Failed(cause), _) => cause.as_ref().map(|failure| format!("cannot be started: {failure}")),
+            // The system does not tell everybody how it was.
+            (_, Some(end)) if self.is_done && (end.is_ok() || *end == End::Unknown) => None,
+            (_, Some(end @ End::Exited(_))) => Some(format!("ended by itself: {end}")),
+            (_, Some(end)) => Some(format!("was {end}")),
+            (_, None) => None,
+        };
+        self.fault.take().or(how)
     }
 
     /// Takes it out of the poller.
@@ -278,7 +333,11 @@ impl Running {
         let program = config.program.clone().map_or_else(default_program, Ok)?;
         let (process, fd) = Process::spawn(&program, &Limits::of(config, stream))?;
         log::debug!(target: told::STREAM, "the worker {} has started", process.pid());
-        let queue = FdQueue::new(FdChannel::adopt(fd)?)?;
+        Self::new(process, FdChannel::adopt(fd)?, io)
+    }
+
+    fn new(process: Process, channel: FdChannel, io: &Io<'_>) -> Result<Self> {
+        let queue = FdQueue::new(channel)?;
         io.watch().add_raw(&queue, CHANNEL)?;
         io.watch().add_fd(&process, END)?;
         Ok(Self { process, queue, closed_ms: None })

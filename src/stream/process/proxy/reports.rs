@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::super::wire::{Cause, EventReport, Facts, FiguresOf, Parted, ToServer, Track, impossible, shown};
+use super::super::wire::{Cause, EventReport, Facts, FiguresOf, Handle, Parted, ToServer, Track, impossible, shown};
 use super::{Proxy, WorkerSession, WorkerTarget, not_its};
 use crate::config::MAX_STANDBYS;
 use crate::error::{Failure, RRError, Result, copied};
@@ -32,7 +32,12 @@ impl Proxy {
     /// [`RRError::Arg`] and [`RRError::Protocol`] for what no worker says.
     pub(super) fn take_report(&mut self, message: Message, now_us: u64) -> Result<()> {
         let Message { body, fd, .. } = message;
-        match ToServer::decode(&body)? {
+        let report = ToServer::decode(&body)?;
+        if self.moving.describes() && !matches!(report, ToServer::Paused) {
+            drop(report);
+            return self.describes_more(body);
+        }
+        match report {
             ToServer::Ready => self.supervisor.began(),
             ToServer::Pong(number) => {
                 if !self.supervisor.answered(number) {
@@ -58,6 +63,16 @@ impl Proxy {
             }
             ToServer::Line { level, module, text } => self.line(level_of(level), module, text, now_us),
             ToServer::LinesLost(count) => drop(self.passes_line(count, now_us)),
+            ToServer::Describes => self.moving.begins()?,
+            ToServer::Paused => self.is_described_whole(now_us)?,
+            ToServer::Session { .. } | ToServer::Target { .. } => {
+                return Err(impossible("it describes itself without being asked"));
+            }
+            ToServer::Ends => {
+                if let Some(link) = &mut self.worker {
+                    link.is_done();
+                }
+            }
         }
         Ok(())
     }
@@ -65,7 +80,7 @@ impl Proxy {
     // ---- sessions
 
     /// Lets go of a connection that the worker has.
-    fn is_taken(&mut self, id: Id) -> Result<()> {
+    fn is_taken(&mut self, id: Handle) -> Result<()> {
         let conn = if let Some(entry) = self.sessions.get_mut(&id) {
             // Another order may have gone out meanwhile, which has a time of its own.
             entry.due_ms = entry.due_ms.filter(|_| entry.closing.is_some());
@@ -80,7 +95,7 @@ impl Proxy {
     }
 
     /// A session that the worker no longer has; a publisher has left its place.
-    fn release(&mut self, id: Id) -> Result<WorkerSession> {
+    fn release(&mut self, id: Handle) -> Result<WorkerSession> {
         let entry = self.sessions.remove(&id).ok_or_else(not_its)?;
         if entry.publishes() {
             self.stream.book().lose(&entry.record, false);
@@ -88,7 +103,7 @@ impl Proxy {
         Ok(entry)
     }
 
-    fn session_over(&mut self, id: Id, failure: &Failure) -> Result<()> {
+    fn session_over(&mut self, id: Handle, failure: &Failure) -> Result<()> {
         let entry = self.release(id)?;
         self.stream.upcalls().session_over(&entry.record, failure);
         self.after(entry);
@@ -103,7 +118,7 @@ impl Proxy {
         self.stream.check_unused();
     }
 
-    fn session_back(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>, now_us: u64) -> Result<()> {
+    fn session_back(&mut self, id: Handle, state: &[u8], fd: Option<OwnedFd>, now_us: u64) -> Result<()> {
         let mut entry = self.release(id)?;
         let publishes = entry.publishes();
         let peer = match entry.closing.take() {
@@ -157,7 +172,7 @@ impl Proxy {
         Ok((Peer::new(conn, Arc::clone(record)), event))
     }
 
-    fn session_exported(&mut self, id: Id, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
+    fn session_exported(&mut self, id: Handle, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
         // Nothing fails once the session is out of the table.
         let (fd, state) = (fd.ok_or_else(|| impossible("a session comes without its connection"))?, copied(state)?);
         let caller = self.sessions.get_mut(&id).and_then(|entry| entry.export.take());
@@ -169,7 +184,7 @@ impl Proxy {
         Ok(())
     }
 
-    fn session_stays(&mut self, id: Id, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
+    fn session_stays(&mut self, id: Handle, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
         let cause = cause.map(|cause| cause.failure()).transpose()?;
         // The session may have ended, or have been given back and sent again, since the worker looked.
         let Some(caller) = self.sessions.get_mut(&id).and_then(|entry| entry.export.take()) else { return Ok(()) };
@@ -184,7 +199,7 @@ impl Proxy {
 
     // ---- targets and sources
 
-    fn target_parted(&mut self, id: Id, how: &Parted<'_>, now_ms: u64) -> Result<()> {
+    fn target_parted(&mut self, id: Handle, how: &Parted<'_>, now_ms: u64) -> Result<()> {
         // Nothing fails once the target is out of the table.
         let lost = match how {
             Parted::Lost { cause, .. } => cause.failure()?,
@@ -284,7 +299,7 @@ impl Proxy {
         if via.len() > MAX_VIA_BYTES {
             return Err(impossible("its media comes through more streams than are allowed"));
         }
-        let plays = |id: &Id| self.sessions.get(id).is_some_and(|entry| !entry.publishes());
+        let plays = |id: &Handle| self.sessions.get(id).is_some_and(|entry| !entry.publishes());
         if places.standbys.len() > MAX_STANDBYS || plays(&places.live) || places.standbys.iter().any(plays) {
             return Err(impossible("so many cannot stand by, and a player neither publishes nor stands by"));
         }
@@ -297,13 +312,20 @@ impl Proxy {
         if let Some(record) = source.filter(|record| record.names().via != via) {
             record.rename(|names| names.via = via);
         }
-        let is_on_way = |id: Id| {
-            self.sessions.get(&id).is_some_and(|entry| entry.conn.is_some())
-                || targets.get(&id).is_some_and(|entry| entry.conn.is_some())
-                || !(self.sessions.contains_key(&id) || targets.contains_key(&id))
+        let session = |id: Id| self.sessions.values().find(|entry| entry.record.id == id);
+        let target = |id: Id| targets.values().find(|entry| entry.target.id == id);
+        let is_on_way = |id: Id| match (session(id), target(id)) {
+            (Some(entry), _) => entry.conn.is_some(),
+            (None, Some(entry)) => entry.conn.is_some(),
+            (None, None) => true,
         };
-        let is_source = |id: Id| targets.contains_key(&id);
-        self.stream.book().follow(places, is_on_way, is_source);
+        let id_of = |handle: &Handle| {
+            let session = self.sessions.get(handle).map(|entry| entry.record.id);
+            session.or_else(|| targets.get(handle).map(|entry| entry.target.id))
+        };
+        let (live, standbys) = (id_of(&places.live), places.standbys.iter().filter_map(id_of).collect());
+        let here = Places { live: live.unwrap_or_default(), recovering: places.recovering, standbys };
+        self.stream.book().follow(&here, is_on_way, |id| target(id).is_some());
         // A source may take a place that has become free.
         self.stream.call_sources();
         self.stream.check_unused();
@@ -331,10 +353,14 @@ impl Proxy {
         outgoing.check()?;
         let stats = self.stream.stats();
         let has_news = incoming.has_more(stats.incoming());
+        if self.is_described {
+            incoming.begin(stats.incoming(), now_us);
+            outgoing.begin_outgoing(stats.outgoing(), now_us);
+        }
         incoming.note(stats.incoming(), now_us);
         outgoing.note_outgoing(stats.outgoing(), now_us);
         // A worker may pass its limit by little, and what it says counts up to that.
-        let limit = self.workers.mem_limit().unwrap_or(u64::MAX);
+        let limit = self.mem_limit.unwrap_or(u64::MAX);
         if memory > limit.saturating_mul(2) || memory > MEMORY_BYTES {
             return Err(impossible("no worker uses so much memory"));
         }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
-use super::super::wire::{Begin, Cause, EventReport, Facts, FiguresOf, Parted, ToServer, Track, cut, question};
+use super::super::wire::{Begin, Cause, EventReport, Facts, FiguresOf, Handle, Parted, ToServer, Track, cut, question};
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::log::{Level, LevelFilter, LogHandle, LogOutlet, RRLog, level_filter};
@@ -21,6 +21,7 @@ use crate::stream::book::Places;
 use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::exported::{self, Doing};
 use crate::stream::front::RRStream;
+use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, TargetExport};
 use crate::stream::remote::target::Target;
@@ -39,11 +40,20 @@ const SEND_MS: u64 = 60_000;
 /// The refusal of a second play.
 const ONE_PLAY: &str = "a connection plays one stream on this server";
 
-/// A message on its way.
-struct Outgoing {
-    kind: u8,
-    body: Vec<u8>,
-    fd: Option<OwnedFd>,
+/// Most messages of a description that wait; the main thread waits for room.
+const DESCRIBING: usize = 64;
+
+/// What is on its way to the server.
+enum Outgoing {
+    Message {
+        kind: u8,
+        body: Vec<u8>,
+        fd: Option<OwnedFd>,
+    },
+    /// What comes behind this waits, and the description goes, until the end of the pause.
+    Pause,
+    Resume,
+    End,
 }
 
 /// What waits for the channel, and the thread that writes it there.
@@ -51,8 +61,9 @@ struct Outgoing {
 pub(super) struct Outbox(Arc<OutboxState>);
 
 struct OutboxState {
-    /// `None` is the end.
-    messages: Sender<Option<Outgoing>>,
+    messages: Sender<Outgoing>,
+    /// The way of a description, past the messages.
+    description: Sender<Outgoing>,
     is_overrun: AtomicBool,
     lines_lost: AtomicU64,
     log: OnceLock<LogHandle>,
@@ -62,9 +73,10 @@ struct OutboxState {
 impl Outbox {
     /// Starts the thread; log lines up to this level come here.
     pub(super) fn start(channel: &Arc<FdChannel>, log_level: u32) -> Result<Self> {
-        let (messages, waiting) = unbounded();
+        let ((messages, waiting), (description, described)) = (unbounded(), bounded(DESCRIBING));
         let state = OutboxState {
             messages,
+            description,
             is_overrun: AtomicBool::new(false),
             lines_lost: AtomicU64::new(0),
             log: OnceLock::new(),
@@ -80,15 +92,39 @@ impl Outbox {
                 state.is_overrun.store(true, Ordering::Release);
             }
         };
-        let writer = spawn("reportThread", move || write(&channel, &waiting), fails)?;
+        let writer = spawn("reportThread", move || write(&channel, &waiting, &described), fails)?;
         *locked(&this.0.writer) = Some(writer);
         Ok(this)
     }
 
     fn push(&self, kind: u8, body: Vec<u8>, fd: Option<OwnedFd>) {
-        if self.0.messages.len() >= WAITING || self.0.messages.send(Some(Outgoing { kind, body, fd })).is_err() {
+        if self.0.messages.len() >= WAITING || self.0.messages.send(Outgoing::Message { kind, body, fd }).is_err() {
             self.0.is_overrun.store(true, Ordering::Release);
         }
+    }
+
+    /// Lets the messages behind this wait.
+    fn pause(&self) {
+        // Without the thread nothing goes anyway.
+        let _ = self.0.messages.send(Outgoing::Pause);
+    }
+
+    /// Sends a part of a description, while messages wait.
+    fn describe(&self, message: &ToServer<'_>) -> Result<()> {
+        let (kind, body) = message.encode()?;
+        self.send_past(Outgoing::Message { kind, body, fd: None })
+    }
+
+    /// Lets messages go again.
+    ///
+    /// # Errors
+    /// [`RRError::Closed`] if the server has gone.
+    pub(super) fn resume(&self) -> Result<()> {
+        self.send_past(Outgoing::Resume)
+    }
+
+    fn send_past(&self, outgoing: Outgoing) -> Result<()> {
+        self.0.description.send(outgoing).map_err(|_| Failure::ours(RRError::Closed, "the server has gone"))
     }
 
     /// Whether all could be told.
@@ -104,7 +140,7 @@ impl Outbox {
 
     /// Sends the rest, and ends the thread.
     pub(super) fn finish(&self) {
-        let _ = self.0.messages.send(None);
+        let _ = self.0.messages.send(Outgoing::End);
         let writer = locked(&self.0.writer).take();
         let _ = writer.map(JoinHandle::join);
     }
@@ -132,11 +168,19 @@ fn level_of(level: u32) -> LevelFilter {
 }
 
 /// Writes what waits until the end, or until the server has gone, which the main thread notices.
-fn write(channel: &FdChannel, waiting: &Receiver<Option<Outgoing>>) {
-    while let Ok(Some(Outgoing { kind, body, fd })) = waiting.recv() {
-        let fd = fd.as_ref().map(std::os::fd::AsFd::as_fd);
-        if channel.send(kind, &body, fd, clock::now_ms() + SEND_MS).is_err() {
-            return;
+fn write(channel: &FdChannel, waiting: &Receiver<Outgoing>, described: &Receiver<Outgoing>) {
+    let mut from = waiting;
+    while let Ok(outgoing) = from.recv() {
+        match outgoing {
+            Outgoing::Message { kind, body, fd } => {
+                let fd = fd.as_ref().map(std::os::fd::AsFd::as_fd);
+                if channel.send(kind, &body, fd, clock::now_ms() + SEND_MS).is_err() {
+                    return;
+                }
+            }
+            Outgoing::Pause => from = described,
+            Outgoing::Resume => from = waiting,
+            Outgoing::End => return,
         }
     }
 }
@@ -167,11 +211,38 @@ pub(super) struct Server {
     is_over: AtomicBool,
 }
 
-/// The sessions and targets that are here.
+/// The sessions and targets that are here, as the server knows them: the lock is held while it is told of them.
 #[derive(Default)]
 struct Known {
-    sessions: HashMap<Id, Arc<RRSession>>,
-    targets: HashMap<Id, Arc<Target>>,
+    sessions: HashMap<Handle, KnownSession>,
+    targets: HashMap<Handle, KnownTarget>,
+    /// The stream's state.
+    state: State,
+}
+
+/// Bytes for another process of the server, which mean nothing here.
+pub(super) struct Kept {
+    pub(super) bytes: Vec<u8>,
+    pub(super) _memory: Charge,
+}
+
+#[derive(Clone)]
+struct KnownSession {
+    record: Arc<RRSession>,
+    plays: bool,
+    state: State,
+    note: Arc<Kept>,
+}
+
+#[derive(Clone)]
+struct KnownTarget {
+    target: Arc<Target>,
+    state: State,
+    /// The state with which it came.
+    came: Arc<Kept>,
+    /// That of its later settings.
+    updated: Option<Arc<Vec<u8>>>,
+    since_ms: u64,
 }
 
 impl std::fmt::Debug for Server {
@@ -227,45 +298,112 @@ impl Server {
             return;
         }
         *reported = now;
-        let (Places { live, recovering, standbys }, via) = reported.clone();
-        self.tell(&ToServer::Places { live, recovering, standbys, via }, None);
+        self.tell(&places(&reported), None);
+    }
+
+    /// Describes what is here, as far as the server has been told of it, and lets what happens from now on wait.
+    ///
+    /// # Errors
+    /// [`RRError::Closed`] if the server has gone.
+    pub(super) fn describe(&self) -> Result<()> {
+        let known = locked(&self.known);
+        self.outbox.pause();
+        let (mut sessions, targets, state): (Vec<_>, Vec<_>, _) =
+            (known.sessions.values().cloned().collect(), known.targets.values().cloned().collect(), known.state);
+        drop(known);
+        let reported = locked(&self.places).clone();
+        // As they came, and the publisher first.
+        sessions.sort_by_key(|known| (known.record.id != reported.0.live, known.record.id));
+        let now_us = clock::now_us();
+        self.outbox.describe(&ToServer::Describes)?;
+        for KnownSession { record, plays, state, note } in &sessions {
+            self.outbox.describe(&ToServer::Session {
+                id: record.id,
+                plays: *plays,
+                state: state.number(),
+                read_ms: record.read_ms(),
+                figures: Figures::of(&record.counters, now_us),
+                note: &note.bytes,
+            })?;
+        }
+        let feeds = self.stream().map(|stream| stream.book().sessions()).unwrap_or_default();
+        for KnownTarget { target, state, came, updated, since_ms } in &targets {
+            let record = feeds.iter().find(|record| record.id == target.id);
+            self.outbox.describe(&ToServer::Target {
+                id: target.id,
+                state: state.number(),
+                read_ms: record.map_or(0, |record| record.read_ms()),
+                figures: Figures::of(&target.counters, now_us),
+                since_ms: *since_ms,
+                came: &came.bytes,
+                updated: updated.as_ref().map(|state| state.as_slice()),
+            })?;
+        }
+        self.outbox.describe(&places(&reported))?;
+        if let Some(stream) = self.stream() {
+            self.outbox.describe(&tracks(&stream))?;
+            self.outbox.describe(&figures(&stream, now_us))?;
+        }
+        let event = Event { state, ..Event::new(EventKind::Stream) };
+        self.outbox.describe(&ToServer::Event(EventReport::of(&event)))?;
+        self.outbox.describe(&ToServer::Paused)
     }
 
     // ---- who is here
 
-    pub(super) fn add_session(&self, record: &Arc<RRSession>) {
-        locked(&self.known).sessions.insert(record.id, Arc::clone(record));
+    pub(super) fn add_session(&self, record: &Arc<RRSession>, plays: bool, note: Kept) {
+        let known = KnownSession { record: Arc::clone(record), plays, state: State::Handshake, note: Arc::new(note) };
+        locked(&self.known).sessions.insert(record.id, known);
     }
 
-    pub(super) fn add_target(&self, target: &Arc<Target>) {
-        locked(&self.known).targets.insert(target.id, Arc::clone(target));
+    pub(super) fn add_target(&self, target: &Arc<Target>, came: Kept, since_ms: u64) {
+        let (target, state, came) = (Arc::clone(target), State::Handshake, Arc::new(came));
+        let known = KnownTarget { target, state, came, updated: None, since_ms };
+        locked(&self.known).targets.insert(known.target.id, known);
     }
 
-    pub(super) fn session(&self, id: Id) -> Option<Arc<RRSession>> {
-        locked(&self.known).sessions.get(&id).cloned()
+    pub(super) fn session(&self, id: Handle) -> Option<Arc<RRSession>> {
+        locked(&self.known).sessions.get(&id).map(|known| Arc::clone(&known.record))
     }
 
-    pub(super) fn target(&self, id: Id) -> Option<Arc<Target>> {
-        locked(&self.known).targets.get(&id).cloned()
+    pub(super) fn target(&self, id: Handle) -> Option<Arc<Target>> {
+        locked(&self.known).targets.get(&id).map(|known| Arc::clone(&known.target))
     }
 
-    /// Forgets a session; true if it was here.
-    pub(super) fn forget(&self, id: Id) -> bool {
-        locked(&self.known).sessions.remove(&id).is_some()
+    /// Notes the state of a target's later settings.
+    pub(super) fn note_update(&self, id: Handle, state: Vec<u8>) {
+        if let Some(known) = locked(&self.known).targets.get_mut(&id) {
+            known.updated = Some(Arc::new(state));
+        }
     }
 
-    /// All ids.
-    pub(super) fn ids(&self) -> HashSet<Id> {
+    /// Forgets a session.
+    pub(super) fn forget(&self, id: Handle) {
+        locked(&self.known).sessions.remove(&id);
+    }
+
+    /// Forgets a session, and tells the server its end; not again, if it is not here any more.
+    pub(super) fn tell_last(&self, id: Handle, message: &ToServer<'_>, fd: Option<OwnedFd>) {
+        let mut known = locked(&self.known);
+        if known.sessions.remove(&id).is_some() {
+            self.tell(message, fd);
+        }
+    }
+
+    /// All handles.
+    pub(super) fn ids(&self) -> HashSet<Handle> {
         let known = locked(&self.known);
         known.sessions.keys().chain(known.targets.keys()).copied().collect()
     }
 
     /// Gives the counters of each session and target, and when bytes last came from it as a publisher.
-    pub(super) fn each_connection(&self, mut each: impl FnMut(Id, u64, &Counters)) {
-        let known = locked(&self.known);
-        known.sessions.values().for_each(|record| each(record.id, record.read_ms(), &record.counters));
+    pub(super) fn each_connection(&self, mut each: impl FnMut(Handle, u64, &Counters)) {
         let feeds = self.stream().map(|stream| stream.book().sessions()).unwrap_or_default();
-        for target in known.targets.values() {
+        let known = locked(&self.known);
+        known.sessions.values().for_each(|KnownSession { record, .. }| {
+            each(record.id, record.read_ms(), &record.counters);
+        });
+        for KnownTarget { target, .. } in known.targets.values() {
             let record = feeds.iter().find(|record| record.id == target.id);
             each(target.id, record.map_or(0, |record| record.read_ms()), &target.counters);
         }
@@ -277,27 +415,27 @@ impl Server {
     }
 
     /// Tells that the connection of a target has ended.
-    pub(super) fn parted(&self, id: Id, how: Parted<'_>) {
-        let target = locked(&self.known).targets.remove(&id);
+    pub(super) fn parted(&self, id: Handle, how: Parted<'_>) {
         if let Some(stream) = self.stream() {
             stream.book().remove_target(id);
         }
-        if let Some(target) = target {
+        if let Some(target) = self.target(id) {
             self.tell_last_figures(id, 0, &target.counters);
         }
+        let mut known = locked(&self.known);
+        known.targets.remove(&id);
         self.tell(&ToServer::Parted { id, how }, None);
     }
 
     /// Tells the stream's figures.
     pub(super) fn tell_figures(&self) {
-        let Some(stream) = self.stream() else { return };
-        let (now_us, stats) = (clock::now_us(), stream.stats());
-        let (incoming, outgoing) = (Figures::of(stats.incoming(), now_us), Figures::of_outgoing(stats.outgoing()));
-        self.tell(&ToServer::Figures { incoming, outgoing, memory: stream.memory().used() }, None);
+        if let Some(stream) = self.stream() {
+            self.tell(&figures(&stream, clock::now_us()), None);
+        }
     }
 
     /// Tells the last figures of one that leaves.
-    fn tell_last_figures(&self, id: Id, read_ms: u64, counters: &Counters) {
+    fn tell_last_figures(&self, id: Handle, read_ms: u64, counters: &Counters) {
         self.tell_places();
         self.tell_figures();
         let figures = Figures::of(counters, clock::now_us());
@@ -305,14 +443,33 @@ impl Server {
     }
 
     fn tell_tracks(&self) {
-        let Some(stream) = self.stream() else { return };
-        let (tracks, configs) = (stream.ingest().tracks(), stream.ingest().tracks().configs());
-        let list = tracks.list().into_iter();
-        let list = list.map(|track| Track { type_id: track.type_id, track: track.track, codec: track.codec }).collect();
-        let video = configs.video().map(|of| (of.width, of.height, of.profile, of.compatibility, of.level));
-        let audio = configs.audio().map(|of| (of.sample_rate, of.channels, of.object_type));
-        self.tell(&ToServer::Tracks { list, facts: Facts { video, audio } }, None);
+        if let Some(stream) = self.stream() {
+            self.tell(&tracks(&stream), None);
+        }
     }
+}
+
+/// What is told of the places, and of the streams that the media comes through.
+fn places((places, via): &(Places, Vec<u8>)) -> ToServer<'static> {
+    let Places { live, recovering, standbys } = places.clone();
+    ToServer::Places { live, recovering, standbys, via: via.clone() }
+}
+
+/// What is told of a stream's tracks.
+fn tracks(stream: &RRStream) -> ToServer<'static> {
+    let (tracks, configs) = (stream.ingest().tracks(), stream.ingest().tracks().configs());
+    let list = tracks.list().into_iter();
+    let list = list.map(|track| Track { type_id: track.type_id, track: track.track, codec: track.codec }).collect();
+    let video = configs.video().map(|of| (of.width, of.height, of.profile, of.compatibility, of.level));
+    let audio = configs.audio().map(|of| (of.sample_rate, of.channels, of.object_type));
+    ToServer::Tracks { list, facts: Facts { video, audio } }
+}
+
+/// What is told of a stream's figures.
+fn figures(stream: &RRStream, now_us: u64) -> ToServer<'static> {
+    let stats = stream.stats();
+    let (incoming, outgoing) = (Figures::of(stats.incoming(), now_us), Figures::of_outgoing(stats.outgoing()));
+    ToServer::Figures { incoming, outgoing, memory: stream.memory().used() }
 }
 
 impl EventSink for Server {
@@ -320,11 +477,25 @@ impl EventSink for Server {
         let runs = matches!(event.state, State::Waiting | State::InProgress);
         match event.kind {
             // Those of its other states the server makes itself.
-            EventKind::Session if runs && self.session(event.session).is_some() => self.tell_places(),
-            EventKind::Target if runs && self.target(event.target).is_some() => {}
+            EventKind::Session if runs => self.tell_places(),
+            EventKind::Target if runs => {}
             EventKind::Tracks => self.tell_tracks(),
             EventKind::Clock => self.tell_figures(),
             EventKind::Stream | EventKind::Slow => {}
+            _ => return,
+        }
+        let mut known = locked(&self.known);
+        let Known { sessions, targets, state } = &mut *known;
+        let of_session = sessions.get_mut(&event.session);
+        let of_target = targets.get_mut(&event.target);
+        // Of those that have ended nothing more is told.
+        match (event.kind, of_session, of_target) {
+            (EventKind::Stream, ..) => *state = event.state,
+            (EventKind::Session, Some(known), _) => known.state = event.state,
+            (EventKind::Target, _, Some(known)) => known.state = event.state,
+            (EventKind::Tracks | EventKind::Clock, ..)
+            | (EventKind::Slow, Some(_), _)
+            | (EventKind::Slow, None, Some(_)) => {}
             _ => return,
         }
         self.tell(&ToServer::Event(EventReport::of(&event)), None);
@@ -345,9 +516,9 @@ impl Upcalls for Server {
         let doing = question(event).map_or(Doing::Rests, |question| Doing::Asks(question, Box::default()));
         match exported::state_of(&mut peer.conn, &record, &doing, clock::now_ms()) {
             Ok(state) => {
-                self.forget(record.id);
                 self.tell_last_figures(record.id, record.read_ms(), &record.counters);
-                self.tell(&ToServer::Back { id: record.id, state: &state }, Some(peer.conn.into_fd()));
+                let back = ToServer::Back { id: record.id, state: &state };
+                self.tell_last(record.id, &back, Some(peer.conn.into_fd()));
             }
             Err(failure) => {
                 half_close(&mut peer.conn.socket);
@@ -369,9 +540,9 @@ impl Upcalls for Server {
 
     fn session_over(&self, record: &Arc<RRSession>, cause: &Failure) {
         // A session whose threads both fail ends twice.
-        if self.forget(record.id) {
+        if self.session(record.id).is_some() {
             self.tell_last_figures(record.id, record.read_ms(), &record.counters);
-            self.tell(&ToServer::Over { id: record.id, cause: Cause::of(cause) }, None);
+            self.tell_last(record.id, &ToServer::Over { id: record.id, cause: Cause::of(cause) }, None);
         }
     }
 

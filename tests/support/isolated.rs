@@ -1,0 +1,68 @@
+//! Servers whose streams run in processes of their own, and a look at these processes.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use rrelay::config::{Isolate, ServerConfig, WorkerConfig};
+
+use super::c;
+use super::live::{Client, until};
+
+/// The worker of this build.
+pub(crate) fn program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        c::build(
+            concat!(env!("CARGO_CRATE_NAME"), "-worker"),
+            &[c::root().join("c-examples/rrelay_worker.c")],
+            c::As::C11,
+        )
+    };
+    PROGRAM.get_or_init(build).clone()
+}
+
+pub(crate) fn isolated() -> ServerConfig {
+    let worker = WorkerConfig { program: Some(program()), ..WorkerConfig::default() };
+    ServerConfig { isolate: Isolate::Process, worker, ..ServerConfig::default() }
+}
+
+/// The processes that this one has started and that run a worker.
+pub(crate) fn workers() -> Vec<u32> {
+    let me = std::process::id().to_string();
+    let is_ours = |pid: &u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = words.split(|&byte| byte == 0);
+        words.nth(1) == Some(b"--rrelay-worker") && words.next() == Some(me.as_bytes())
+    };
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    all.filter(is_ours).collect()
+}
+
+/// The worker that has the connection of this peer.
+pub(crate) fn worker_of(peer: &Client) -> u32 {
+    let mut found = None;
+    until("a worker with the connection", || {
+        found = workers().into_iter().find(|pid| has_connection(*pid, peer));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// Whether a process has our end of the connection of this peer, by its socket's number in the system's table.
+pub(crate) fn has_connection(pid: u32, peer: &Client) -> bool {
+    let port = format!(":{:04X}", peer.socket.local_addr().unwrap().port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let ours = table.lines().find(|line| line.split_whitespace().nth(2).is_some_and(|remote| remote.ends_with(&port)));
+    let Some(number) = ours.and_then(|line| line.split_whitespace().nth(9)) else { return false };
+    let wanted = format!("socket:[{number}]");
+    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
+}
+
+pub(crate) fn kill(pid: u32) {
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+}
