@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ingest::{Ingest, Script, Then};
-use isolated::{has_connection, isolated, kill, worker_of, workers};
+use isolated::{has_connection, isolated, kill, signal, worker_of, workers};
 use live::{Client, Live, command, connect, shaken, until};
 use rrelay::config::{ServerConfig, TargetConfig, WorkerConfig};
 use rrelay::error::{Failure, RRError};
@@ -246,6 +246,85 @@ fn targets_and_players_over_http_and_tls_are_served_by_the_process_too() {
     until("the end of the far stream", || {
         other.events_of(EventKind::Stream).iter().any(|event| event.state == State::Idle && event.prev != State::None)
     });
+}
+
+#[test]
+fn a_source_over_tls_feeds_the_process_of_its_stream() {
+    let origin = Live::new(isolated());
+    let papers = Papers::new("isolate-source");
+    origin.server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let tls = ListenOptions { tls: true, ..ListenOptions::default() };
+    let port = origin.server.listen("127.0.0.1:0", tls).unwrap();
+    let mut publisher = origin.publish("far");
+    let far = stream(&origin.server, "far").unwrap();
+
+    let live = Live::new(isolated());
+    let id = live.server.stream_create(b"live", b"near", None).unwrap();
+    let url = format!("rtmps://127.0.0.1:{port}/live/far");
+    let config = TargetConfig { url, insecure: true, retry_min_ms: 50, retry_max_ms: 100, ..TargetConfig::default() };
+    let source = live.server.source_add(id, config).unwrap();
+    let mut player = live.play("near");
+    until("media flows", || {
+        sends(&mut publisher, 1, 1);
+        player.turn(Duration::from_millis(10)).unwrap();
+        !player.messages.is_empty()
+    });
+    let sent = sends(&mut publisher, 1_000, 100);
+    // Behind some of those from before.
+    until("the first of them", || player.message().1 == sent[0]);
+    assert_eq!(gets(&mut player, 99), sent[1..]);
+    assert_eq!(live.server.info(source).unwrap().state, State::InProgress);
+
+    // It comes back after a crash of its process, over another connection.
+    kill(worker_of(&player));
+    player.closed();
+    let mut again = None;
+    until("the next player is let in", || {
+        again = Client::configured(live.port, "near", false, &SessionConfig::default()).ok();
+        again.is_some()
+    });
+    let mut again = again.unwrap();
+    until("media flows again", || {
+        sends(&mut publisher, 2_000, 1);
+        again.turn(Duration::from_millis(10)).unwrap();
+        !again.messages.is_empty()
+    });
+    live.server.target_stop(source, 0).unwrap();
+    until("the origin has no player", || origin.server.list(far, ids::SESSION).unwrap().len() == 1);
+}
+
+#[test]
+fn a_session_that_is_closed_on_its_way_back_ends_once_and_for_all() {
+    let worker = WorkerConfig { hung_ms: None, ..isolated().worker };
+    let live = Live::new(ServerConfig { worker, ..isolated() });
+    let mut publisher = live.publish("show");
+    let first = sends(&mut publisher, 1, 1);
+    for round in 0..20 {
+        let mut player = live.play("show");
+        assert_eq!(gets(&mut player, 1), first);
+        let is_its = |id: &Id| live.server.info(*id).is_ok_and(|info| info.addr == player.addr());
+        let session = live.server.list(0, ids::SESSION).unwrap().into_iter().find(is_its).unwrap();
+        let values = [Value::Null, Value::Number(1.0)];
+        let over = command(0, "deleteStream", 9.0, &values);
+        // In every other round the process finds both at the same time; otherwise either may be the first.
+        let stopped = (round % 2 == 0).then(|| worker_of(&player));
+        let to_it = |name| stopped.into_iter().for_each(|pid| signal(pid, name));
+        to_it("-STOP");
+        player.socket.write_all(&over).unwrap();
+        live.server.session_close(session, "enough", 0).unwrap();
+        to_it("-CONT");
+        player.closed();
+        assert_eq!(live.end_of(&player.addr()).error, Some(RRError::Kicked));
+        assert_eq!(live.server.info(session).unwrap_err().kind, RRError::NotFound);
+    }
+    let mut player = live.play("show");
+    assert_eq!(gets(&mut player, 1), first);
+    let sent = sends(&mut publisher, 2, 20);
+    assert_eq!(gets(&mut player, 20), sent);
+    until("only they are left", || live.sessions() == 2);
+    assert_eq!(live.lines_with("its worker"), 0, "{:?}", live.lines.lock().unwrap());
+    let ends = live.events_of(EventKind::Session).into_iter().filter(|event| event.flags & flag::LAST != 0);
+    assert_eq!(ends.count(), 20, "each ends once");
 }
 
 /// Reads until these bytes have come, and does something meanwhile.

@@ -1,8 +1,9 @@
 //! What all threads of a server share: settings, tables, and the links to each other. It is the [`Upcalls`] of its
 //! streams.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 
 use crossbeam::channel::{Sender, TrySendError};
 
@@ -30,7 +31,7 @@ use crate::server::slots::next_server;
 use crate::session::{self, State};
 use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::memory::budget::Budget;
-use crate::stream::peer::Peer;
+use crate::stream::peer::{OnItsWay, Peer};
 use crate::stream::record::{Caller, Order, RRSession, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Resumed, Target};
@@ -39,6 +40,9 @@ use crate::sync::locked;
 
 /// The part of a drain's time that is reserved for the last messages.
 const DRAIN_FLUSH_MS: u64 = 500;
+
+/// How long a hand-over waits for players that are on their way between two threads. Streams run meanwhile.
+const ARRIVAL_MS: u64 = 1_000;
 
 /// The reason of the end of a session that another process continues.
 const EXPORTED: &str = "handed over to another process";
@@ -105,6 +109,8 @@ pub(super) struct Core {
     reconnect: Mutex<Option<Elsewhere>>,
     /// Whether the server is being handed over.
     pub(super) moves: AtomicBool,
+    /// How many players are on their way between two threads.
+    on_their_way: Arc<AtomicUsize>,
     closing: AtomicBool,
     itself: OnceLock<Weak<Self>>,
 }
@@ -162,6 +168,7 @@ impl Core {
             stop_by_ms: AtomicU64::new(NEVER),
             reconnect: Mutex::default(),
             moves: AtomicBool::new(false),
+            on_their_way: Arc::default(),
             closing: AtomicBool::new(false),
             itself: OnceLock::new(),
         });
@@ -473,11 +480,21 @@ impl Core {
         self.registry().streams.get(target.stream().id()).cloned()
     }
 
+    /// Waits until no player is on its way between two threads, a moment at most: a task offers to another process only
+    /// those that it has.
+    pub(super) fn let_players_arrive(&self, by_ms: u64) {
+        let by_ms = by_ms.min(clock::now_ms() + ARRIVAL_MS);
+        while self.on_their_way.load(Ordering::Acquire) > 0 && clock::now_ms() < by_ms {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Hands a player's connection to the relay that gets it next.
     ///
     /// # Errors
     /// [`RRError::State`] if that one's stream has ended, and those of a full inbox. The session ends then.
-    pub(super) fn hand_player(&self, peer: Peer) -> Result<()> {
+    pub(super) fn hand_player(&self, mut peer: Peer) -> Result<()> {
+        peer.on_its_way = Some(OnItsWay::new(&self.on_their_way));
         let next = peer.next_stream();
         let stream = next.and_then(|id| self.registry().streams.get(id).cloned());
         let handed = match stream {
@@ -625,6 +642,7 @@ impl Upcalls for Core {
             Err(failure) => return end(peer, &failure),
         };
         peer.record.set_owner(self.listener_wake());
+        peer.on_its_way = Some(OnItsWay::new(&self.on_their_way));
         match self.listener.try_send(ToListener::Back(peer, memory, event)) {
             Ok(()) => self.listener_wake.wake(),
             Err(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival)) => {

@@ -244,6 +244,7 @@ impl Listener {
     }
 
     fn place(&mut self, mut pending: PendingPeer, io: &mut Io<'_>) -> Option<usize> {
+        pending.peer.on_its_way = None;
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if let Err(failure) = io.add(&mut pending.peer.conn.socket, slot) {

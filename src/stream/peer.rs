@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::Decision;
 use crate::error::Failure;
@@ -42,6 +43,26 @@ pub(crate) struct Peer {
     pub unsent: Vec<u8>,
     /// The question that is open about the player's next request, while a relay sends it its other plays.
     pub question: Option<Box<OpenQuestion>>,
+    /// Set from the moment a thread hands it over until the next one has it.
+    pub on_its_way: Option<OnItsWay>,
+}
+
+/// Counts a peer that is on its way between two threads, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OnItsWay(Arc<AtomicUsize>);
+
+impl OnItsWay {
+    /// One more in this count.
+    pub(crate) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// An open question about a player, as its relay sees it. The listener asks, and takes the player back for the answer.
@@ -59,7 +80,7 @@ pub(crate) struct OpenQuestion {
 impl Peer {
     /// A session that plays nothing yet.
     pub(crate) fn new(conn: Conn, record: Arc<RRSession>) -> Self {
-        Self { conn, record, subscriptions: Vec::new(), unsent: Vec::new(), question: None }
+        Self { conn, record, subscriptions: Vec::new(), unsent: Vec::new(), question: None, on_its_way: None }
     }
 
     /// The stream whose relay owns the connection: that of the newest play.

@@ -54,9 +54,15 @@ pub(crate) fn worker_of(peer: &Client) -> u32 {
 
 /// Whether a process has our end of the connection of this peer, by its socket's number in the system's table.
 pub(crate) fn has_connection(pid: u32, peer: &Client) -> bool {
-    let port = format!(":{:04X}", peer.socket.local_addr().unwrap().port());
+    // Another connection, which may be over, can have one of these ports, but not both.
+    let port = |addr: std::net::SocketAddr| format!(":{:04X}", addr.port());
+    let (here, there) = (port(peer.socket.peer_addr().unwrap()), port(peer.socket.local_addr().unwrap()));
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let ours = table.lines().find(|line| line.split_whitespace().nth(2).is_some_and(|remote| remote.ends_with(&port)));
+    let is_ours = |line: &&str| {
+        let mut ends = line.split_whitespace().skip(1);
+        ends.next().is_some_and(|local| local.ends_with(&here)) && ends.next().is_some_and(|to| to.ends_with(&there))
+    };
+    let ours = table.lines().find(is_ours);
     let Some(number) = ours.and_then(|line| line.split_whitespace().nth(9)) else { return false };
     let wanted = format!("socket:[{number}]");
     let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
@@ -64,5 +70,9 @@ pub(crate) fn has_connection(pid: u32, peer: &Client) -> bool {
 }
 
 pub(crate) fn kill(pid: u32) {
-    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    signal(pid, "-KILL");
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    assert!(std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }

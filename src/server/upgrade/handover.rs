@@ -164,6 +164,7 @@ impl<'a> Offering<'a> {
 
     /// Offers everything that the new process can read, until END.
     fn send(&mut self, channel: &FdChannel, theirs: &Hello) -> Result<()> {
+        self.core.let_players_arrive(self.by_ms);
         let OfferedListener { sockets, sessions } = self.offer_listener()?;
         for (fd, options) in &sockets {
             channel.send(kind::LISTENER, &wire::listener(*options)?, Some(fd.as_fd()), self.by_ms)?;

@@ -238,7 +238,7 @@ impl Relay {
 
     /// Makes a connection a player, with the subscription that it came for and its others that go on.
     fn new_player(&self, peer: Peer, now_us: u64) -> Consumer {
-        let Peer { conn, record, mut subscriptions, unsent, question } = peer;
+        let Peer { conn, record, mut subscriptions, unsent, question, .. } = peer;
         record.set_role(Role::Player);
         let (mut is_new, mut goes_on) = (false, false);
         for subscription in &mut subscriptions {
