@@ -66,6 +66,7 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
         row("1x200+250", false, one(250)),
         row("stalled", false, Shape { players: 80, stalled: 20, ..PLAIN }),
         row("rtmps20", false, Shape { players: 20, tls: true, ..PLAIN }),
+        row("rtmps200", false, Shape { players: 200, tls: true, ..PLAIN }),
         row("http200", false, Shape { players: 200, http: true, ..PLAIN }),
         row("processes", false, Shape { isolated: true, starts: true, ..fifty(0) }),
         row("idle", false, Shape { players: idle, idle: true, ..PLAIN }),
