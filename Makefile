@@ -172,7 +172,7 @@ bench-fanout: build ## run only the fan-out bench: BENCH="--rows 50x4 --beside b
 bench-quick: build ## run a short part of each bench in some two minutes
 	$(CARGO) bench --bench codec
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" --quick $(BENCH)
-	$(CARGO) bench --bench librtmp -- 3 60
+	$(CARGO) bench --bench librtmp -- 3 60 unpinned
 
 .PHONY: fuzz
 fuzz: ## run cargo-fuzz on each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain

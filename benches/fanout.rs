@@ -28,6 +28,8 @@ mod shape;
 mod system;
 #[path = "fanout/table.rs"]
 mod table;
+#[path = "fanout/way.rs"]
+mod way;
 
 use options::Asked;
 

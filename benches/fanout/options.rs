@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::servers::{Contestant, Way};
+use crate::servers::Contestant;
 use crate::shape::{Row, rows};
+use crate::way::Way;
 
 const HELP: &str = "\
 The fan-out bench: rows of load, each with every contestant, in interleaved rounds.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::load::{self, Report, Server};
 use crate::shape::Shape;
 use crate::system;
+use crate::way::Way;
 
 /// Where Debian and Ubuntu put the modules (libnginx-mod-rtmp, libnginx-mod-stream).
 const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
@@ -54,37 +55,6 @@ impl Papers {
 impl Drop for Papers {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Which processors the two processes may use.
-#[derive(Clone, Debug)]
-pub(crate) struct Way {
-    pub(crate) name: &'static str,
-    pub(crate) server: Vec<usize>,
-    pub(crate) load: Vec<usize>,
-}
-
-impl Way {
-    /// Unpinned; server and load on a processor each; both on one. With one processor, only the last.
-    pub(crate) fn all() -> Vec<Self> {
-        let all = system::processors();
-        let (first, last) = (vec![all[0]], vec![all[all.len() - 1]]);
-        let one = Self { name: "one", server: first.clone(), load: first.clone() };
-        if all.len() == 1 {
-            return vec![one];
-        }
-        let unpinned = Self { name: "unpinned", server: all.clone(), load: all };
-        vec![unpinned, Self { name: "split", server: first, load: last }, one]
-    }
-
-    /// The name of the way, for the table.
-    pub(crate) fn words(&self) -> &'static str {
-        match self.name {
-            "unpinned" => "unpinned",
-            "split" => "a processor each",
-            _ => "both on one",
-        }
     }
 }
 
@@ -134,7 +104,7 @@ impl Contestant {
         let [port, tls_port, http_port, sink_port] = free_ports();
         let mut command = self.command(shape, [port, tls_port, http_port, sink_port], papers)?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let child = system::pinned(&way.server, || command.spawn());
+        let child = system::pinned(&way.measured, || command.spawn());
         let child = child.map_err(|error| format!("{:?} cannot be started: {error}", command.get_program()))?;
         let mut running = Running(child);
         running.listens(port)?;
@@ -142,7 +112,7 @@ impl Contestant {
             running.listens(tls_port)?;
         }
         let server = Server { pid: running.0.id(), port, tls_port, http_port, sink_port };
-        system::pinned(&way.load, || load::start(server, shape, seconds, papers))
+        system::pinned(&way.other, || load::start(server, shape, seconds, papers))
     }
 
     fn command(

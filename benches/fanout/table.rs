@@ -3,9 +3,10 @@
 use crate::load::Report;
 use crate::media;
 use crate::options::Options;
-use crate::servers::{Contestant, Papers, Way};
+use crate::servers::{Contestant, Papers};
 use crate::shape::{Row, Shape};
 use crate::system;
+use crate::way::Way;
 
 /// A server that delivers less than this part of the messages does not keep up: ages of missing messages are not known.
 const KEEPS_UP_PCT: f64 = 99.0;
