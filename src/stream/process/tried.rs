@@ -20,7 +20,7 @@ use crate::stream::record::RRSession;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 #[cfg(test)]
-use crate::stream::stats::reported::Figures;
+use crate::stream::stats::{Counters, reported::Figures};
 
 /// A proxy whose worker has these three.
 pub(crate) fn proxy(stream: &Arc<RRStream>, config: &ServerConfig) -> Proxy {
@@ -86,7 +86,8 @@ pub(crate) fn messages(pushing: &[u8]) -> Vec<Vec<u8>> {
     let tracks = vec![Track { type_id: 9, track: 0, codec: 7 }];
     let facts = Facts { video: Some((1280, 720, 100, 0, 31)), audio: Some((44_100, 2, 2)) };
     let (incoming, outgoing, memory) = (figures, figures, 1 << 20);
-    let record = RRSession::new(player, "192.0.2.7:4711".to_owned(), None, String::new());
+    let addr = "192.0.2.7:4711".to_owned();
+    let record = RRSession::resumed(player, addr, None, String::new(), Counters::new(1));
     record.rename(|names| (names.app, names.key) = (b"live".to_vec(), b"show".to_vec()));
     let note = Note::of(&record).encode().unwrap_or_default();
     let state = State::InProgress.number();
