@@ -116,7 +116,7 @@ static int serve_rest(rr_server *s, const struct options *o, struct places *at, 
     if (!o->rest) return 1;
     if (rr_rest_token(o->token_file, at->token, sizeof at->token) == RR_OK) {
         do {
-            at->rest_port = rr_rest_listen(s, o->rest, at->token, 0);
+            at->rest_port = rr_rest_listen(s, o->rest, at->token, o->rest_flags);
             if (at->rest_port > 0) return 1;
         } while (waits && at->rest_port == RR_ERR_IO && now_ms() < by_ms && (nanosleep(&tick, NULL), 1));
     }

@@ -42,6 +42,7 @@ struct options {
     const char *http, *https;     /* where players over HTTP are served, plain and encrypted; NULL: nowhere */
     const char *rest;             /* where control by HTTP is served, NULL: nowhere */
     const char *token_file;       /* what holds its token; NULL: a new one at each start */
+    uint32_t rest_flags;          /* RR_REST_* */
     rr_hooks_config hooks;        /* who is asked and told by HTTP: those with an address */
     char *secret;                 /* what the file of --hooks-secret holds, or NULL */
     rr_controller_config controller; /* who is asked where streams go, where it has urls */

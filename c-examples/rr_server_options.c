@@ -242,14 +242,10 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
         const char *needed = flags & HOOKS && !hooks_any(&o->hooks)              ? "a hook such as --on-publish"
                              : flags & CONTROLLER && !o->controller_count        ? "--controller"
                              : flags & WORKER && o->isolate != RR_ISOLATE_PROCESS ? "--isolate process"
+                             : flags & REST && !o->rest                          ? "--rest"
                                                                                  : NULL;
         if (!needed) continue;
         snprintf(why, WHY_BYTES, "%s needs %s; --help lists the options\n", o->given[n].rule->name, needed);
-        options_free(o);
-        return NULL;
-    }
-    if (o->token_file && !o->rest) {
-        snprintf(why, WHY_BYTES, "--token-file needs --rest; --help lists the options\n");
         options_free(o);
         return NULL;
     }

@@ -152,9 +152,10 @@ static const char *take_dialect(struct options *o, const struct rule *r, const c
     return take_word(value, dialects, &o->hooks.dialect);
 }
 
-static const char *take_hooks_flag(struct options *o, const struct rule *r, const char *value) {
+/* One bit of the library's flags. */
+static const char *take_bit(struct options *o, const struct rule *r, const char *value) {
     (void)value;
-    o->hooks.flags |= (uint32_t)r->low;
+    *(uint32_t *)place(o, r) |= (uint32_t)r->low;
     return NULL;
 }
 
@@ -260,8 +261,12 @@ const struct rule rules[] = {
     {"--https", "[ADDRESS:]PORT", take_place, AT(https), 0, 0, 0, "likewise over TLS, with --cert and --key (default: nowhere)"},
     {"--rest", "[ADDRESS:]PORT", take_place, AT(rest), 0, 0, 0,
      "serve the control API over HTTP here, and a page for people at /\n(default: nowhere; a port alone means 127.0.0.1; 0: any free one)"},
-    {"--token-file", "FILE", take_text, AT(token_file), 0, 0, 0,
+    {"--token-file", "FILE", take_text, AT(token_file), 0, 0, REST,
      "the file with the token that requests to --rest must carry; it is created if\nmissing (default: a new token at each start, printed)"},
+    {"--rest-open-readers", NULL, take_bit, AT(rest_flags), RR_REST_OPEN_READERS, 0, BARE | REST,
+     "/metrics, /stat and /noalbs need no token: whoever reaches --rest can read\nthem"},
+    {"--rest-key-labels", NULL, take_bit, AT(rest_flags), RR_REST_KEY_LABELS, 0, BARE | REST,
+     "/metrics also shows applications and keys (default: only ids, as keys are\nsecrets)"},
     {"--on-connect", "URL", take_text, AT(hooks.on_connect), 0, 0, LOADS,
      "ask this URL, http:// or https://, when a peer connects: the answer lets it\n"
      "in, refuses it with a reason, or redirects it (default: nobody is asked)"},
@@ -276,7 +281,7 @@ const struct rule rules[] = {
      "tell this URL when a push changes its state"},
     {"--hooks-timeout", "MS", take_number, AT(hooks.timeout_ms), 100, 60000, LOADS | HOOKS,
      "how long an answer of a hook may take (default: 5000)"},
-    {"--hooks-fail-open", NULL, take_hooks_flag, 0, RR_HOOKS_FLAG_FAIL_OPEN, 0, BARE | LOADS | HOOKS,
+    {"--hooks-fail-open", NULL, take_bit, AT(hooks.flags), RR_HOOKS_FLAG_FAIL_OPEN, 0, BARE | LOADS | HOOKS,
      "without a valid answer in time the session is let in (default: refused)"},
     {"--hooks-update", "MS", take_time, AT(hooks.update_ms), 1000, 86400000, LOADS | HOOKS,
      "how often --on-update is told, or: off (default: 30000)"},
@@ -292,9 +297,9 @@ const struct rule rules[] = {
      "the form of hook requests: json; or nginx, the form of nginx-rtmp's\non_publish and the like (default: json)"},
     {"--notify-method", "WORD", take_method, 0, 0, 0, LOADS | HOOKS,
      "with nginx, requests have their fields in the body: post; or in the URL:\nget (default: post)"},
-    {"--notify-update-strict", NULL, take_hooks_flag, 0, RR_HOOKS_FLAG_STRICT_UPDATE, 0, BARE | LOADS | HOOKS,
+    {"--notify-update-strict", NULL, take_bit, AT(hooks.flags), RR_HOOKS_FLAG_STRICT_UPDATE, 0, BARE | LOADS | HOOKS,
      "with nginx, a redirect as the answer to an update ends the session too"},
-    {"--notify-relay-redirect", NULL, take_hooks_flag, 0, RR_HOOKS_FLAG_RELAY_REDIRECT, 0, BARE | LOADS | HOOKS,
+    {"--notify-relay-redirect", NULL, take_bit, AT(hooks.flags), RR_HOOKS_FLAG_RELAY_REDIRECT, 0, BARE | LOADS | HOOKS,
      "with nginx, a stream that is redirected to another server is named by the\nMD5 of its URL"},
     {"--controller", "URL", take_controller, 0, 0, 0, AGAIN | LOADS,
      "ask this URL, http:// or https://, where a stream is pushed to, where a\n"

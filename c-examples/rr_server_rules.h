@@ -17,7 +17,8 @@ enum {
     HOOKS = 16,      /* it needs the URL of a hook beside it */
     CONTROLLER = 32, /* it needs --controller beside it */
     CONFIG = 64,     /* it names the file of options */
-    WORKER = 128     /* it needs --isolate process beside it */
+    WORKER = 128,    /* it needs --isolate process beside it */
+    REST = 256       /* it needs --rest beside it */
 };
 
 struct rule {

@@ -6,16 +6,22 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use super::support::program::Room;
+use super::support::rml::Client;
 use super::{Server, program};
 
-/// The status of one request.
-fn status(port: u16, path: &str, token: &str) -> u16 {
+/// The status and the whole answer of one request.
+fn answer(port: u16, path: &str, token: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let head = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n");
     socket.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("{answer}")), answer)
+}
+
+fn status(port: u16, path: &str, token: &str) -> u16 {
+    answer(port, path, token).0
 }
 
 /// The port and the rest of the page's address in the greeting.
@@ -37,6 +43,24 @@ fn the_server_says_where_its_page_is_and_the_token() {
     let other = Server::start(&["--rest=0"]);
     assert!(!page(&other).1.contains(token), "each start has its own");
     assert!(!Server::start(&[]).greeting.contains("http://"), "off until asked for");
+}
+
+#[test]
+fn readers_that_cannot_send_a_token_are_let_in_by_an_option() {
+    const READERS: [(&str, u16); 3] = [("/metrics", 200), ("/stat", 200), ("/noalbs", 426)];
+    let server = Server::start(&["--rest=0", "--rest-open-readers", "--rest-key-labels"]);
+    let (port, _) = page(&server);
+    for (path, open) in READERS {
+        assert_eq!(status(port, path, "wrong-token"), open, "{path}");
+    }
+    assert_eq!(status(port, "/v1/streams", "wrong-token"), 401, "nothing else is open");
+    let _publisher = Client::publish(server.port, "show");
+    let (_, text) = answer(port, "/metrics", "");
+    assert!(text.contains("app=\"live\",key=\"show\""), "{text}");
+    let closed = Server::start(&["--rest=0"]);
+    for (path, _) in READERS {
+        assert_eq!(status(page(&closed).0, path, "wrong-token"), 401, "{path}");
+    }
 }
 
 #[test]
@@ -73,6 +97,8 @@ fn the_server_says_why_there_is_no_control() {
         (&["--rest", "0", "--token-file", path.to_str().unwrap()], 1, "token: 8 to 256"),
         (&["--rest", "0", "--token-file", "/no/such/folder/token"], 1, "/no/such/folder/token"),
         (&["--token-file", "token"], 2, "--token-file needs --rest"),
+        (&["--rest-open-readers"], 2, "--rest-open-readers needs --rest"),
+        (&["--rest-key-labels"], 2, "--rest-key-labels needs --rest"),
         (&["--rest", "127.0.0.1:99999"], 2, "its port is not a number from 1"),
         (&["--self", "rtmp://a"], 2, "--self needs --controller"),
         (&["--controller", "ftp://a"], 1, "cannot use the controllers: "),
