@@ -59,6 +59,31 @@ fn types_token(browser: &mut Chromium, token: &str) {
     browser.eval("document.getElementById('token-form').requestSubmit()");
 }
 
+/// Counts from now on how often the page asks.
+const COUNTS: &str = "{ const plain = window.fetch; window.asked = 0; window.since = performance.now();
+    window.fetch = (path, ...rest) => { if (path === '/v1/server') window.asked += 1; return plain(path, ...rest); }; 0 }";
+
+#[test]
+fn a_token_that_is_refused_is_not_tried_again_and_the_next_one_is_used_once_a_second() {
+    let (room, relay) = (Room::new("page-token"), Relay::new());
+    let rest = Rest::new(Arc::clone(&relay.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+    let mut browser = Chromium::new(&room);
+    browser.open(&format!("http://127.0.0.1:{port}/#token=one-of-yesterday"));
+    browser.until("document.getElementById('token-dialog').open");
+    browser.eval(COUNTS);
+    browser.until("performance.now() - window.since > 3000");
+    assert_eq!(browser.eval("window.asked"), 0);
+    types_token(&mut browser, TOKEN);
+    browser.until("document.getElementById('state').className === 'ok'");
+    // Events may be a reason to ask, too, but none comes.
+    browser.eval("{ window.asked = 0; window.since = performance.now(); 0 }");
+    browser.until("performance.now() - window.since > 6000");
+    let asked = browser.eval("window.asked - (performance.now() - window.since) / 1000");
+    assert!(asked.as_f64().unwrap() < 3.0, "{asked} times more than once a second");
+    assert_eq!(browser.eval("document.getElementById('token-dialog').open"), false);
+}
+
 #[test]
 fn the_page_shows_streams_and_does_what_its_buttons_say() {
     let (room, card) = (Room::new("page"), card("show"));

@@ -15,7 +15,8 @@ if (location.hash.startsWith('#token=')) {
 let token = sessionStorage.getItem('rrelay-token') || localStorage.getItem('rrelay-token') || '';
 const cards = new Map(); // by stream id: {node, history, stream, preview}
 const reasons = new Map(); // by target id: what its last event said of its failure
-let polling = 0;
+// Each accepted token begins a run, in which the page asks and listens; a refusal ends it.
+let run = 0;
 let asking = false;
 
 async function ask(method, path, body, more) {
@@ -388,9 +389,9 @@ function tell(kind, event) {
 }
 
 // Reads server-sent events with `fetch`, which can send the token; comes back when the connection is lost.
-async function listen() {
+async function listen(mine) {
   let last = '';
-  for (;;) {
+  while (mine === run) {
     try {
       const answer = await ask('GET', '/v1/events', undefined, last && { 'Last-Event-ID': last });
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -422,6 +423,7 @@ function soon() {
 async function refresh() {
   if (asking) return;
   asking = true;
+  const mine = run;
   try {
     const [server, streams] = await Promise.all([get('/v1/server'), get('/v1/streams')]);
     $('state').className = 'ok';
@@ -451,7 +453,11 @@ async function refresh() {
     $('empty').hidden = streams.length > 0;
     $('publish-hint').textContent = `ffmpeg -re -i FILE -c copy -f flv ${publishAt(server.listeners)}/live/show`;
   } catch (problem) {
-    if (problem.status === 401) { clearTimeout(polling); askToken(problem.message); return; }
+    if (problem.status === 401) {
+      // A late refusal of the token before does not end the run of this one.
+      if (mine === run) { run += 1; askToken(problem.message); }
+      return;
+    }
     $('state').className = 'down';
     $('state-text').textContent = 'the relay does not answer';
   } finally {
@@ -469,12 +475,13 @@ function publishAt(listeners) {
 
 function begin() {
   $('forget').hidden = false;
+  const mine = ++run;
   const round = async () => {
     await refresh();
-    polling = setTimeout(round, document.hidden ? 5 * POLL_MS : POLL_MS);
+    if (mine === run) setTimeout(round, document.hidden ? 5 * POLL_MS : POLL_MS);
   };
   round();
-  listen();
+  listen(mine);
 }
 
 $('filter').addEventListener('input', refresh);
