@@ -39,6 +39,11 @@ static int fill_descriptors(void) {
     return 0;
 }
 
+/* Before there is anything to reload, SIGHUP does nothing; and a reader of the output that goes ends no server. */
+static int ignore_signals(void) {
+    return signal(SIGHUP, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -1 : 0;
+}
+
 static int catch_signals(void) {
     struct sigaction action;
     int i;
@@ -280,7 +285,7 @@ int main(int argc, char **argv) {
     struct places at;
     char why[WHY_BYTES];
     int code = 1;
-    if (fill_descriptors() < 0) return 1;
+    if (fill_descriptors() < 0 || ignore_signals() < 0) return 1;
     if (options_said(argc, argv)) return 0;
     arguments = argv;
     argument_count = argc;

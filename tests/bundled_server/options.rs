@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::support::program::Room;
 use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::server::Relay;
-use super::support::{PATIENCE, c};
+use super::support::{PATIENCE, c, until};
 use super::{Server, program};
 
 #[test]
@@ -120,6 +120,24 @@ fn a_file_holds_options_one_a_line() {
         assert!(!server.greeting.contains("Stream keys are not shown"), "{}", server.greeting);
         assert_ne!(server.port, 1935);
     }
+}
+
+#[test]
+fn a_hang_up_while_the_file_of_options_is_read_ends_nothing() {
+    let room = Room::new("bundled-early");
+    let path = room.file("options");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    // Open both ways it waits for nobody, and keeps the server reading.
+    let mut fifo = fs::File::options().read(true).write(true).open(&path).unwrap();
+    let child = Command::new(program()).arg("--config").arg(&path).stderr(Stdio::piped()).spawn().unwrap();
+    let fds = format!("/proc/{}/fd", child.id());
+    let reads = || fs::read_dir(&fds).ok()?.flatten().find(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path));
+    until("it reads the file", reads);
+    assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    fifo.write_all(b"no-such thing\n").unwrap();
+    drop(fifo);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
 #[test]
