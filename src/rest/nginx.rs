@@ -164,8 +164,10 @@ fn client(xml: &mut Xml, info: &Info, stats: &Stats, now_us: i64) {
     xml.number("time", age_ms(stats, now_us));
     xml.text("flashver", &info.agent);
     for (name, url) in [("pageurl", &info.page_url), ("swfurl", &info.swf_url)] {
-        if !url.is_empty() {
-            xml.text(name, url);
+        // Arguments are credentials, of whichever site.
+        let shown = url.split(|&byte| byte == b'?').next().unwrap_or_default();
+        if !shown.is_empty() {
+            xml.text(name, shown);
         }
     }
     xml.number("dropped", stats.dropped_msgs);

@@ -101,7 +101,7 @@ fn peers(room: &Room, server: &str, url: &str) -> [Program; 2] {
     let name = format!("{server}-player");
     let file = room.file(&format!("{name}.flv"));
     let (server, key) = url.rsplit_once('/').expect("a url has a key");
-    let says = ["-p", "http://page.example/?a&b", "-s", "http://page.example/player.swf"];
+    let says = ["-p", "http://page.example/a&b", "-s", "http://page.example/player.swf"];
     let player = ["--live", "-r", server, "-y", key, "-o", file.to_str().expect("a path of ours is UTF-8")];
     [publisher, room.start(&name, "rtmpdump", &[&says[..], &player].concat())]
 }
