@@ -1,9 +1,10 @@
 //! Pushes: the streams that are pushed, the servers, and the keys.
 
-use rrelay::server::{Event, EventKind};
+use rrelay::server::{Event, EventKind, ListenOptions};
 use rrelay::session::State;
 
 use super::Server;
+use super::secure::Papers;
 use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::server::Relay;
 use super::support::until;
@@ -48,6 +49,35 @@ fn a_push_matches_the_path_however_its_encoder_cuts_it_and_rooms_keys_do_not_col
     has(&one, "to", "cam");
     let streams = |relay: &Relay| relay.server.list(0, rrelay::server::kind::STREAM).unwrap().len();
     assert_eq!([&by_app, &by_room, &all, &one].map(streams), [2, 1, 3, 1]);
+}
+
+#[test]
+fn a_push_over_tls_takes_a_certificate_by_its_root_its_pin_or_without_a_check_and_no_other() {
+    let (papers, far) = (Papers::new("bundled-trust"), Relay::new());
+    far.server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let port = far.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
+    let (root, pin) = (papers.certificate.to_str().unwrap(), &*papers.pin);
+    let wrong = "0".repeat(64);
+    let ways = [
+        ("root", &["--ca", root][..]),
+        ("pinned", &["--pin", pin]),
+        ("unchecked", &["--insecure"]),
+        ("unknown", &[]),
+        ("other-pin", &["--pin", &wrong]),
+    ];
+    let urls = ways.map(|(app, _)| format!("rtmps://127.0.0.1:{port}/{app}"));
+    let pushes =
+        ways.iter().zip(&urls).flat_map(|((_, trust), url)| ["--push", url].into_iter().chain(trust.iter().copied()));
+    let mut server = Server::start(&pushes.collect::<Vec<_>>());
+    let _publisher = publish(server.port, "live", "show");
+    for app in ["root", "pinned", "unchecked"] {
+        has(&far, app, "show");
+    }
+    for app in ["unknown", "other-pin"] {
+        let line = server.complains(&format!("/{app} of "));
+        assert!(line.contains("certificate"), "{line}");
+        assert!(far.server.stream_find(app.as_bytes(), b"show").is_err());
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
 
+use rcgen::PublicKeyData;
+use sha2::{Digest, Sha256};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ pub(crate) struct Papers {
     folder: PathBuf,
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+    /// The SHA-256 of the public key, in hexadecimal digits.
+    pub(crate) pin: String,
 }
 
 impl Papers {
@@ -32,7 +36,9 @@ impl Papers {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        Self { folder, certificate, key }
+        let digest = Sha256::digest(made.signing_key.subject_public_key_info());
+        let pin = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { folder, certificate, key, pin }
     }
 }
 
