@@ -12,13 +12,14 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::model::id_text;
+use super::model::{id_text, publisher_rtt_us};
 use crate::error::Result;
 use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
 use crate::server::{RRServer, WorkerCounts};
 use crate::session::State;
+use crate::stream::StreamName;
 
 /// The content type of the answer.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -72,24 +73,29 @@ const GAUGES: [Figure<f64>; 4] = [
 ];
 
 /// Gauges that only a single stream has.
-const STREAM_GAUGES: [Figure<f64>; 2] = [
+const STREAM_GAUGES: [Figure<f64>; 3] = [
     figure("frames_per_second", "Pictures a second over two seconds", None, |s| f64::from(s.fps_milli) / 1e3),
     figure("key_frame_interval", "Between the last two key frames", Some(Unit::Seconds), |s| {
         f64::from(s.key_interval_ms) / 1e3
     }),
+    figure("round_trip", "TCP's smoothed round trip time to the publisher; 0: not known", Some(Unit::Seconds), |s| {
+        f64::from(s.rtt_us) / 1e6
+    }),
 ];
 
 /// Counters of targets and sources.
-const TARGET_COUNTERS: [Figure<u64>; 4] = [
+const TARGET_COUNTERS: [Figure<u64>; 5] = [
+    figure("received", "Bytes received, protocol included", Some(Unit::Bytes), |s| s.bytes_in),
     figure("sent", "Bytes sent, protocol included", Some(Unit::Bytes), |s| s.bytes_out),
     figure("dropped_messages", "Messages it did not get because it is slow", None, |s| s.dropped_msgs),
     figure("connects", "Connections made", None, |s| s.connects.into()),
     figure("failures", "Tries that failed and connections that were lost", None, |s| s.failures.into()),
 ];
 
-/// Gauges of targets.
-const TARGET_GAUGES: [Figure<f64>; 3] = [
-    figure("sent_bits_per_second", "Rate over two seconds", None, |s| f64::from(s.kbps_out) * 1e3),
+/// Gauges of targets and sources.
+const TARGET_GAUGES: [Figure<f64>; 4] = [
+    figure("received_bits_per_second", "Rate from it over two seconds", None, |s| f64::from(s.kbps_in) * 1e3),
+    figure("sent_bits_per_second", "Rate to it over two seconds", None, |s| f64::from(s.kbps_out) * 1e3),
     figure("lag", "Age of the oldest byte that waits", Some(Unit::Seconds), |s| f64::from(s.queue_ms) / 1e3),
     figure("round_trip", "TCP's smoothed round trip time", Some(Unit::Seconds), |s| f64::from(s.rtt_us) / 1e6),
 ];
@@ -117,7 +123,9 @@ fn snapshot(server: &RRServer, names: bool) -> Result<Snapshot> {
     };
     let row = |id| -> Option<(Stats, Info)> { Some((server.stats(id).ok()?, server.info(id).ok()?)) };
     let streams = server.list(0, kind::STREAM)?.into_iter().filter_map(|id| {
-        let (stats, info) = row(id)?;
+        let (mut stats, info) = row(id)?;
+        let stream = server.stream_named(&StreamName { app: info.app.clone(), key: info.key.clone() })?;
+        stats.rtt_us = publisher_rtt_us(server, &stream).unwrap_or_default();
         Some((named(vec![("stream", id_text(id))], &info), stats, info))
     });
     let targets = server.list(0, kind::TARGET)?.into_iter().filter_map(|id| {

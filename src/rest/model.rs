@@ -12,11 +12,18 @@ use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
 use crate::server::{ListenOptions, Listening, RRServer};
+use crate::stream::RRStream;
 use crate::stream::event::{Event, Id, flag};
 
 /// An id as text: many programs lose the low bits of large numbers in JSON.
 pub(crate) fn id_text(id: Id) -> String {
     id.to_string()
+}
+
+/// TCP's round-trip time to the stream's publisher, if there is one and it is known.
+pub(crate) fn publisher_rtt_us(server: &RRServer, stream: &RRStream) -> Option<u32> {
+    let publisher = stream.book().publisher_id()?;
+    server.stats(publisher).ok().map(|stats| stats.rtt_us).filter(|&rtt_us| rtt_us > 0)
 }
 
 /// A stream.

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::events::Readers;
 use super::http::until_true;
+use super::model::publisher_rtt_us;
 use super::problem::Problem;
 use super::request::Query;
 use crate::error::RRError;
@@ -26,8 +27,8 @@ use crate::net::clock;
 use crate::server::RRServer;
 use crate::server::slots::kind;
 use crate::session::State as ObjectState;
+use crate::stream::StreamName;
 use crate::stream::event::Id;
-use crate::stream::{RRStream, StreamName};
 
 /// A stall is reported within a second: it counts after half a second, and the report follows within another half.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -143,12 +144,6 @@ fn feed_of(server: &RRServer, id: Id, wanted: Option<&str>, now_us: i64) -> Opti
     let silent_us = now_us.saturating_sub(stats.last_media_us);
     let bitrate = if silent_us < STALLED_US { stats.kbps_in } else { 0 };
     let stream = server.stream_named(&StreamName { app: info.app, key: info.key })?;
-    let rtt = rtt_us(server, &stream).map(|rtt_us| f64::from(rtt_us) / 1_000.0);
+    let rtt = publisher_rtt_us(server, &stream).map(|rtt_us| f64::from(rtt_us) / 1_000.0);
     Some(Feed { stream_id, feed, bitrate, rtt, connected: silent_us < GONE_US })
-}
-
-/// The round-trip time of the stream's publisher.
-fn rtt_us(server: &RRServer, stream: &RRStream) -> Option<u32> {
-    let publisher = stream.book().publisher_id()?;
-    server.stats(publisher).ok().map(|stats| stats.rtt_us).filter(|&rtt_us| rtt_us > 0)
 }
