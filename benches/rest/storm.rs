@@ -2,8 +2,8 @@
 //! `send` to the player's `recv`, with and without, in turn. It prints the ratio and never fails because of it. And the
 //! processor time that the REST thread takes for one request for each of these pages.
 //!
-//! The clients of the requests would be on other machines. Here they are a process with the lowest priority, so that on
-//! a machine with few processors they take time from the server's REST thread and not from its players.
+//! The clients of the requests would be on other machines. Here they are a process that runs only when
+//! nobody else wants a processor, so that on a machine with few processors they take no time from the server.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -99,9 +99,9 @@ struct Storm(Child);
 impl Storm {
     fn begin(port: u16) -> Self {
         let own = std::env::current_exe().expect("the bench's own path");
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(own).args(["as", "requests", &port.to_string()]);
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nice is everywhere");
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(own).args(["as", "requests", &port.to_string()]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("chrt is part of util-linux");
         let mut this = Self(child);
         assert_eq!(this.line(), "begins");
         this
