@@ -1,6 +1,7 @@
 //! Our own dialect: the requests to a back end, the effect of each answer, and the outcome for a session whose back end
 //! is slow, silent or broken.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -378,17 +379,41 @@ fn an_answer_of_the_hosts_is_none_to_a_question_of_hooks() {
     assert!(client.join().unwrap().err().unwrap().text.contains("hooks say no"));
 }
 
+/// The requests of one hook that have no answer yet, and the most there have been.
+#[derive(Debug, Default)]
+struct UnderWay {
+    now: i32,
+    most: i32,
+}
+
 #[test]
-fn every_one_of_many_sessions_has_one_done() {
+fn every_one_of_many_sessions_has_one_done_and_no_hook_has_more_requests_than_it_may() {
+    const MOST: i32 = 3;
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let keep = Arc::clone(&seen);
+    let under_way: Arc<Mutex<HashMap<String, UnderWay>>> = Arc::default();
+    let counts = Arc::clone(&under_way);
     let backend = Backend::new(move |asked| {
+        let count = |by: i32| {
+            let mut counts = counts.lock().unwrap();
+            let count = counts.entry(asked.path().to_owned()).or_default();
+            count.now += by;
+            count.most = count.most.max(count.now);
+            count.most
+        };
+        count(1);
+        if asked.path().ends_with("_done") {
+            until("as many are told as may be", || count(0) >= MOST);
+            std::thread::sleep(Duration::from_millis(20)); // one too many would come now
+        }
+        count(-1);
         if asked.path().ends_with("_done") {
             keep.lock().unwrap().push(value(asked)["session"].as_str().unwrap().to_owned());
         }
         yes()
     });
-    let hooked = Hooked::new(HooksConfig { max_requests: 3, ..all(&backend, Dialect::Json) });
+    let hooked =
+        Hooked::new(HooksConfig { max_requests: MOST as u32, timeout_ms: 60_000, ..all(&backend, Dialect::Json) });
     let clients: Vec<Client> =
         (0..20).map(|n| begin(&hooked, &format!("show-{}", n / 2), n % 2 == 0).unwrap()).collect();
     drop(clients);
@@ -398,4 +423,6 @@ fn every_one_of_many_sessions_has_one_done() {
     sessions.sort_unstable();
     sessions.dedup();
     assert_eq!((sessions.len(), seen.lock().unwrap().len()), (20, 20));
+    let under_way = under_way.lock().unwrap();
+    assert!(under_way.len() == 5 && under_way.values().all(|count| count.most <= MOST), "{under_way:?}");
 }
