@@ -266,6 +266,18 @@ fn readers_by_path_and_by_place_find_what_they_look_for() {
 }
 
 #[test]
+fn connections_that_have_gone_stay_in_the_count_of_accepted_ones() {
+    let Shown { live, rest, publisher, players, _rest, .. } = Shown::new();
+    let accepted = || elements(&stat(rest)).into_iter().find(|(path, _)| path == "rtmp/naccepted").unwrap().1;
+    assert_eq!(accepted(), "3");
+    drop((publisher, players));
+    until("all have gone", || live.sessions() == 0);
+    assert_eq!(accepted(), "3");
+    drop(live.publish("show"));
+    assert_eq!(accepted(), "4");
+}
+
+#[test]
 fn a_client_is_dropped_by_its_number_of_stat() {
     let mut shown = Shown::new();
     let xml = shown.flows_until("all are there", |xml| xml.matches("<client>").count() == 3);

@@ -110,7 +110,7 @@ pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
         xml.text("built", b"");
         xml.number("pid", std::process::id());
         xml.number("uptime", age_ms(&all, now_us) / 1_000);
-        xml.number("naccepted", all.sessions);
+        xml.number("naccepted", server.accepted());
         xml.traffic(&all);
         xml.within("server", |xml| {
             // nginx-rtmp lists the applications of its configuration. Here any application will do; without streams,

@@ -94,6 +94,8 @@ pub(super) struct Core {
     pub(super) bans: Bans,
     pub(super) hooks: Place<dyn Hooks>,
     pub(super) placement: Place<dyn Placement>,
+    /// Number of connections that the listener has accepted so far.
+    pub(super) accepted: AtomicU64,
     /// Number of questions to hooks and to the placement so far.
     questions: AtomicU64,
     /// Held while a stream's targets and sources are compared with those that an answer names, and missing ones are
@@ -160,6 +162,7 @@ impl Core {
             bans: Bans::default(),
             hooks: Place::default(),
             placement: Place::default(),
+            accepted: AtomicU64::new(0),
             questions: AtomicU64::new(0),
             opening: Mutex::default(),
             past: Mutex::default(),

@@ -284,6 +284,12 @@ impl RRServer {
         self.core.events.unsubscribe(subscriber);
     }
 
+    /// Number of connections that the listener has accepted so far, also of those that have gone.
+    #[cfg(feature = "rest")]
+    pub(crate) fn accepted(&self) -> u64 {
+        self.core.accepted.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// The ids of one kind (`slots::kind`) below `parent`: a stream, or 0 for the server.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::newcomers::ProxyPending;
 use super::{Listener, Slot};
@@ -91,14 +92,17 @@ impl Listener {
             let Some(Slot::Socket(listener, options)) = self.slots.get(slot) else { return None };
             let options = *options;
             match listener.accept() {
-                Ok((stream, from)) => match Socket::adopt(OwnedFd::from(stream)) {
-                    Ok(socket) => {
-                        // A socket that was reset meanwhile no longer has its peer's address, so the address from
-                        // accept is used.
-                        self.take_in(ToListener::Connection(socket, name_of(from), options), io);
+                Ok((stream, from)) => {
+                    self.core.accepted.fetch_add(1, Ordering::Relaxed);
+                    match Socket::adopt(OwnedFd::from(stream)) {
+                        Ok(socket) => {
+                            // A socket that was reset meanwhile no longer has its peer's address, so the address from
+                            // accept is used.
+                            self.take_in(ToListener::Connection(socket, name_of(from), options), io);
+                        }
+                        Err(failure) => log::warn!("a peer was gone before it was accepted: {failure}"),
                     }
-                    Err(failure) => log::warn!("a peer was gone before it was accepted: {failure}"),
-                },
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
