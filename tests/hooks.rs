@@ -6,6 +6,9 @@
 mod backend;
 #[path = "support/live.rs"]
 mod live;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/raw.rs"]
+mod raw;
 #[path = "support/secure.rs"]
 mod secure;
 

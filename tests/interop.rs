@@ -15,6 +15,11 @@ mod backend;
 #[path = "support/live.rs"]
 mod live;
 
+#[cfg(feature = "rest")]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/raw.rs"]
+mod raw;
+
 #[path = "interop/bundled.rs"]
 mod bundled;
 #[cfg(feature = "rest")]

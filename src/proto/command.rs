@@ -78,12 +78,8 @@ pub enum Command<'a> {
     Play {
         /// The stream key, bytes untouched.
         key: &'a [u8],
-        /// Where to begin; -2000: live or, without a live stream, recorded; -1000: live only.
-        start_ms: i64,
-        /// How long to play; negative: to the end.
-        duration_ms: i64,
-        /// False: play after the stream that is playing now.
-        reset: bool,
+        /// The part of the stream.
+        part: Part,
     },
     /// `pause`, `pauseRaw`.
     Pause {
@@ -222,6 +218,40 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..MAX_WORDS_BYTES).unwrap_or(bytes)).into_owned()
 }
 
+/// The part of a stream that a player asks for, in the numbers of its `play`; `None`: the player has left it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The time to begin at.
+    pub start: Option<i64>,
+    /// The length.
+    pub duration: Option<i64>,
+    /// False: play after the stream that is playing now.
+    pub reset: Option<bool>,
+}
+
+impl Part {
+    /// Where to begin; -2000: live or, without a live stream, recorded; -1000: live only.
+    pub fn start_ms(&self) -> i64 {
+        self.start.map_or(-2_000, play_time)
+    }
+
+    /// How long to play; negative: to the end.
+    pub fn duration_ms(&self) -> i64 {
+        self.duration.map_or(-1_000, play_time)
+    }
+
+    /// Whether the play replaces the one that runs; false: it follows that one.
+    pub fn resets(&self) -> bool {
+        self.reset.unwrap_or(true)
+    }
+}
+
+/// A time of `play` in milliseconds. The specification counts in seconds, but real peers count in milliseconds; only -2
+/// and -1 certainly have the specification's meaning.
+fn play_time(number: i64) -> i64 {
+    if number == -2 || number == -1 { number * 1_000 } else { number }
+}
+
 impl<'a> Call<'a> {
     /// Reads the body of a command message; `type_id` is `kind::COMMAND` or `kind::COMMAND_AMF3`.
     ///
@@ -270,12 +300,10 @@ fn command<'a>(name: &[u8], values: &[Value<'a>]) -> Command<'a> {
         // False in place of a key ends the running publish or play.
         b"publish" | b"play" if truth(0) == Some(false) => Command::CloseStream(None),
         b"publish" => Command::Publish { key, kind: string(1).unwrap_or(b"live") },
-        b"play" => Command::Play {
-            key,
-            start_ms: number(1).map_or(-2_000, play_time),
-            duration_ms: number(2).map_or(-1_000, play_time),
-            reset: truth(3).unwrap_or(true),
-        },
+        b"play" => {
+            let part = Part { start: number(1).map(whole), duration: number(2).map(whole), reset: truth(3) };
+            Command::Play { key, part }
+        }
         b"play2" => play2(args.first().or_else(|| values.first())),
         b"pause" | b"pauseRaw" => Command::Pause { on: truth(0).unwrap_or(true), at_ms: number(1).map_or(0, whole) },
         b"seek" => Command::Seek(number(0).map_or(0, whole)),
@@ -333,18 +361,11 @@ fn play2<'a>(parameters: Option<&Value<'a>>) -> Command<'a> {
     if transition == b"stop" {
         return Command::CloseStream(None);
     }
+    let number = |name| field(name).and_then(Value::as_number).map(whole);
     Command::Play {
         key: field("streamName").and_then(Value::as_bytes).unwrap_or_default(),
-        start_ms: field("start").and_then(Value::as_number).map_or(-2_000, play_time),
-        duration_ms: field("len").and_then(Value::as_number).map_or(-1_000, play_time),
-        reset: !transition.starts_with(b"append"),
+        part: Part { start: number("start"), duration: number("len"), reset: Some(!transition.starts_with(b"append")) },
     }
-}
-
-/// A time of `play` in milliseconds. The specification counts in seconds, but real peers count in milliseconds; only -2
-/// and -1 certainly have the specification's meaning.
-fn play_time(number: f64) -> i64 {
-    if number == -2.0 || number == -1.0 { whole(number * 1_000.0) } else { whole(number) }
 }
 
 /// A number as an integer. The cast saturates and turns NaN into 0.

@@ -8,6 +8,7 @@ use crate::log::told;
 use crate::mask::{escape, mask_key, mask_url};
 use crate::net::clock;
 use crate::net::socket::half_close;
+use crate::proto::command::Part;
 use crate::server::core::Core;
 use crate::server::hooks::Wanted;
 use crate::server::opening::Opening;
@@ -50,14 +51,6 @@ impl SentKey {
     }
 }
 
-/// The part of a stream that a player asks for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    start_ms: i64,
-    duration_ms: i64,
-    reset: bool,
-}
-
 impl Wish {
     /// The request in a session's event; `args` is the treatment of arguments behind a name.
     pub(super) fn from_event(event: Said, args: Args) -> Option<Self> {
@@ -66,8 +59,7 @@ impl Wish {
             Said::Publish { stream_id, key: bytes, kind } => {
                 Some(Self::Publish { stream_id, sent: SentKey { bytes, args }, kind })
             }
-            Said::Play { stream_id, key: bytes, start_ms, duration_ms, reset } => {
-                let part = Part { start_ms, duration_ms, reset };
+            Said::Play { stream_id, key: bytes, part } => {
                 Some(Self::Play { stream_id, sent: SentKey { bytes, args }, part })
             }
             _ => None,
@@ -81,13 +73,9 @@ impl Wish {
             Self::Publish { stream_id, sent, kind } => {
                 Said::Publish { stream_id: *stream_id, key: sent.bytes.clone(), kind: kind.clone() }
             }
-            Self::Play { stream_id, sent, part: Part { start_ms, duration_ms, reset } } => Said::Play {
-                stream_id: *stream_id,
-                key: sent.bytes.clone(),
-                start_ms: *start_ms,
-                duration_ms: *duration_ms,
-                reset: *reset,
-            },
+            Self::Play { stream_id, sent, part } => {
+                Said::Play { stream_id: *stream_id, key: sent.bytes.clone(), part: *part }
+            }
         }
     }
 
@@ -96,9 +84,7 @@ impl Wish {
         match self {
             Self::Connect => Wanted::Connect,
             Self::Publish { kind, .. } => Wanted::Publish { kind: kind.clone() },
-            Self::Play { part: Part { start_ms, duration_ms, reset }, .. } => {
-                Wanted::Play { start_ms: *start_ms, duration_ms: *duration_ms, reset: *reset }
-            }
+            Self::Play { part, .. } => Wanted::Play { part: *part },
         }
     }
 

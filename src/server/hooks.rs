@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Failure;
+use crate::proto::command::Part;
 use crate::server::place::{Patience, Place};
 use crate::stream::RRStream;
 use crate::stream::event::Id;
@@ -26,12 +27,8 @@ pub(crate) enum Wanted {
     },
     /// To play.
     Play {
-        /// Where to begin; negative: live.
-        start_ms: i64,
-        /// How long to play; negative: to the end.
-        duration_ms: i64,
-        /// False if it is to follow the play before it.
-        reset: bool,
+        /// The part of the stream.
+        part: Part,
     },
 }
 

@@ -20,7 +20,7 @@ use super::inbound::Inbound;
 use super::timers::{Due, Phase, Question, Timers};
 use super::{Event, Said, Timing};
 use crate::error::{Failure, RRError, Result};
-use crate::proto::command::Connect;
+use crate::proto::command::{Connect, Part};
 use crate::proto::framing::{Framing, frame, opcode};
 use crate::proto::websocket;
 
@@ -139,7 +139,8 @@ impl HttpSession {
             Stage::Connected => {
                 self.ask(Stage::AskedPlay);
                 let key = self.request.as_ref().map(|request| request.key_and_query()).unwrap_or_default();
-                Ok(Some(Event::Play { stream_id: STREAM_ID, key, start_ms: -1000, duration_ms: -1, reset: true }))
+                let part = Part { start: Some(-1_000), ..Part::default() };
+                Ok(Some(Event::Play { stream_id: STREAM_ID, key, part }))
             }
             Stage::Waiting | Stage::Playing => self.read_rest(input, at, now_ms).map(|()| None),
             Stage::Over => {

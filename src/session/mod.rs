@@ -51,7 +51,7 @@ pub use timers::{PINGS_LOST, Timing};
 use crate::config;
 use crate::error::RRError;
 use crate::proto::chunk_read::ReadLimits;
-use crate::proto::command::{CAPS_MODEX, CAPS_MULTITRACK, CAPS_NANO, CAPS_RECONNECT};
+use crate::proto::command::{CAPS_MODEX, CAPS_MULTITRACK, CAPS_NANO, CAPS_RECONNECT, Part};
 use crate::proto::message::MessageHead;
 
 /// Settings of one session.
@@ -139,12 +139,8 @@ pub enum Event {
         stream_id: u32,
         /// The key as sent, query included.
         key: Vec<u8>,
-        /// Where to begin; -2000: live or else recorded; -1000: only live.
-        start_ms: i64,
-        /// How long to play; negative: to the end.
-        duration_ms: i64,
-        /// False if it is to follow the play before it.
-        reset: bool,
+        /// The part of the stream.
+        part: Part,
     },
     /// A media message, or one of a type not known here, from a peer that may send media. The body is at `body`.
     Message(MessageHead),

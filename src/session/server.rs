@@ -225,10 +225,7 @@ impl ServerSession {
                 None
             }
             Command::Publish { key, kind } => self.publish(stream_id, key, kind)?,
-            Command::Play { key, start_ms, duration_ms, reset } => {
-                let next = Next { stream_id, key: key.to_vec(), start_ms, duration_ms, reset };
-                self.play(next)?
-            }
+            Command::Play { key, part } => self.play(Next::new(stream_id, key, part))?,
             Command::CloseStream(id) => self.close(id.unwrap_or_else(|| self.streams.own(stream_id)), false),
             Command::DeleteStream(id) => self.close(id.unwrap_or(stream_id), true),
             Command::Pause { on, at_ms } if self.streams.plays(stream_id) => {
@@ -281,7 +278,7 @@ impl ServerSession {
             Some("This connection publishes; play on another one.")
         } else if next.key.len() > KEY_MAX_BYTES {
             Some("The name is too long.")
-        } else if !next.reset && self.streams.plays(stream_id) {
+        } else if !next.part().resets() && self.streams.plays(stream_id) {
             if self.streams.queue(next) {
                 return Ok(None);
             }
@@ -299,10 +296,11 @@ impl ServerSession {
     }
 
     fn ask_play(&mut self, next: Next) -> Event {
-        let Next { stream_id, key, start_ms, duration_ms, reset } = next;
+        let part = next.part();
+        let Next { stream_id, key, .. } = next;
         self.set_ask(Ask::Stream);
-        self.streams.set(stream_id, Mode::AskedPlay { reset });
-        Event::Play { stream_id, key, start_ms, duration_ms, reset }
+        self.streams.set(stream_id, Mode::AskedPlay { reset: part.resets() });
+        Event::Play { stream_id, key, part }
     }
 
     /// The peer closes a stream; `delete` frees its id too.
@@ -377,8 +375,9 @@ impl ServerSession {
             (Ask::Stream, Event::Publish { stream_id, key, .. }) => {
                 matches!(self.streams.mode(*stream_id), Some(Mode::AskedPublish { key: asked }) if asked == key)
             }
-            (Ask::Stream, Event::Play { stream_id, key, reset, .. }) => {
-                self.streams.mode(*stream_id) == Some(&Mode::AskedPlay { reset: *reset }) && key.len() <= KEY_MAX_BYTES
+            (Ask::Stream, Event::Play { stream_id, key, part }) => {
+                let asked = Mode::AskedPlay { reset: part.resets() };
+                self.streams.mode(*stream_id) == Some(&asked) && key.len() <= KEY_MAX_BYTES
             }
             _ => false,
         }

@@ -28,6 +28,7 @@ use crate::config::{Decision, MAX_NAME_BYTES, READ_BUFFER_BYTES, Value, media};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::conn::{Conn, Side};
 use crate::proto::cbor::{self, Form};
+use crate::proto::command::Part;
 #[cfg(test)]
 use crate::proto::message::{MessageHead, kind};
 use crate::session::{
@@ -45,9 +46,10 @@ use crate::stream::log::lineage::LogPlace;
 use crate::stream::record::{Caller, Export, RRSession};
 use crate::stream::stats::Counters;
 
-/// The version of a session's state. Sessions that do not ask are of version 2, players over HTTP of version 3, and
-/// connections with several plays, or with a question beside a play, of version 4.
-pub(crate) const VERSION: u16 = 4;
+/// The version of a session's state. Sessions that do not ask are of version 2, players over HTTP of version 3,
+/// connections with several plays, or with a question beside a play, of version 4, and questions about a play that has
+/// left out values, of version 5.
+pub(crate) const VERSION: u16 = 5;
 
 const FORM: Form = Form { magic: b"RRex", version: VERSION, name: "an exported session" };
 
@@ -90,11 +92,11 @@ enum DoingState<'a> {
         #[cbor(with = "crate::proto::cbor::bytes")]
         key: Vec<u8>,
         #[n(2)]
-        start_ms: i64,
+        start: Option<i64>,
         #[n(3)]
-        duration_ms: i64,
+        duration: Option<i64>,
         #[n(4)]
-        reset: bool,
+        reset: Option<bool>,
     },
     #[n(3)]
     Publishes {
@@ -306,8 +308,8 @@ impl<'a> DoingState<'a> {
                 kind.truncate(cbor::bytes::MAX_BYTES);
                 Self::Publish { stream_id, key, kind }
             }
-            Said::Play { stream_id, key, start_ms, duration_ms, reset } => {
-                Self::Play { stream_id, key, start_ms, duration_ms, reset }
+            Said::Play { stream_id, key, part: Part { start, duration, reset } } => {
+                Self::Play { stream_id, key, start, duration, reset }
             }
             _ => Self::Connect,
         }
@@ -325,8 +327,8 @@ impl<'a> DoingState<'a> {
             }
             Self::Connect => Said::Connect,
             Self::Publish { stream_id, key, kind } => Said::Publish { stream_id, key, kind },
-            Self::Play { stream_id, key, start_ms, duration_ms, reset } => {
-                Said::Play { stream_id, key, start_ms, duration_ms, reset }
+            Self::Play { stream_id, key, start, duration, reset } => {
+                Said::Play { stream_id, key, part: Part { start, duration, reset } }
             }
             Self::Publishes { stream_id, named, kept, place, owed } => {
                 if !session.rtmp().is_some_and(|session| session.publishes(stream_id)) {

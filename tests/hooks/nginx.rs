@@ -2,7 +2,9 @@
 
 use super::backend::{Answer, Asked, Backend, redirect, status};
 use super::live::{Client, until};
+use super::raw::Raw;
 use super::{Hooked, all};
+use rml_amf0::Amf0Value;
 use rrelay::config::{Dialect, HooksConfig};
 use rrelay::error::{Failure, RRError};
 use rrelay::server::kind;
@@ -64,9 +66,31 @@ fn requests_have_its_fields_in_its_order_by_post_and_by_get() {
             assert_eq!(publish.field(name).as_deref(), Some(is), "{name}");
         }
         let play = backend.at("on_play").remove(0);
-        assert_eq!(play.field("start").as_deref(), Some("4294965296"), "-2000 in 32 bits");
+        assert_eq!(play.field("start").as_deref(), Some("4294965296"), "the player's -2000 in 32 bits");
         let update = backend.at("on_update").into_iter().find(frame_is_told).unwrap();
         assert!(update.field("time").unwrap().parse::<u32>().unwrap() >= 1, "seconds since it began");
+    }
+}
+
+#[test]
+fn the_numbers_of_a_play_are_those_that_the_player_sent() {
+    let backend = Backend::new(|_| status("200 OK"));
+    let hooked = Hooked::new(all(&backend, Dialect::Nginx));
+    let number = Amf0Value::Number;
+    for (n, (sent, told)) in [
+        (vec![], ["0", "0", "0"]),
+        (vec![number(-2.0)], ["4294967294", "0", "0"]),
+        (vec![number(-2_000.0), number(-1.0), Amf0Value::Boolean(true)], ["4294965296", "4294967295", "1"]),
+        (vec![number(1_500.0), number(10_000.0), Amf0Value::Boolean(false)], ["1500", "10000", "0"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let _player = Raw::asks_to_play(hooked.live.port, "show", &sent);
+        until("it is asked", || backend.at("on_play").len() > n);
+        let play = backend.at("on_play").remove(n);
+        let fields = ["start", "duration", "reset"].map(|name| play.field(name).unwrap());
+        assert_eq!(fields, told, "{sent:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rml_amf0::Amf0Value;
 use rrelay::config::{Dialect, HooksConfig, ServerConfig};
 use rrelay::rest::Rest;
 use rrelay::server::{LevelFilter, ListenOptions, RRServer};
@@ -10,6 +11,7 @@ use rrelay::session::SessionConfig;
 
 use crate::backend::{Asked, Backend, redirect, status};
 use crate::live::Client as Player;
+use crate::raw::Raw;
 use crate::support::flv::VIDEO;
 use crate::support::nginx::Nginx;
 use crate::support::program::Room;
@@ -122,6 +124,33 @@ fn a_back_end_of_nginx_rtmp_gets_the_same_requests() {
         assert_eq!(ours.len(), 7, "one of each call");
         assert_same(&ours, &theirs);
     }
+}
+
+/// The fields of the question about a play that are the player's own numbers, for some players.
+fn numbers_of_plays(backend: &Backend, port: u16) -> Vec<[Option<String>; 3]> {
+    let number = Amf0Value::Number;
+    let sent = [
+        vec![],
+        vec![number(-2.0)],
+        vec![number(-2_000.0), number(-1.0), Amf0Value::Boolean(true)],
+        vec![number(1_500.0), number(10_000.0), Amf0Value::Boolean(false)],
+    ];
+    let ask = |(n, sent): (usize, &Vec<Amf0Value>)| {
+        let _player = Raw::asks_to_play(port, "show", sent);
+        let play = until("a question", || backend.at("on_play").into_iter().nth(n));
+        ["start", "duration", "reset"].map(|name| play.field(name))
+    };
+    sent.iter().enumerate().map(ask).collect()
+}
+
+#[test]
+fn the_numbers_of_a_play_are_told_as_by_nginx_rtmp() {
+    let room = Room::new("hooks-numbers");
+    let theirs = Backend::new(|_| status("200 OK"));
+    let nginx = Nginx::notifies(&room, &format!("on_play {};", theirs.url("on_play")));
+    let ours = Backend::new(|_| status("200 OK"));
+    let (_rest, port) = hooked(all_hooks(&ours));
+    assert_eq!(numbers_of_plays(&ours, port), numbers_of_plays(&theirs, nginx.port));
 }
 
 /// What a back end says that sends streams elsewhere: to another name, or to another server.

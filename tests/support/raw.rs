@@ -105,9 +105,16 @@ impl Raw {
     }
 
     pub(crate) fn play(port: u16, key: &str) -> Self {
-        let mut raw = Self::connect(port);
-        raw.command(1, "play", 0.0, Amf0Value::Null, &[Amf0Value::Utf8String(key.to_owned())]);
+        let mut raw = Self::asks_to_play(port, key, &[]);
         raw.wait_status("NetStream.Play.Start");
+        raw
+    }
+
+    /// A client that has sent `play` with these values behind the key. The answer is not read.
+    pub(crate) fn asks_to_play(port: u16, key: &str, more: &[Amf0Value]) -> Self {
+        let mut raw = Self::connect(port);
+        let args = [&[Amf0Value::Utf8String(key.to_owned())], more].concat();
+        raw.command(1, "play", 0.0, Amf0Value::Null, &args);
         raw
     }
 

@@ -136,15 +136,20 @@ fn connect_keeps_every_field_that_has_a_name() {
 #[test]
 fn play_understands_milliseconds_the_specifications_words_and_their_absence() {
     let key = Value::String(b"k?a=b");
-    let play = |start_ms, duration_ms, reset| Command::Play { key: b"k?a=b", start_ms, duration_ms, reset };
     let number = Value::Number;
-    let null = Value::Null;
-    parsed("play", &[null.clone(), key.clone()], |got| assert_eq!(got, play(-2_000, -1_000, true)));
-    parsed("play", &[null.clone(), key.clone(), number(-1.0)], |got| assert_eq!(got, play(-1_000, -1_000, true)));
-    let full = [null.clone(), key.clone(), number(-2_000.0), number(-1.0), Value::Bool(false)];
-    parsed("play", &full, |got| assert_eq!(got, play(-2_000, -1_000, false)));
-    let numeric = [null, key, number(1_500.0), number(10_000.0), number(0.0)];
-    parsed("play", &numeric, |got| assert_eq!(got, play(1_500, 10_000, false)));
+    let asks = |args: &[Value<'static>], as_sent: (Option<i64>, Option<i64>, Option<bool>), meant: (i64, i64, bool)| {
+        parsed("play", &[&[Value::Null, key.clone()], args].concat(), |got| {
+            let Command::Play { key: b"k?a=b", part } = got else { panic!("{got:?}") };
+            assert_eq!((part.start, part.duration, part.reset), as_sent);
+            assert_eq!((part.start_ms(), part.duration_ms(), part.resets()), meant);
+        });
+    };
+    asks(&[], (None, None, None), (-2_000, -1_000, true));
+    asks(&[number(-1.0)], (Some(-1), None, None), (-1_000, -1_000, true));
+    let full = [number(-2_000.0), number(-1.0), Value::Bool(false)];
+    asks(&full, (Some(-2_000), Some(-1), Some(false)), (-2_000, -1_000, false));
+    let numeric = [number(1_500.0), number(10_000.0), number(0.0)];
+    asks(&numeric, (Some(1_500), Some(10_000), Some(false)), (1_500, 10_000, false));
     parsed("play", &[], |got| assert!(matches!(got, Command::Play { key: b"", .. })));
 }
 
@@ -155,7 +160,8 @@ fn play2_is_play_with_a_transition() {
     };
     for (word, reset) in [(&b"switch"[..], true), (b"reset", true), (b"append", false), (b"appendAndWait", false)] {
         parsed("play2", &[Value::Null, options(word)], |got| {
-            assert_eq!(got, Command::Play { key: b"hd", start_ms: -2_000, duration_ms: -1_000, reset });
+            let part = Part { reset: Some(reset), ..Part::default() };
+            assert_eq!(got, Command::Play { key: b"hd", part });
         });
     }
     parsed("play2", &[Value::Null, options(b"stop")], |got| assert_eq!(got, Command::CloseStream(None)));

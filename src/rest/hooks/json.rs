@@ -175,8 +175,9 @@ fn what(call: &Call) -> What {
         Call::Ask(about, Wanted::Publish { kind }) => {
             Session { wanted: Some(Wish::Publish { kind: text(kind) }), ..session(about) }
         }
-        Call::Ask(about, Wanted::Play { start_ms, duration_ms, reset }) => {
-            let wish = Wish::Play { start_ms: *start_ms, duration_ms: *duration_ms, reset: *reset };
+        Call::Ask(about, Wanted::Play { part }) => {
+            let (start_ms, duration_ms) = (part.start_ms(), part.duration_ms());
+            let wish = Wish::Play { start_ms, duration_ms, reset: part.resets() };
             Session { wanted: Some(wish), ..session(about) }
         }
         Call::Update(act) => running(act),

@@ -4,9 +4,8 @@
 //! Differences, and their reasons: a peer's `?args` cannot repeat a field of ours, because back ends that use the last
 //! of two would believe the peer; bytes that an address cannot hold are percent-encoded in them. If the url already has
 //! a query, GET adds its fields with `&`. An answer counts as soon as it has arrived, not when its connection closes. A
-//! redirect may name a host, also over TLS. A refused peer is told so. A play without a start has RTMP's default,
-//! -2000, where nginx-rtmp sends 0. No question is asked about the relay's own targets and sources, while nginx-rtmp
-//! asks about its relays.
+//! redirect may name a host, also over TLS. A refused peer is told so. No question is asked about the relay's own targets
+//! and sources, while nginx-rtmp asks about its relays.
 
 use axum::body::Bytes;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
@@ -16,6 +15,7 @@ use md5::{Digest, Md5};
 use super::{About, Call, Verdict};
 use crate::config::{Decision, MAX_NAME_BYTES, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
+use crate::proto::command::Part;
 use crate::rest::client::Reply;
 use crate::rest::nginx::{client_number, host_of};
 use crate::server::hooks::Wanted;
@@ -42,9 +42,6 @@ const FIELDS: [&str; 18] = [
     "recorder",
     "path",
 ];
-
-/// The length of a play whose command gives none.
-const WHOLE_MS: i64 = -1_000;
 
 /// The request of a call.
 ///
@@ -82,13 +79,12 @@ fn form(call: &Call) -> String {
             let (name, args) = asked(&about.names);
             of_client(about, "publish").text("name", name).text("type", kind).args(args)
         }
-        Call::Ask(about, Wanted::Play { start_ms, duration_ms, .. }) => {
+        Call::Ask(about, Wanted::Play { part: Part { start, duration, reset } }) => {
             let (name, args) = asked(&about.names);
-            // nginx-rtmp prints signed numbers as unsigned ones, and 0 for what players leave out: nearly all of them
-            // leave out the length and the reset flag.
-            let duration = if *duration_ms == WHOLE_MS { 0 } else { *duration_ms as u32 };
-            let form = of_client(about, "play").text("name", name).number("start", *start_ms as u32);
-            form.number("duration", duration).number("reset", 0).args(args)
+            // nginx-rtmp prints the player's own numbers in 32 bits without a sign, and 0 for what it leaves out.
+            let number = |sent: &Option<i64>| sent.unwrap_or_default() as u32;
+            let form = of_client(about, "play").text("name", name).number("start", number(start));
+            form.number("duration", number(duration)).number("reset", u8::from(*reset == Some(true))).args(args)
         }
         Call::Update(act) => {
             let (name, args) = asked(&act.about.names);

@@ -7,6 +7,7 @@ use minicbor::{Decode, Encode};
 
 use super::KEY_MAX_BYTES;
 use crate::error::{Failure, RRError, Result};
+use crate::proto::command::Part;
 
 /// Most streams of one connection. Encoders and players use one; a program with many players on one connection uses
 /// some more.
@@ -50,11 +51,21 @@ pub(super) struct Next {
     #[n(1)]
     pub(super) key: Vec<u8>,
     #[n(2)]
-    pub(super) start_ms: i64,
+    start: Option<i64>,
     #[n(3)]
-    pub(super) duration_ms: i64,
+    duration: Option<i64>,
     #[n(4)]
-    pub(super) reset: bool,
+    reset: Option<bool>,
+}
+
+impl Next {
+    pub(super) fn new(stream_id: u32, key: &[u8], Part { start, duration, reset }: Part) -> Self {
+        Self { stream_id, key: key.to_vec(), start, duration, reset }
+    }
+
+    pub(super) fn part(&self) -> Part {
+        Part { start: self.start, duration: self.duration, reset: self.reset }
+    }
 }
 
 #[derive(Clone, Debug, Encode, Decode)]

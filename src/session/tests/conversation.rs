@@ -5,7 +5,7 @@ use super::pair::{Pair, events, head, yes};
 use crate::error::RRError;
 use crate::proto::auth;
 use crate::proto::chunk_write::encode;
-use crate::proto::command::CAPS_RECONNECT;
+use crate::proto::command::{CAPS_RECONNECT, Part};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
 use crate::session::Inbound;
@@ -17,7 +17,7 @@ fn publish_event() -> Event {
 }
 
 fn play_event() -> Event {
-    Event::Play { stream_id: 1, key: KEY.to_vec(), start_ms: -2_000, duration_ms: -1_000, reset: true }
+    Event::Play { stream_id: 1, key: KEY.to_vec(), part: Part { start: Some(-2_000), ..Part::default() } }
 }
 
 fn started() -> Vec<Event> {

@@ -7,6 +7,7 @@ use super::feed::check_place;
 use super::named::Named;
 use crate::config::{Decision, Start, Value, media};
 use crate::error::{Failure, RRError, Result};
+use crate::proto::command::Part;
 use crate::session::Event as Said;
 use crate::stream::egress::rewrite::Zero;
 use crate::stream::egress::tags::TagsState;
@@ -138,26 +139,26 @@ pub(super) struct AskState {
     #[cbor(with = "crate::proto::cbor::bytes")]
     key: Vec<u8>,
     #[n(2)]
-    start_ms: i64,
+    start: Option<i64>,
     #[n(3)]
-    duration_ms: i64,
+    duration: Option<i64>,
     #[n(4)]
-    reset: bool,
+    reset: Option<bool>,
 }
 
 impl AskState {
     /// That of this question; a connection that plays asks for no publish.
     pub(super) fn of(question: &Said) -> Option<Self> {
         match question.clone() {
-            Said::Play { stream_id, key, start_ms, duration_ms, reset } => {
-                Some(Self { stream_id, key, start_ms, duration_ms, reset })
+            Said::Play { stream_id, key, part: Part { start, duration, reset } } => {
+                Some(Self { stream_id, key, start, duration, reset })
             }
             _ => None,
         }
     }
 
     pub(super) fn question(self) -> Said {
-        let Self { stream_id, key, start_ms, duration_ms, reset } = self;
-        Said::Play { stream_id, key, start_ms, duration_ms, reset }
+        let Self { stream_id, key, start, duration, reset } = self;
+        Said::Play { stream_id, key, part: Part { start, duration, reset } }
     }
 }

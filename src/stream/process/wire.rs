@@ -53,7 +53,7 @@ pub(super) fn bytes_max(kind: u8, state: usize) -> usize {
 
 /// The version of the messages. It is raised when a message changes so that the other side would misunderstand it, or
 /// when there is a new one: only unknown fields are skipped.
-pub(crate) const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL: u16 = 3;
 
 /// The number by which both sides name a session, target or source of a worker; each is given once.
 pub(super) type Handle = u64;
