@@ -16,7 +16,9 @@ use std::time::Duration;
 use live::{Client, Live, PATIENCE, until};
 use quick_xml::events::Event;
 use rrelay::config::ServerConfig;
+use rrelay::proto::command::CAPS_RECONNECT;
 use rrelay::rest::{Rest, RestOptions};
+use rrelay::session::{Event as Said, SessionConfig};
 use serde::Deserialize;
 
 const TOKEN: &str = "token-of-tests";
@@ -296,9 +298,35 @@ fn a_client_is_dropped_by_its_number_of_stat() {
     assert_eq!(drop_it(&format!("publisher?app=live&name=show&clientid={number}")), (200, "1".to_owned()));
     shown.publisher.closed();
     until("it counts no longer", || drop_it(&format!("client?clientid={number}")) == (200, "0".to_owned()));
-    assert_eq!(ask(shown.rest, "POST", "/control/redirect/client").0, 400, "newname is missing");
+    let (status, reason) = ask(shown.rest, "POST", "/control/redirect/client");
+    assert!(status == 400 && reason.contains("newname is missing"), "{status} {reason}");
     assert_eq!(drop_it("subscriber?app=live&addr=127.0.0.1"), (200, "2".to_owned()));
     for player in &mut shown.players {
         player.closed();
     }
+}
+
+#[test]
+fn a_redirect_asks_a_peer_that_understands_it_to_connect_again_and_closes_any_other() {
+    let live = Live::new(ServerConfig::default());
+    let rest = Rest::new(Arc::clone(&live.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+    let mut publisher = live.publish("show");
+    let follows = SessionConfig { caps_ex: CAPS_RECONNECT, ..SessionConfig::default() };
+    let mut follower = Client::configured(live.port, "show", false, &follows).unwrap();
+    let mut other = live.play("show");
+    let redirect = |what: &str| ask(port, "POST", &format!("/control/redirect/{what}"));
+    assert_eq!(redirect("subscriber?app=live&name=absent&newname=next"), (200, "0".to_owned()));
+    assert_eq!(redirect("subscriber?app=live&name=show&newname=next"), (200, "2".to_owned()));
+    other.closed();
+    let url = format!("rtmp://127.0.0.1:{}/live/next", live.port);
+    let asked = |said: &Said| matches!(said, Said::Reconnect { url: Some(to), .. } if *to == url);
+    until("the request to reconnect", || {
+        follower.turn(Duration::from_millis(10)).unwrap();
+        follower.said.iter().any(asked)
+    });
+    publisher.key_frame(0, &[7; 100]).unwrap();
+    assert_eq!(follower.message().1[5..], [7; 100], "it plays on until it follows");
+    assert_eq!(redirect("publisher?newname=next"), (200, "1".to_owned()));
+    publisher.closed();
 }
