@@ -1,5 +1,5 @@
-//! `GET /noalbs`: the rates of streams that are published, pushed twice a second over a WebSocket in the form that NOALBS' provider
-//! `WebSocket` reads: one object of `type` "stats" with `streams`, each with `streamId`, `feed`, `bitrate`, `rtt` and
+//! `GET /noalbs`: the rates of streams that are published, pushed four times a second over a WebSocket in the form that NOALBS'
+//! provider `WebSocket` reads: one object of `type` "stats" with `streams`, each with `streamId`, `feed`, `bitrate`, `rtt` and
 //! `connected`.
 //!
 //! A reader whose address has `?feed=` gets only that stream, and is also told if it does not exist.
@@ -30,8 +30,8 @@ use crate::session::State as ObjectState;
 use crate::stream::StreamName;
 use crate::stream::event::Id;
 
-/// A stall is reported within a second: it counts after half a second, and the report follows within another half.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// A stall is reported in less than a second: it counts after half a second, and the report follows within a quarter.
+const INTERVAL: Duration = Duration::from_millis(250);
 const STALLED_US: i64 = 500_000;
 
 /// A publisher that is silent for this long counts as gone: a new one may replace it after this time (`silent_ms`).
@@ -71,7 +71,7 @@ struct Feed {
     connected: bool,
 }
 
-/// Rates of streams for NOALBS, twice a second over a WebSocket. The token may stand in the address, as `?token=`.
+/// Rates of streams for NOALBS, four times a second over a WebSocket. The token may stand in the address, as `?token=`.
 #[utoipa::path(
     get, path = "/noalbs", params(Wanted),
     responses(
@@ -146,4 +146,35 @@ fn feed_of(server: &RRServer, id: Id, wanted: Option<&str>, now_us: i64) -> Opti
     let stream = server.stream_named(&StreamName { app: info.app, key: info.key })?;
     let rtt = publisher_rtt_us(server, &stream).map(|rtt_us| f64::from(rtt_us) / 1_000.0);
     Some(Feed { stream_id, feed, bitrate, rtt, connected: silent_us < GONE_US })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::log::LevelFilter;
+
+    #[test]
+    fn a_stall_is_told_in_less_than_a_second_and_a_silent_publisher_is_gone_after_two() {
+        let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+        let id = server.stream_create(b"live", b"show", None).unwrap();
+        let after = |silent: Duration| {
+            let now_us = server.stats(id).unwrap().last_media_us + silent.as_micros() as i64;
+            feed_of(&server, id, None, now_us).unwrap()
+        };
+        let late = Duration::from_millis(100);
+        let by = Instant::now() + Duration::from_secs(60);
+        let mut flows = false;
+        while !flows {
+            assert!(Instant::now() < by, "it has no rate");
+            server.stream_write(id, 9, 0, &[0x17; 4_000], false).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+            flows = after(Duration::from_millis(400)).bitrate > 0;
+        }
+        let stalled = after(Duration::from_secs(1) - late - INTERVAL);
+        assert_eq!((stalled.bitrate, stalled.connected), (0, true), "the last report before a second has passed");
+        assert!(after(Duration::from_secs(2) - late).connected && !after(Duration::from_secs(2) + late).connected);
+    }
 }
