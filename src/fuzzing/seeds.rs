@@ -2,7 +2,7 @@
 //!
 //! `fuzz/seeds` has these seeds as files, written by `make seeds`; a test compares them.
 
-use super::tables::table;
+use super::tables::{bytes, table};
 use super::{XorShift, vectors};
 use crate::proto::message::kind;
 
@@ -57,8 +57,32 @@ pub(crate) fn media() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = bodies().into_iter().map(|body| [&[kind::DATA][..], &body].concat()).collect();
     seeds.push(b"\x09\x97\x02\x0f\x42\x3f\x06\x20hvc1\x01\0\0\x02aabav01\x04\0\0\x01c".to_vec());
     seeds.push(b"\x08\x95\x11Opus\x01\0\0\x02aa\x02\0\0\x01b".to_vec());
+    seeds.extend(SEQUENCE_HEADERS.map(|(type_id, hex)| [&[type_id][..], &bytes(hex)].concat()));
     seeds
 }
+
+/// Sequence headers made by encoders: of AVC (with scaling lists, interlaced, and cropped to nothing), HEVC, AV1, AAC and Opus.
+const SEQUENCE_HEADERS: [(u8, &str); 8] = [
+    (
+        kind::VIDEO,
+        "170000000001f4000affe1001967f4000a919b28e4f1b1f808800000030080000019078912cb01000868ebe3c44c000440fff8f800",
+    ),
+    (
+        kind::VIDEO,
+        "17000000000164001effe100186764001eacd940b424d8088000000300800000190f8a14cb01000668fba3cb22c0fdf8f800",
+    ),
+    (kind::VIDEO, "17000000000142001effe100086742001eda744f4000"),
+    (
+        kind::VIDEO,
+        "90687663310101600000009000000000001ef000fcfdf8f800000f03a00001001840010c01ffff01600000030090000003000003001e95\
+         9009a10001002842010101600000030090000003000003001ea020810596564924caf0168080000003008000000f04a2000100\
+         074401c172b42240",
+    ),
+    (kind::VIDEO, "906176303181000c000a0a00000002afff805f0008"),
+    (kind::AUDIO, "af00121056e500"),
+    (kind::AUDIO, "af002b118800"),
+    (kind::AUDIO, "904f7075734f707573486561640101380180bb0000000000"),
+];
 
 /// Conversations for a server session, with different openings.
 pub(crate) fn server_conversations() -> Vec<Vec<u8>> {

@@ -64,8 +64,12 @@ pub fn flv(data: &[u8]) {
         assert!(frame::data_name(type_id, body).len() <= body.len());
         assert!(frame::strip_set_data_frame(type_id, body).is_none_or(|at| at <= body.len()));
     }
-    // Damaged configurations neither panic nor hang.
-    let _ = (codec_config::video(body), codec_config::audio(body));
+    if let Some(config) = codec_config::video(body) {
+        assert_eq!(config.width == 0, config.height == 0, "a picture has both sides, or its size is not known");
+    }
+    if let Some(config) = codec_config::audio(body) {
+        assert!(config.object_type < 96, "31 and six bits more: {config:?}");
+    }
 }
 
 /// Bytes of a peer's handshake whose random parts are zeros.

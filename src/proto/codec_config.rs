@@ -245,10 +245,11 @@ fn chroma_units(chroma: u32) -> (u64, u64) {
     }
 }
 
+/// The size after cropping; `None` if nothing is left of a side.
 fn size(width: u64, height: u64, crop: [u64; 4], unit: (u64, u64)) -> Option<(u32, u32)> {
     let width = width.checked_sub((crop[0] + crop[1]) * unit.0)?;
     let height = height.checked_sub((crop[2] + crop[3]) * unit.1)?;
-    Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?))
+    (width > 0 && height > 0).then_some((u32::try_from(width).ok()?, u32::try_from(height).ok()?))
 }
 
 /// hvcC, with the picture of its first sequence parameter set.

@@ -76,6 +76,7 @@ fn a_body_without_sequence_header_has_no_size_and_a_cut_one_no_invented_size() {
     assert_eq!(picture("1700000000"), None);
     assert_eq!(picture("170000000001640020ff"), None);
     assert_eq!(picture("170000000001640020ffe1"), Some((0, 0, 100, 32)));
+    assert_eq!(picture("17000000000142001effe100086742001eda744f4000"), Some((0, 0, 66, 30)), "cropped to nothing");
     let whole = bytes(HEVC);
     for len in 0..whole.len() {
         if let Some(config) = video(&whole[..len]) {
