@@ -202,3 +202,36 @@ fn every_test_that_docs_interop_names_is_there() {
     }
     assert!(named >= 20, "only {named}");
 }
+
+/// The directives of nginx-rtmp-module 1.2, without those of HLS and DASH.
+const DIRECTIVES: &str = "listen application timeout ping ping_timeout max_streams ack_window chunk_size max_queue \
+    max_message out_queue out_cork busy publish_time_fix buflen allow deny exec exec_push exec_pull exec_publish \
+    exec_publish_done exec_play exec_play_done exec_record_done exec_static exec_options exec_kill_signal respawn \
+    respawn_timeout live meta interleave wait_key wait_video publish_notify play_restart drop_idle_publisher sync \
+    idle_streams buffer stream_buckets record record_path record_suffix record_unique record_append record_lock \
+    record_interval record_max_size record_max_frames record_notify recorder play play_temp_path play_local_path pull \
+    push push_reconnect pull_reconnect relay_buffer session_relay on_connect on_disconnect on_play on_publish on_done \
+    on_play_done on_publish_done on_record_done on_update notify_update_timeout notify_update_strict \
+    notify_relay_redirect notify_method access_log log_format max_connections rtmp_stat rtmp_stat_stylesheet \
+    rtmp_auto_push rtmp_auto_push_reconnect rtmp_socket_dir rtmp_control netcall_timeout netcall_buffer hls dash";
+
+#[test]
+fn each_directive_of_nginx_rtmp_has_its_row_and_what_takes_its_place_exists() {
+    let table = fs::read_to_string(root().join("docs/from-nginx-rtmp.md")).unwrap();
+    let options = fs::read_to_string(root().join("docs/rr_server.md")).unwrap();
+    let rows: Vec<_> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).collect();
+    let words = |text: &str| -> Vec<String> {
+        let code = text.split('`').skip(1).step_by(2);
+        code.flat_map(str::split_whitespace).map(|word| word.trim_end_matches(';').to_owned()).collect()
+    };
+    let named: Vec<String> = rows.iter().flat_map(|(theirs, _)| words(theirs)).collect();
+    for directive in DIRECTIVES.split_whitespace() {
+        assert!(named.iter().any(|name| name == directive), "{directive} has no row");
+    }
+    let ours = rows.iter().flat_map(|(_, ours)| words(ours)).filter(|word| word.starts_with("--"));
+    let options_named: Vec<String> = ours.collect();
+    assert!(options_named.len() >= 30, "{options_named:?}");
+    for option in options_named {
+        assert!(options.contains(&format!("`{option}")), "{option} is no option of rr_server");
+    }
+}
