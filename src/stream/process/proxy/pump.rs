@@ -54,7 +54,8 @@ impl Half {
             } else if left == 0 {
                 return Ok(true);
             } else {
-                self.bytes.try_reserve(PIECE_BYTES).map_err(|_| io::ErrorKind::OutOfMemory)?;
+                self.bytes.clear();
+                self.bytes.try_reserve_exact(PIECE_BYTES).map_err(|_| io::ErrorKind::OutOfMemory)?;
                 self.bytes.resize(PIECE_BYTES, 0);
                 self.written = 0;
                 let read = from.read(&mut self.bytes);
