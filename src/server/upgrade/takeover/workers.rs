@@ -14,8 +14,8 @@ impl Entering<'_> {
     /// Takes a stream that runs in a process of its own.
     pub(super) fn take_isolated(&mut self, body: &[u8]) -> Result<()> {
         if self.core.workers().is_none() {
-            let text = "its streams run in processes of their own, and those of this server do not (isolate)";
-            return Err(Failure::peers(RRError::Unsupported, text));
+            let text = "it sends a stream with its process, though this server has said that it takes none (isolate)";
+            return Err(Failure::peers(RRError::Protocol, text));
         }
         let isolated = IsolatedStream::read(body)?;
         let stream = import::enter_isolated(self.core, &isolated)?;
