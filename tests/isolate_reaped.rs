@@ -7,17 +7,17 @@
 
 #[path = "support/c.rs"]
 mod c;
+#[path = "support/isolated.rs"]
+mod isolated;
 #[path = "support/live.rs"]
 mod live;
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use isolated::{isolated, program, workers};
 use live::{Client, Live, until};
-use rrelay::config::{Isolate, ServerConfig, WorkerConfig};
 use rrelay::error::RRError;
 use rrelay::session::SessionConfig;
 
@@ -35,23 +35,6 @@ fn reaps() -> bool {
     // SAFETY: no status is asked for.
     let pid = unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) };
     pid > 0
-}
-
-/// The workers that this process has started and that have not ended.
-fn workers() -> Vec<u32> {
-    let me = std::process::id().to_string();
-    let is_ours = |pid: &u32| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let mut words = words.split(|&byte| byte == 0);
-        words.nth(1) == Some(b"--rrelay-worker") && words.next() == Some(me.as_bytes())
-    };
-    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    all.filter(is_ours).collect()
-}
-
-fn isolated(program: &Path) -> Live {
-    let worker = WorkerConfig { program: Some(program.to_owned()), ..WorkerConfig::default() };
-    Live::new(ServerConfig { isolate: Isolate::Process, worker, ..ServerConfig::default() })
 }
 
 /// A publisher and a player who have met. After a crash their stream pauses for a moment.
@@ -74,8 +57,8 @@ fn ends(live: &Live) {
 }
 
 /// Streams begin and end in order, and one whose worker is killed.
-fn all_is_as_usual(program: &Path) {
-    let live = isolated(program);
+fn all_is_as_usual() {
+    let live = Live::new(isolated());
     for turn in 0..3 {
         drop(meet(&live, turn));
         ends(&live);
@@ -106,10 +89,10 @@ fn kill(pid: u32) {
 #[test]
 fn a_host_that_takes_the_status_of_all_its_children_notices_no_difference() {
     // The compiler is a child, too, whose status is wanted.
-    let program = c::worker("reaped-worker");
+    program();
     at_ends_of_children(libc::SIG_IGN);
     assert!(Command::new("true").status().is_err(), "the system keeps the status of a child");
-    all_is_as_usual(&program);
+    all_is_as_usual();
 
     at_ends_of_children(libc::SIG_DFL);
     let over = AtomicBool::new(false);
@@ -122,7 +105,7 @@ fn a_host_that_takes_the_status_of_all_its_children_notices_no_difference() {
                 }
             }
         });
-        all_is_as_usual(&program);
+        all_is_as_usual();
         over.store(true, Ordering::Release);
     });
 }
