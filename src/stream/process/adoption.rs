@@ -224,8 +224,12 @@ impl Described {
     /// # Errors
     /// [`RRError::Arg`], [`RRError::Version`], [`RRError::Limit`] and [`RRError::Protocol`] for what no worker says.
     pub(crate) fn read(body: &[u8], config: &SessionConfig, stream: &StreamName) -> Result<Self> {
-        let now_us = clock::now_us();
-        Ok(match ToServer::decode(body)? {
+        let (now_us, report) = (clock::now_us(), ToServer::decode(body)?);
+        // It is kept until the other process has it, with whatever else a hostile worker has put into it.
+        if body.len() > wire::described_bytes(&report) {
+            return Err(Failure::ours(RRError::Limit, "a worker says more of somebody than there is to say"));
+        }
+        Ok(match report {
             ToServer::Session { id: handle, plays, state, read_ms, figures, note } => {
                 let (note, state) = (Note::read(note, stream)?, state_of(state)?);
                 figures.check()?;
@@ -452,5 +456,9 @@ mod tests {
         assert!(adoption.is_complete() && adoption.take_channel(other.into()).is_err());
         assert_eq!(adoption.parts().err().map(|failure| failure.kind), Some(RRError::Arg), "a file is no process");
         assert!((0..=OTHERS).any(|_| adoption.keep(Vec::new()).is_err()));
+        for (bytes, fits) in [(0, true), (1 << 20, false)] {
+            let message = ToServer::Places { live: 3, recovering: false, standbys: Vec::new(), via: vec![0; bytes] };
+            assert_eq!(Described::read(&message.encode().unwrap().1, &config, &name).is_ok(), fits, "{bytes}");
+        }
     }
 }

@@ -261,7 +261,8 @@ impl Task for Proxy {
             self.look_for_end(io);
         }
         // It exists whether there is room for it or not: where memory gets short, all give up what they can.
-        self.waiting.follow_anyway(self.host.bytes() + self.worker.as_ref().map_or(0, Link::waiting_bytes));
+        let of_worker = self.worker.as_ref().map_or(0, Link::waiting_bytes) + self.moving.bytes();
+        self.waiting.follow_anyway(self.host.bytes() + of_worker);
         // Whoever has offered it may have given up before the worker had described itself.
         self.settle(io);
         let now_ms = io.now_us / 1000;

@@ -58,6 +58,15 @@ pub(crate) const PROTOCOL: u16 = 3;
 /// The number by which both sides name a session, target or source of a worker; each is given once.
 pub(super) type Handle = u64;
 
+/// Most bytes of this message of a worker's description.
+pub(super) fn described_bytes(report: &ToServer<'_>) -> usize {
+    match report {
+        ToServer::Session { note, .. } => note.len() + BESIDE_BYTES,
+        ToServer::Target { came, updated, .. } => came.len() + updated.map_or(0, <[u8]>::len) + BESIDE_BYTES,
+        _ => PLAIN_BYTES,
+    }
+}
+
 /// What a worker is to know before all else.
 #[derive(Debug, Encode, Decode)]
 pub(super) struct Begin<'a> {

@@ -38,6 +38,7 @@ pub(super) struct Pausing {
 pub(super) struct Description {
     pub(super) messages: Vec<Vec<u8>>,
     of: HashSet<Handle>,
+    bytes: usize,
 }
 
 impl Moving {
@@ -62,6 +63,14 @@ impl Moving {
     /// Whether what the worker says is its description.
     pub(super) fn describes(&self) -> bool {
         matches!(self, Self::Pausing(pausing) if pausing.description.is_some())
+    }
+
+    /// The bytes of what the worker has said of itself.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Pausing(Pausing { description: Some(description), .. }) => description.bytes,
+            _ => 0,
+        }
     }
 
     pub(super) fn due_ms(&self) -> Option<u64> {
@@ -98,6 +107,7 @@ impl Moving {
         if !is_its {
             return Err(impossible("it describes more than it has"));
         }
+        description.bytes += body.len();
         description.messages.push(body);
         Ok(())
     }
@@ -107,7 +117,7 @@ impl Moving {
     /// # Errors
     /// [`RRError::Protocol`](crate::error::RRError::Protocol) if there is none, or it is not whole.
     pub(super) fn whole(&mut self, count: usize) -> Result<Vec<Vec<u8>>> {
-        let Self::Pausing(Pausing { description: Some(Description { messages, of }), .. }) = self else {
+        let Self::Pausing(Pausing { description: Some(Description { messages, of, .. }), .. }) = self else {
             return Err(impossible("it pauses without being asked"));
         };
         if of.len() != count {
