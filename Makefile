@@ -82,16 +82,21 @@ check: ## format, clippy, and the tests that need no other programs and no root,
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) test --no-fail-fast --lib $(CHECKED:%=--test %) -- --skip valgrind --skip rtmpdump
 
+# A step that fails does not keep the later ones from running.
 .PHONY: test
-test: setup lint ## run everything: install tools, check format and lints, run tests and models of the lock-free parts
+test: setup ## run everything: install tools, check format and lints, run tests and models of the lock-free parts
+	@failed=; for step in lint suite bare loom; do $(MAKE) --no-print-directory $$step || failed="$$failed $$step"; done; \
+		[ -z "$$failed" ] || { echo "make test: failed:$$failed" >&2; exit 1; }
+
+.PHONY: suite
+suite: ## run all tests that need no nightly toolchain; a part of make test
+	@$(need_cargo)
 	$(CARGO) test --no-fail-fast
-	@$(MAKE) --no-print-directory bare
-	@$(MAKE) --no-print-directory loom
 
 .PHONY: bare
 bare: ## test the library without librtmp's symbols (no cargo feature librtmp): its exports, and C programs on it
 	@$(need_cargo)
-	CARGO_TARGET_DIR="$(TARGET)/bare" $(CARGO) test --no-default-features --test exports --test c_programs
+	CARGO_TARGET_DIR="$(TARGET)/bare" $(CARGO) test --no-fail-fast --no-default-features --test exports --test c_programs
 
 .PHONY: setup
 setup: ## install the missing programs that the tests need (ffmpeg, rtmpdump, nginx ...), by apt and pip
@@ -147,8 +152,8 @@ miri: ## run unit tests of the segment and of librtmp sessions under Miri; needs
 valgrind: ## run the C programs of both faces under valgrind; a part of make test
 	@$(need_cargo)
 	@$(call need,valgrind,make setup installs it.)
-	$(CARGO) test --test c_programs
-	$(CARGO) test --test librtmp -- hostile promises transports
+	@failed=0; $(CARGO) test --test c_programs || failed=1; \
+		$(CARGO) test --test librtmp -- hostile promises transports || failed=1; exit $$failed
 
 .PHONY: stress
 stress: setup ## run the test suite RR_STRESS_RUNS=10 times beside two busy loops; TESTS="--test sources" for a part of it

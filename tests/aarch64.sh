@@ -70,7 +70,9 @@ ln -sfn "$(command -v aarch64-linux-gnu-nm)" "$tools/nm"
 export CARGO_TARGET_DIR="$target_dir" CARGO_PROFILE_DEV_OPT_LEVEL=1
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$tools/run"
-run() { "${cargo[@]}" test "${build_std[@]}" --target "$triple" "$@"; }
+# A program that fails does not keep the later ones from running.
+failed=0
+run() { "${cargo[@]}" test "${build_std[@]}" --target "$triple" --no-fail-fast "$@" || failed=1; }
 
 # Left out: what counts how much is done in a time, and what waits for a round trip, of which qemu passes on none;
 # what needs valgrind; of the interop what has to happen at once; of librtmp's face what runs the programs or the library of
@@ -83,3 +85,4 @@ run --test targets -- --skip figures_of_a_target_grow_over_all_its_connections
 run --test c_programs -- --skip the_c_programs_are_clean_under_valgrind
 run --test librtmp -- surface:: hostile:: promises:: transports:: publish_file:: basic_server:: \
     a_publisher_that_is_not_let_in_says_why_and_ends a_server_that_never_has_enough_of_a_login_is_left
+exit $failed
