@@ -28,9 +28,35 @@ use rrelay::server::{EventKind, Role, State};
 use support::program::Room;
 use support::{c, until};
 
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| c::build("upgrade-run", &c::server_sources(), c::As::C99))
+/// How the programs are built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Built {
+    /// With sanitizers, which end a program at its first wrong access.
+    Sanitized,
+    /// For programs before which another library is loaded, as sanitizers do not allow, and for times.
+    Plain,
+}
+
+impl Built {
+    fn build(self, name: &str, sources: &[PathBuf]) -> PathBuf {
+        match self {
+            Self::Sanitized => c::build_sanitized(&format!("{name}-sanitized"), sources),
+            Self::Plain => c::build(name, sources, c::As::C99),
+        }
+    }
+
+    fn server(self) -> &'static PathBuf {
+        static PROGRAMS: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+        PROGRAMS[self as usize].get_or_init(|| self.build("upgrade-run", &c::server_sources()))
+    }
+
+    /// The options of a server whose streams have processes.
+    fn in_processes(self) -> [&'static str; 4] {
+        static WORKERS: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+        let source = c::root().join("c-examples/rrelay_worker.c");
+        let worker = WORKERS[self as usize].get_or_init(|| self.build("upgrade-worker", &[source]));
+        ["--isolate", "process", "--worker", worker.to_str().unwrap()]
+    }
 }
 
 /// A running server and those that have replaced it; all of them write to one file.
@@ -42,8 +68,8 @@ struct Servers {
 
 impl Servers {
     /// A server that was started from a file of its own, which a test may replace.
-    fn start(test: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut this = Self::launch(test, |file, log| {
+    fn start(test: &str, built: Built, options: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut this = Self::launch(test, built, |file, log| {
             let mut program = Command::new(file);
             program.args(["--addr", "127.0.0.1", "--port", "0"]).args(options).envs(environment.iter().copied());
             program.stdin(Stdio::null()).stdout(log);
@@ -57,13 +83,13 @@ impl Servers {
     }
 
     /// Starts what `command` makes of the program's file and of the file for its words.
-    fn launch(test: &str, command: impl FnOnce(&Path, fs::File) -> Command) -> Self {
+    fn launch(test: &str, built: Built, command: impl FnOnce(&Path, fs::File) -> Command) -> Self {
         let room = Room::new(test);
         let (file, log) = (room.file("rr_server"), fs::File::create(room.file("log")).unwrap());
-        fs::hard_link(program(), &file).unwrap();
+        fs::hard_link(built.server(), &file).unwrap();
         let first = command(&file, log.try_clone().unwrap())
             .args(["--log", "info", "--upgrade-drain", "2000"])
-            .env("LD_LIBRARY_PATH", program().parent().unwrap())
+            .env("LD_LIBRARY_PATH", built.server().parent().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
@@ -112,7 +138,7 @@ impl Drop for Servers {
 fn streams_with_players_and_pushes_go_on_through_five_upgrades_of_the_program_in_a_row() {
     let sink = Live::new(ServerConfig::default());
     let push = |copy: u32| format!("live=rtmp://127.0.0.1:{}/live/copy{copy}-{{key}}", sink.port);
-    let mut servers = Servers::start("upgrade-five", &["--push", &push(1), "--push", &push(2)], &[]);
+    let mut servers = Servers::start("upgrade-five", Built::Plain, &["--push", &push(1), "--push", &push(2)], &[]);
     let names = (1..=2).flat_map(|copy| (0..STREAMS).map(move |show| format!("copy{copy}-show{show}")));
     let copies: Vec<_> = names.map(|name| playing(sink.play(&name))).collect();
     let load = Load::on(servers.port, STREAMS, 10, 40);
@@ -142,8 +168,8 @@ fn streams_with_players_and_pushes_go_on_through_five_upgrades_of_the_program_in
 fn processes_of_streams_go_on_through_upgrades_of_the_program_in_a_row() {
     let sink = Live::new(ServerConfig::default());
     let push = format!("live=rtmp://127.0.0.1:{}/live/copy-{{key}}", sink.port);
-    let options = [&["--push", &push][..], &in_processes()].concat();
-    let mut servers = Servers::start("upgrade-isolated", &options, &[]);
+    let options = [&["--push", &push][..], &Built::Sanitized.in_processes()].concat();
+    let mut servers = Servers::start("upgrade-isolated", Built::Sanitized, &options, &[]);
     let copies: Vec<_> = (0..2).map(|show| playing(sink.play(&format!("copy-show{show}")))).collect();
     let load = Load::on(servers.port, 2, 3, 10);
     let pushes = |show: u32| {
@@ -201,7 +227,7 @@ fn is_whole(copied: &load::Played) {
 fn a_push_goes_along_once_and_is_the_new_ones() {
     let sink = Live::new(ServerConfig::default());
     let url = format!("live=rtmp://127.0.0.1:{}/live/copy-{{key}}", sink.port);
-    let servers = Servers::start("upgrade-push", &["--push", &url], &[]);
+    let servers = Servers::start("upgrade-push", Built::Sanitized, &["--push", &url], &[]);
     let copy = playing(sink.play("copy-show0"));
     let load = Load::on(servers.port, 1, 1, 5);
     until("it pushes", || (publishers(&sink) == 1).then_some(()));
@@ -219,7 +245,12 @@ fn a_request_by_http_upgrades_too_and_the_new_server_is_asked_by_http_next() {
     fs::write(&token, "token-of-the-user\n").unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let rest = format!("127.0.0.1:{port}");
-    let servers = Servers::start("upgrade-http", &["--rest", &rest, "--token-file", token.to_str().unwrap()], &[]);
+    let servers = Servers::start(
+        "upgrade-http",
+        Built::Sanitized,
+        &["--rest", &rest, "--token-file", token.to_str().unwrap()],
+        &[],
+    );
     let load = Load::on(servers.port, 1, 1, 5);
     let ask = || {
         let mut socket = TcpStream::connect(&rest).ok()?;
@@ -254,7 +285,7 @@ fn sockets_of_systemd_are_used_and_it_hears_when_the_server_is_ready_and_which_p
         let len = systemd.recv(&mut room).unwrap();
         String::from_utf8(room[..len].to_vec()).unwrap()
     };
-    let mut servers = Servers::launch("upgrade-systemd-run", |file, _| {
+    let mut servers = Servers::launch("upgrade-systemd-run", Built::Sanitized, |file, _| {
         let mut shell = Command::new("bash");
         let [rtmp, http] = sockets.map(OwnedFd::from);
         shell.args(["-c", BY_SYSTEMD]).arg(file).stdin(rtmp).stdout(http).env("NOTIFY_SOCKET", &path);
@@ -284,7 +315,7 @@ fn sockets_of_systemd_are_used_and_it_hears_when_the_server_is_ready_and_which_p
 
 #[test]
 fn a_new_program_that_fails_leaves_everything_as_it_was() {
-    let servers = Servers::start("upgrade-fails", &[], &[]);
+    let servers = Servers::start("upgrade-fails", Built::Sanitized, &[], &[]);
     let load = Load::on(servers.port, 2, 2, 5);
     let file = servers.room.file("rr_server");
     let running = servers.first.id();
@@ -312,7 +343,7 @@ fn a_new_program_that_fails_leaves_everything_as_it_was() {
         assert!(last.contains(why), "{why}: {last}");
     }
     // And now one that does not fail.
-    replace(&|| fs::hard_link(program(), &file).unwrap());
+    replace(&|| fs::hard_link(Built::Sanitized.server(), &file).unwrap());
     Servers::signal(running, "-USR2");
     servers.says("took over 2 streams", 1);
     load.end();
@@ -325,13 +356,6 @@ const RUNNING_SENDS: usize = 1 + 1 + 2 * 4 + 1;
 /// The same where each of the two streams has a process, which says eight things of itself, is one, and has a channel.
 const ISOLATED_SENDS: usize = 1 + 1 + 2 * (1 + 7 + 1 + 1) + 1;
 
-/// The options of a server whose streams have processes.
-fn in_processes() -> [&'static str; 4] {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let build = || c::build("upgrade-worker", &[c::root().join("c-examples/rrelay_worker.c")], c::As::C11);
-    ["--isolate", "process", "--worker", PROGRAM.get_or_init(build).to_str().unwrap()]
-}
-
 #[test]
 fn a_new_server_that_is_killed_at_any_step_has_taken_nothing() {
     is_killed_as_new("upgrade-kill-new", &[], RUNNING_SENDS);
@@ -339,7 +363,7 @@ fn a_new_server_that_is_killed_at_any_step_has_taken_nothing() {
 
 #[test]
 fn a_new_server_that_is_killed_at_any_step_has_taken_no_process() {
-    is_killed_as_new("upgrade-kill-new-isolated", &in_processes(), ISOLATED_SENDS);
+    is_killed_as_new("upgrade-kill-new-isolated", &Built::Plain.in_processes(), ISOLATED_SENDS);
 }
 
 fn is_killed_as_new(test: &str, options: &[&str], running_sends: usize) {
@@ -347,7 +371,7 @@ fn is_killed_as_new(test: &str, options: &[&str], running_sends: usize) {
     let sends = (1..=2).map(|at| format!("send {at}"));
     for when in (1..=running_sends).map(|at| format!("receive {at}")).chain(sends) {
         let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("KILL_SUCCESSOR", &when)];
-        let servers = Servers::start(test, options, &environment);
+        let servers = Servers::start(test, Built::Plain, options, &environment);
         let load = Load::on(servers.port, 2, 2, 5);
         Servers::signal(servers.first.id(), "-USR2");
         servers.says("this server goes on", 1);
@@ -363,7 +387,7 @@ fn what_a_running_server_has_handed_over_goes_on_where_it_is_killed_at_any_step(
 
 #[test]
 fn processes_that_a_running_server_has_handed_over_go_on_where_it_is_killed_at_any_step() {
-    is_killed_as_running("upgrade-kill-old-isolated", &in_processes(), ISOLATED_SENDS);
+    is_killed_as_running("upgrade-kill-old-isolated", &Built::Plain.in_processes(), ISOLATED_SENDS);
 }
 
 fn is_killed_as_running(test: &str, options: &[&str], running_sends: usize) {
@@ -371,7 +395,7 @@ fn is_killed_as_running(test: &str, options: &[&str], running_sends: usize) {
     let sends = (1..=running_sends).map(|at| (format!("send {at}"), at));
     for (when, step) in sends.chain([("receive 2".to_owned(), running_sends + 1)]) {
         let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("KILL_RUNNING", &when)];
-        let mut servers = Servers::start(test, options, &environment);
+        let mut servers = Servers::start(test, Built::Plain, options, &environment);
         let load = Load::on(servers.port, 2, 2, 5);
         Servers::signal(servers.first.id(), "-USR2");
         assert!(!servers.first.wait().unwrap().success());
