@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::support::program::Room;
-use super::support::rml::{Client, key_frame, sequence_header};
+use super::support::rml::{Client, inter_frame, key_frame, sequence_header};
 use super::support::server::Relay;
 use super::support::{PATIENCE, c, until};
 use super::{Server, program};
@@ -299,6 +299,58 @@ fn a_second_publisher_meets_the_policy_and_a_silent_one_the_idle_time() {
     let _first = Client::publish(server.port, "show");
     let _second = Client::publish(server.port, "show");
     server.says("standby 127.0.0.1");
+}
+
+#[test]
+fn players_begin_where_the_option_says() {
+    // What is sent again and again while the player has no frame, and the only kind of frame that can be its first.
+    type Frame = fn(u32) -> Vec<u8>;
+    for (start, sent, first, from) in [
+        ("gop", &[inter_frame as Frame][..], key_frame as Frame, 1),
+        ("key", &[inter_frame, key_frame], key_frame, 3),
+        ("now", &[inter_frame], inter_frame, 3),
+    ] {
+        let server = Server::start(&["--start", start]);
+        let mut publisher = Client::publish(server.port, "show");
+        publisher.send(0, sequence_header(1));
+        let mut witness = Client::play(server.port, "show");
+        publisher.send(0, key_frame(1));
+        publisher.send(0, inter_frame(2));
+        witness.wait("all so far", |witness| witness.video.iter().any(|got| got.body == inter_frame(2)));
+        let mut player = Client::play(server.port, "show");
+        let mut n = 2;
+        let got = until("a frame", || {
+            for frame in sent {
+                n += 1;
+                publisher.send(n, frame(n));
+            }
+            player.read();
+            player.video.iter().find(|got| got.body != sequence_header(1)).cloned()
+        });
+        assert!((from..=n).any(|n| got.body == first(n)), "{start}: {got:?} of {n}");
+    }
+}
+
+#[test]
+fn a_publisher_that_has_fallen_silent_gives_way_after_the_time_of_the_option() {
+    let comes_in = |port| {
+        let mut second = Client::ask_to_publish(port, "show");
+        while !second.started && !second.over {
+            second.read();
+        }
+        second.started
+    };
+    let all = ["200", "600000", "off"].map(|time| {
+        let server = Server::start(&["--silent", time]);
+        let first = Client::publish(server.port, "show");
+        (server, first)
+    });
+    let [(short, _first), others @ ..] = &all;
+    until("its place", || comes_in(short.port).then_some(()));
+    std::thread::sleep(Duration::from_millis(2_500)); // longer than the default
+    for (server, _first) in others {
+        assert!(!comes_in(server.port));
+    }
 }
 
 #[test]
