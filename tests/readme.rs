@@ -10,6 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rrelay::config::TargetConfig;
+use rrelay::error::RRError;
+use rrelay::server::{ListenOptions, State};
 use support::c::{As, build, deps, good, root, workshop};
 use support::program::{Program, Room};
 use support::rml::{Client, key_frame, sequence_header};
@@ -26,6 +29,13 @@ fn blocks(language: &str) -> Vec<String> {
     blocks
 }
 
+/// The commands of the page that call a program, with their continuation lines.
+fn commands(program: &str) -> Vec<String> {
+    let page = fs::read_to_string(root().join("README.md")).unwrap().replace("\\\n", " ");
+    let is_one = |line: &&str| line.strip_prefix("    ").is_some_and(|command| command.starts_with(program));
+    page.lines().filter(is_one).map(str::to_owned).collect()
+}
+
 /// The port that a program says to publish to.
 fn port_of(program: &Program) -> u16 {
     until("the program listens", || {
@@ -35,11 +45,17 @@ fn port_of(program: &Program) -> u16 {
     })
 }
 
-/// Publishes to a program of the page and waits until the program reports that; the publisher stays.
-fn publish(program: &Program, said: &str) -> Client {
-    let mut publisher = Client::publish(port_of(program), "show");
+/// A publisher that has sent something.
+fn published(port: u16) -> Client {
+    let mut publisher = Client::publish(port, "show");
     publisher.send(0, sequence_header(1));
     publisher.send(0, key_frame(1));
+    publisher
+}
+
+/// Publishes to a program of the page and waits until the program reports that; the publisher stays.
+fn publish(program: &Program, said: &str) -> Client {
+    let publisher = published(port_of(program));
     until("the program says that the stream is live", || program.words().contains(said).then_some(()));
     publisher
 }
@@ -92,6 +108,39 @@ fn the_c_program_relays_and_pushes() {
     until("the program says that it pushes", || {
         program.words().contains("TARGET live/show: IN_PROGRESS").then_some(())
     });
+}
+
+#[test]
+fn the_certificate_that_the_page_makes_is_trusted_by_its_file_and_by_its_pin() {
+    let room = Room::new("readme-certificate");
+    // The page has a host of its own; this machine's name is localhost.
+    let commands = commands("openssl").join("\n").replace("relay.example.com", "localhost");
+    let output = Command::new("sh").arg("-ec").arg(&commands).current_dir(room.file("")).output().unwrap();
+    good(&output, &commands);
+    let pin = String::from_utf8(output.stdout).unwrap();
+    let far = Relay::new();
+    far.server.set_tls(&room.file("chain.pem"), &room.file("key.pem")).unwrap();
+    let port = far.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
+    let near = Relay::new();
+    let stream = near.server.stream_create(b"live", b"show", None).unwrap();
+    let _publisher = published(near.port);
+    let file = room.file("chain.pem").to_str().unwrap().to_owned();
+    for (key, trusts) in [
+        ("file", TargetConfig { ca_file: Some(file), ..TargetConfig::default() }),
+        (
+            "pin",
+            TargetConfig { pin_sha256: pin.split_whitespace().next().map(str::to_owned), ..TargetConfig::default() },
+        ),
+    ] {
+        let url = format!("rtmps://localhost:{port}/live/{key}");
+        near.server.target_add(stream, TargetConfig { url, ..trusts }).unwrap();
+        far.has_messages(key, 2);
+    }
+    // Without either it is a stranger's.
+    let url = format!("rtmps://localhost:{port}/live/stranger");
+    let target = near.server.target_add(stream, TargetConfig { url, ..TargetConfig::default() }).unwrap();
+    let refused = near.event("it is refused", |event| event.target == target && event.state == State::Failed);
+    assert_eq!(refused.error, Some(RRError::Cert));
 }
 
 #[test]
