@@ -18,12 +18,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ingest::{Ingest, Script, Then};
 use isolated::{has_connection, isolated, kill, signal, worker_of, workers};
 use live::{Client, Live, command, connect, shaken, until};
-use rrelay::config::{ServerConfig, TargetConfig, WorkerConfig};
+use rrelay::config::{ServerConfig, StreamConfig, TargetConfig, WorkerConfig};
 use rrelay::error::{Failure, RRError};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_write;
@@ -124,6 +126,38 @@ fn a_process_that_is_killed_ends_its_own_connections_and_its_stream_begins_anew(
     let sent = sends(&mut publisher, 1, 3);
     assert_eq!(gets(&mut player, 3), sent);
     assert_ne!(worker_of(&player), worker);
+}
+
+#[test]
+fn a_publisher_that_sends_does_not_give_way_to_another_however_old_the_server_is() {
+    let silent_ms = 1_500;
+    let settings = Arc::new(StreamConfig { silent_ms: Some(silent_ms), ..StreamConfig::default() });
+    let live = Live::new(ServerConfig { stream: settings, ..isolated() });
+    let begun = Instant::now();
+    until("the server is much older than the process", || begun.elapsed().as_millis() > u128::from(2 * silent_ms));
+    let mut publisher = live.publish("show");
+    let (stop, mut sent) = (Arc::<AtomicBool>::default(), 0);
+    let stopped = Arc::clone(&stop);
+    let sending = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Acquire) && publisher.key_frame(sent * 20, b"picture").is_ok() {
+            sent += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        publisher
+    });
+    until("its figures", || {
+        stream(&live.server, "show").is_some_and(|id| live.server.stats(id).is_ok_and(|stats| stats.msgs_in > 5))
+    });
+    let second = Client::configured(live.port, "show", true, &SessionConfig::default());
+    assert!(second.is_err(), "the first one sends");
+    stop.store(true, Ordering::Release);
+    let first = sending.join().unwrap();
+    let mut second = None;
+    until("the first one is silent", || {
+        second = Client::configured(live.port, "show", true, &SessionConfig::default()).ok();
+        second.is_some()
+    });
+    drop(first);
 }
 
 #[test]

@@ -34,10 +34,11 @@ const DRAIN_MS: u32 = 30_000;
 /// Numbers of messages (`server/upgrade/wire.rs`).
 const HELLO: u8 = 1;
 const END: u8 = 2;
+const CHANNEL: u8 = 23;
 const REFUSED: u8 = 4;
 
 /// The greeting of a successor that takes workers.
-const TAKES: &[u8] = b"RRup\x01\x81\x84\x82\x10\x19\xff\xff\x82\x12\x19\xff\xff\x82\x13\x19\xff\xff\x82\x14\x02";
+const TAKES: &[u8] = b"RRup\x01\x81\x84\x82\x10\x19\xff\xff\x82\x12\x19\xff\xff\x82\x13\x19\xff\xff\x82\x14\x04";
 
 /// The tests look at all processes of this one, so there is one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -225,11 +226,15 @@ fn where_the_successor_fails_at_any_step_the_processes_stay_with_their_server() 
     let load = Load::on(live.port, 2, 2, 5);
     until("media flows", || live.server.stats(0).unwrap().msgs_out > 50);
     let (before, processes) = (live.events_of(EventKind::Session).len(), workers());
+    let mut channels = 0;
     for last in 0.. {
         let mut ended = false;
         let failure = hand_over_to(&live, WITHIN_MS, |mut fake| {
+            channels = 0;
             for _ in 0..last {
-                ended |= fake.next() == Some(END);
+                let kind = fake.next();
+                ended |= kind == Some(END);
+                channels += usize::from(kind == Some(CHANNEL));
             }
         });
         assert_eq!(failure.kind, RRError::Closed, "at step {last}: {failure}");
@@ -237,6 +242,7 @@ fn where_the_successor_fails_at_any_step_the_processes_stay_with_their_server() 
             break;
         }
     }
+    assert_eq!(channels, 2, "the processes were offered");
     let refused = hand_over_to(&live, WITHIN_MS, |mut fake| {
         while fake.next() != Some(END) {}
         fake.send(REFUSED, b"RRno\x01\x82\x27\x64full");

@@ -322,7 +322,7 @@ impl RRStream {
             let target = &adopted.target;
             let record = RRSession::new(target.id, target.way().addr, None, target.way().local_addr);
             record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
-            record.set_read(adopted.read_ms.min(clock::now_ms()));
+            record.set_read(adopted.read_ms);
             target.set_served(target.endpoint());
             Arc::new(record)
         });

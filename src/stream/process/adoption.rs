@@ -141,7 +141,7 @@ impl IsolatedSession {
         record.rename(|own| *own = names);
         record.set_tls(tls);
         if !plays {
-            record.set_read(read_ms.min(clock::now_ms()));
+            record.set_read(read_ms);
         }
         AdoptedSession { handle, plays, state, record: Arc::new(record) }
     }
@@ -230,15 +230,17 @@ impl Described {
             return Err(Failure::ours(RRError::Limit, "a worker says more of somebody than there is to say"));
         }
         Ok(match report {
-            ToServer::Session { id: handle, plays, state, read_ms, figures, note } => {
+            ToServer::Session { id: handle, plays, state, silent_ms, figures, note } => {
+                let read_ms = (now_us / 1000).saturating_sub(silent_ms);
                 let (note, state) = (Note::read(note, stream)?, state_of(state)?);
                 figures.check()?;
                 let counters = note.counters();
                 figures.begin(&counters, now_us);
                 Self::Session(Box::new(IsolatedSession { handle, plays, state, read_ms, note, counters }))
             }
-            ToServer::Target { id: handle, state, read_ms, figures, since_ms, came, updated } => {
+            ToServer::Target { id: handle, state, silent_ms, figures, ran_ms, came, updated } => {
                 let (now_ms, state) = (now_us / 1000, state_of(state)?);
+                let (read_ms, since_ms) = (now_ms.saturating_sub(silent_ms), now_ms.saturating_sub(ran_ms));
                 let ExportedTarget { mut about, stage } = ExportedTarget::read_plain(config, came, now_ms)?;
                 let (Stage::Pushes(connected, _) | Stage::Pulls(connected, _)) = stage else {
                     return Err(impossible("a worker has no target without a connection"));
@@ -442,7 +444,7 @@ mod tests {
             record.rename(|names| (names.app, names.key) = (name.app.clone(), name.key.clone()));
             let note = Note::of(&record).encode().unwrap();
             let (state, figures) = (State::Waiting.number(), Figures::default());
-            let message = ToServer::Session { id: message, plays: true, state, read_ms: 0, figures, note: &note };
+            let message = ToServer::Session { id: message, plays: true, state, silent_ms: 0, figures, note: &note };
             let described = Described::read(&message.encode().unwrap().1, &config, &name).unwrap();
             assert_eq!(adoption.note(&described).is_ok(), known);
         }

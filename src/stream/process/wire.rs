@@ -2,8 +2,8 @@
 //!
 //! Each is in CBOR, and comes from another process: what it says is bounded here, and whoever takes it checks whether it
 //! can be. A session, target or source has a [`Handle`]: a worker outlives its server's process, and so the ids there. A
-//! connection's descriptor is beside its message. The two processes may be of different versions of the library, as long
-//! as these have the same [`PROTOCOL`].
+//! connection's descriptor is beside its message. Times are told by how long ago they were, because each process has a clock
+//! of its own. The two processes may be of different versions of the library, as long as these have the same [`PROTOCOL`].
 
 use std::borrow::Cow;
 
@@ -53,7 +53,7 @@ pub(super) fn bytes_max(kind: u8, state: usize) -> usize {
 
 /// The version of the messages. It is raised when a message changes so that the other side would misunderstand it, or
 /// when there is a new one: only unknown fields are skipped.
-pub(crate) const PROTOCOL: u16 = 3;
+pub(crate) const PROTOCOL: u16 = 4;
 
 /// The number by which both sides name a session, target or source of a worker; each is given once.
 pub(super) type Handle = u64;
@@ -333,9 +333,9 @@ pub(super) struct Facts {
 pub(super) struct FiguresOf {
     #[n(0)]
     pub(super) id: Handle,
-    /// When bytes last came from it as a publisher.
+    /// How long ago bytes last came from it as a publisher.
     #[n(1)]
-    pub(super) read_ms: u64,
+    pub(super) silent_ms: u64,
     #[n(2)]
     pub(super) figures: Figures,
 }
@@ -514,9 +514,9 @@ pub(super) enum ToServer<'a> {
         /// The state that it has told last.
         #[n(2)]
         state: u32,
-        /// When bytes last came from it as a publisher.
+        /// How long ago bytes last came from it as a publisher.
         #[n(3)]
-        read_ms: u64,
+        silent_ms: u64,
         #[n(4)]
         figures: Figures,
         /// What came with it.
@@ -532,12 +532,12 @@ pub(super) enum ToServer<'a> {
         #[n(1)]
         state: u32,
         #[n(2)]
-        read_ms: u64,
+        silent_ms: u64,
         #[n(3)]
         figures: Figures,
-        /// Since when it has had media at most.
+        /// For how long it has had media at most.
         #[n(4)]
-        since_ms: u64,
+        ran_ms: u64,
         /// The state with which it came, and that of its later settings.
         #[b(5)]
         #[cbor(with = "minicbor::bytes")]

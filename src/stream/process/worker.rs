@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use self::server::{Kept, Outbox, Server};
+use self::server::{Kept, Outbox, Server, silent_ms};
 use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, Handle, PROTOCOL, ToServer, ToWorker, impossible, shown};
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result, copied};
@@ -438,7 +438,7 @@ impl Worker {
         self.server.each_connection(|id, read_ms, counters| {
             let figures = Figures::of(counters, now_us);
             if self.reported.get(&id) != Some(&figures) {
-                all.push(FiguresOf { id, read_ms, figures });
+                all.push(FiguresOf { id, silent_ms: silent_ms(read_ms, now_us), figures });
             }
         });
         let known = self.server.ids();

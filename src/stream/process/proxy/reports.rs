@@ -373,10 +373,9 @@ impl Proxy {
     }
 
     /// Notes the figures of a connection; those of one that has just ended come too late.
-    fn figures_of(&self, FiguresOf { id, read_ms, figures }: &FiguresOf, now_us: u64) -> Result<()> {
+    fn figures_of(&self, FiguresOf { id, silent_ms, figures }: &FiguresOf, now_us: u64) -> Result<()> {
         figures.check()?;
-        // The time of this round may lie before that of the worker.
-        let read_ms = (*read_ms).min(now_us / 1000);
+        let read_ms = (now_us / 1000).saturating_sub(*silent_ms);
         if let Some(entry) = self.sessions.get(id) {
             figures.note(&entry.record.counters, now_us);
             if entry.publishes() {

@@ -321,7 +321,7 @@ impl Server {
                 id: record.id,
                 plays: *plays,
                 state: state.number(),
-                read_ms: record.read_ms(),
+                silent_ms: silent_ms(record.read_ms(), now_us),
                 figures: Figures::of(&record.counters, now_us),
                 note: &note.bytes,
             })?;
@@ -332,9 +332,9 @@ impl Server {
             self.outbox.describe(&ToServer::Target {
                 id: target.id,
                 state: state.number(),
-                read_ms: record.map_or(0, |record| record.read_ms()),
+                silent_ms: silent_ms(record.map_or(0, |record| record.read_ms()), now_us),
                 figures: Figures::of(&target.counters, now_us),
-                since_ms: *since_ms,
+                ran_ms: (now_us / 1000).saturating_sub(*since_ms),
                 came: &came.bytes,
                 updated: updated.as_ref().map(|state| state.as_slice()),
             })?;
@@ -438,8 +438,9 @@ impl Server {
     fn tell_last_figures(&self, id: Handle, read_ms: u64, counters: &Counters) {
         self.tell_places();
         self.tell_figures();
-        let figures = Figures::of(counters, clock::now_us());
-        self.tell(&ToServer::Connections(vec![FiguresOf { id, read_ms, figures }]), None);
+        let now_us = clock::now_us();
+        let (figures, silent_ms) = (Figures::of(counters, now_us), silent_ms(read_ms, now_us));
+        self.tell(&ToServer::Connections(vec![FiguresOf { id, silent_ms, figures }]), None);
     }
 
     fn tell_tracks(&self) {
@@ -447,6 +448,11 @@ impl Server {
             self.tell(&tracks(&stream), None);
         }
     }
+}
+
+/// How long ago this time was.
+pub(super) fn silent_ms(read_ms: u64, now_us: u64) -> u64 {
+    (now_us / 1000).saturating_sub(read_ms)
 }
 
 /// What is told of the places, and of the streams that the media comes through.
