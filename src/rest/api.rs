@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::RestOptions;
 use super::access::{self, Access};
+use super::answer::{Json, Page, Written};
 use super::document::{Bearer, Bodies, Problems};
 use super::events;
 use super::http::{MAX_BODY_BYTES, whole_body};
@@ -218,8 +219,9 @@ async fn get_stats(State(server): State<Shared>) -> Answer<Json<Stats>> {
 
 /// All streams.
 #[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = [Stream])))]
-async fn get_streams(State(server): State<Shared>) -> Answer<Json<Vec<Stream>>> {
-    Ok(Json(model::streams(&server)?))
+async fn get_streams(State(server): State<Shared>) -> Answer<Written> {
+    static PAGE: Page = Page::json();
+    Ok(PAGE.of_json(&model::streams(&server)?)?)
 }
 
 /// One stream, with its sessions and targets.
@@ -228,8 +230,9 @@ async fn get_streams(State(server): State<Shared>) -> Answer<Json<Vec<Stream>>> 
     params(Names),
     responses((status = 200, body = Stream), (status = 404, response = Problem))
 )]
-async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Json<Stream>> {
-    Ok(Json(model::stream(&server, id)?))
+async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Written> {
+    static PAGE: Page = Page::json();
+    Ok(PAGE.of_json(&model::stream(&server, id)?)?)
 }
 
 /// Makes a stream that exists with or without peers. The body has settings by the names of `rr_stream_config`; without
@@ -328,8 +331,9 @@ async fn delete_stream(
 
 /// All sessions.
 #[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = [Session])))]
-async fn get_sessions(State(server): State<Shared>) -> Answer<Json<Vec<Session>>> {
-    Ok(Json(model::sessions(&server, 0)?))
+async fn get_sessions(State(server): State<Shared>) -> Answer<Written> {
+    static PAGE: Page = Page::json();
+    Ok(PAGE.of_json(&model::sessions(&server, 0)?)?)
 }
 
 /// One session.
@@ -383,8 +387,9 @@ async fn reconnect_session(
     params(Names),
     responses((status = 200, body = [Target]), (status = 404, response = Problem))
 )]
-async fn get_targets(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Json<Vec<Target>>> {
-    Ok(Json(model::targets(&server, id)?))
+async fn get_targets(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Written> {
+    static PAGE: Page = Page::json();
+    Ok(PAGE.of_json(&model::targets(&server, id)?)?)
 }
 
 /// One target or source.
@@ -469,19 +474,17 @@ async fn drain(State(server): State<Shared>, Body(drain): Body<Drain>) -> Answer
     get, path = "/metrics",
     responses((status = 200, body = String, content_type = "application/openmetrics-text"))
 )]
-async fn get_metrics(
-    State(server): State<Shared>,
-    options: Option<Extension<RestOptions>>,
-) -> Answer<impl IntoResponse> {
-    let text = metrics::text(&server, options.is_some_and(|options| options.key_labels))?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+async fn get_metrics(State(server): State<Shared>, options: Option<Extension<RestOptions>>) -> Answer<Written> {
+    static PAGE: Page = Page::new(metrics::CONTENT_TYPE);
+    let names = options.is_some_and(|options| options.key_labels);
+    Ok(PAGE.of_text(|text| metrics::write(&server, names, text))?)
 }
 
 /// Statistics in the form of nginx-rtmp's `/stat`.
 #[utoipa::path(get, path = "/stat", responses((status = 200, body = String, content_type = "text/xml")))]
-async fn get_stat(State(server): State<Shared>) -> Answer<impl IntoResponse> {
-    let xml = nginx::stat(&server, crate::net::clock::wall_us())?;
-    Ok(([(header::CONTENT_TYPE, "text/xml")], xml))
+async fn get_stat(State(server): State<Shared>) -> Answer<Written> {
+    static PAGE: Page = Page::new("text/xml");
+    Ok(PAGE.of_text(|text| nginx::stat(&server, crate::net::clock::wall_us(), text))?)
 }
 
 /// The sessions on which nginx-rtmp's control acts; without any of these, on all.

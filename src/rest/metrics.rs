@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::answer::Buffer;
 use super::model::{id_text, publisher_rtt_us};
 use crate::error::Result;
 use crate::server::figures::Stats;
@@ -100,17 +101,16 @@ const TARGET_GAUGES: [Figure<f64>; 4] = [
     figure("round_trip", "TCP's smoothed round trip time", Some(Unit::Seconds), |s| f64::from(s.rtt_us) / 1e6),
 ];
 
-/// The text of one scrape; with `names`, streams and targets have their application and key as labels.
+/// Writes the text of one scrape; with `names`, streams and targets have their application and key as labels.
 ///
 /// # Errors
-/// None as long as the server lives.
-pub(crate) fn text(server: &RRServer, names: bool) -> Result<String> {
+/// [`RRError::NoMem`](crate::error::RRError::NoMem).
+pub(crate) fn write(server: &RRServer, names: bool, text: &mut Buffer) -> Result<()> {
     let mut registry = Registry::with_prefix("rrelay");
     registry.register_collector(Box::new(snapshot(server, names)?));
-    let mut text = String::new();
-    // Writing to a `String` cannot fail.
-    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-    Ok(text)
+    // The buffer remembers that it has no room.
+    let _ = prometheus_client::encoding::text::encode(text, &registry);
+    Ok(())
 }
 
 fn snapshot(server: &RRServer, names: bool) -> Result<Snapshot> {

@@ -5,6 +5,7 @@
 //! (`http`), or on the host's thread if the host has a web server and calls [`Rest::handle`].
 
 mod access;
+mod answer;
 mod api;
 mod client;
 mod controller;
@@ -39,9 +40,6 @@ use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
 use crate::stream::event::Id;
 use crate::sync::locked;
-
-/// Largest answer of [`Rest::handle`], enough for a list of ten thousand sessions.
-const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The parts of the REST side that are open without a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,18 +154,21 @@ impl Rest {
     /// Answers one request for a host that has its own web server and has checked the request's access itself.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 64 KiB or an answer above 64 MiB.
+    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 64 KiB, [`RRError::NoMem`].
     pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let arg = |text: String| Failure::ours(RRError::Arg, text);
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| arg("method: not an HTTP method".to_owned()))?;
         if body.len() > http::MAX_BODY_BYTES {
             return Err(Failure::ours(RRError::Limit, format!("body: at most {} bytes", http::MAX_BODY_BYTES)));
         }
+        let mut owned = Vec::new();
+        owned.try_reserve_exact(body.len()).map_err(|_| Failure::from(RRError::NoMem))?;
+        owned.extend_from_slice(body);
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(axum::http::header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body.to_vec()))
+            .body(Body::from(owned))
             .map_err(|error| arg(format!("path: {error}")))?;
         let router = api::routes(Arc::clone(&self.server));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -182,10 +183,11 @@ impl Rest {
             let (parts, body) = response.into_parts();
             let content_type = parts.headers.get(axum::http::header::CONTENT_TYPE);
             let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-            let body = to_bytes(body, MAX_ANSWER_BYTES)
+            // Every answer by a call is in one piece, which is not copied here.
+            let body = to_bytes(body, usize::MAX)
                 .await
-                .map_err(|_| Failure::ours(RRError::Limit, "the answer is too large"))?;
-            Ok(Answer { status: parts.status.as_u16(), content_type, body: body.to_vec() })
+                .map_err(|error| Failure::ours(RRError::Panic, format!("the answer broke off: {error}")))?;
+            Ok(Answer { status: parts.status.as_u16(), content_type, body: body.into() })
         })
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
+use super::answer::Buffer;
 use super::model::{by_stream, fourcc};
 use crate::error::{Failure, RRError, Result};
 use crate::server::figures::Stats;
@@ -16,33 +17,44 @@ use crate::server::{RRRestOut, RRServer};
 use crate::session::{Role, State};
 use crate::stream::event::Id;
 
-/// XML elements, one after another.
-#[derive(Debug, Default)]
-struct Xml(String);
+/// XML elements, one after another. The buffer remembers that it has no room, so nothing here looks at a single write.
+#[derive(Debug)]
+struct Xml<'a>(&'a mut Buffer);
 
-impl Xml {
+impl Xml<'_> {
+    fn raw(&mut self, parts: &[&str]) {
+        for part in parts {
+            let _ = self.0.push(part.as_bytes());
+        }
+    }
+
     /// Text of an element: markup characters are escaped; control characters and bytes above 127 become spaces, as in
     /// nginx-rtmp.
     fn escaped(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            match byte {
-                b'<' => self.0.push_str("&lt;"),
-                b'>' => self.0.push_str("&gt;"),
-                b'&' => self.0.push_str("&amp;"),
-                b'"' => self.0.push_str("&quot;"),
-                b'\'' => self.0.push_str("&apos;"),
-                0x20..0x7f => self.0.push(char::from(byte)),
-                _ => self.0.push(' '),
-            }
+        let is_plain = |byte: &u8| matches!(byte, 0x20..0x7f) && !b"<>&\"'".contains(byte);
+        let mut rest = bytes;
+        while let Some(&first) = rest.first() {
+            let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+            let (shown, len): (&[u8], usize) = match first {
+                _ if plain > 0 => (&rest[..plain], plain),
+                b'<' => (b"&lt;", 1),
+                b'>' => (b"&gt;", 1),
+                b'&' => (b"&amp;", 1),
+                b'"' => (b"&quot;", 1),
+                b'\'' => (b"&apos;", 1),
+                _ => (b" ", 1),
+            };
+            let _ = self.0.push(shown);
+            rest = &rest[len..];
         }
     }
 
     fn begin(&mut self, name: &str) {
-        self.0.extend(["<", name, ">"]);
+        self.raw(&["<", name, ">"]);
     }
 
     fn end(&mut self, name: &str) {
-        self.0.extend(["</", name, ">"]);
+        self.raw(&["</", name, ">"]);
     }
 
     fn text(&mut self, name: &str, bytes: &[u8]) {
@@ -53,14 +65,13 @@ impl Xml {
 
     fn number(&mut self, name: &str, number: impl std::fmt::Display) {
         self.begin(name);
-        // Writing to a `String` cannot fail.
         let _ = write!(self.0, "{number}");
         self.end(name);
     }
 
     fn empty(&mut self, name: &str, stands: bool) {
         if stands {
-            self.0.extend(["<", name, "/>"]);
+            self.raw(&["<", name, "/>"]);
         }
     }
 
@@ -68,7 +79,7 @@ impl Xml {
         self.begin(name);
         inner(self);
         self.end(name);
-        self.0.push('\n');
+        self.raw(&["\n"]);
     }
 
     /// Rates and sums, in the order that readers by position rely on.
@@ -89,11 +100,11 @@ fn age_ms(stats: &Stats, now_us: i64) -> i64 {
     (now_us - stats.started_us).max(0) / 1_000
 }
 
-/// `/stat`.
+/// Writes `/stat`.
 ///
 /// # Errors
-/// None as long as the server lives.
-pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
+/// [`RRError::NoMem`].
+pub(crate) fn stat(server: &RRServer, now_us: i64, text: &mut Buffer) -> Result<()> {
     let all = server.stats(0)?;
     let clients = by_stream(server, kind::SESSION, |info, stats| (info, stats))?;
     let mut applications: BTreeMap<Vec<u8>, Vec<(Info, Stats)>> = BTreeMap::new();
@@ -102,7 +113,8 @@ pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
             applications.entry(info.app.clone()).or_default().push((info, stats));
         }
     }
-    let mut xml = Xml("<?xml version=\"1.0\" encoding=\"utf-8\" ?>\n".to_owned());
+    let mut xml = Xml(text);
+    xml.raw(&["<?xml version=\"1.0\" encoding=\"utf-8\" ?>\n"]);
     xml.within("rtmp", |xml| {
         xml.text("nginx_version", b"rrelay");
         xml.text("nginx_rtmp_version", env!("CARGO_PKG_VERSION").as_bytes());
@@ -123,13 +135,13 @@ pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
             }
         });
     });
-    Ok(xml.0)
+    Ok(())
 }
 
 /// The clients of each stream.
 type Clients = HashMap<Id, Vec<(Info, Stats)>>;
 
-fn application(xml: &mut Xml, app: &[u8], streams: &[(Info, Stats)], clients: &Clients, now_us: i64) {
+fn application(xml: &mut Xml<'_>, app: &[u8], streams: &[(Info, Stats)], clients: &Clients, now_us: i64) {
     xml.text("name", app);
     xml.within("live", |xml| {
         let mut count = 0;
@@ -142,7 +154,7 @@ fn application(xml: &mut Xml, app: &[u8], streams: &[(Info, Stats)], clients: &C
     });
 }
 
-fn stream(xml: &mut Xml, info: &Info, stats: &Stats, clients: &[(Info, Stats)], now_us: i64) {
+fn stream(xml: &mut Xml<'_>, info: &Info, stats: &Stats, clients: &[(Info, Stats)], now_us: i64) {
     let live = info.state == State::InProgress;
     xml.text("name", &info.key);
     xml.number("time", age_ms(stats, now_us));
@@ -158,7 +170,7 @@ fn stream(xml: &mut Xml, info: &Info, stats: &Stats, clients: &[(Info, Stats)], 
     xml.empty("active", live);
 }
 
-fn client(xml: &mut Xml, info: &Info, stats: &Stats, now_us: i64) {
+fn client(xml: &mut Xml<'_>, info: &Info, stats: &Stats, now_us: i64) {
     xml.number("id", client_number(info.id));
     xml.text("address", host_of(&info.addr).as_bytes());
     xml.number("time", age_ms(stats, now_us));
@@ -184,7 +196,7 @@ pub(crate) fn client_number(id: Id) -> u64 {
 }
 
 /// The facts of video and audio, if both are known, because readers expect both or neither.
-fn meta(xml: &mut Xml, info: &Info, stats: &Stats) {
+fn meta(xml: &mut Xml<'_>, info: &Info, stats: &Stats) {
     let (Some(video), Some(audio)) = (info.video, info.audio) else { return };
     xml.within("meta", |xml| {
         xml.within("video", |xml| {

@@ -1,11 +1,12 @@
 //! Errors as JSON: problem details (RFC 9457) with the library's error name, its sentence and what to do.
 
-use axum::Json;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{ToResponse, ToSchema};
 
+use super::answer;
 use crate::error::{Failure, RRError};
 
 /// The error of a request (`application/problem+json`).
@@ -23,6 +24,10 @@ pub(crate) struct Problem {
     /// The fault of this request, and how to correct it.
     pub(crate) detail: String,
 }
+
+/// What stands for a problem for which there is no memory.
+const NO_MEMORY: &str =
+    r#"{"status":503,"error":"RR_ERR_NOMEM","title":"out of memory","detail":"there is no memory for the answer"}"#;
 
 impl Problem {
     /// A problem with one of the library's errors, and a status that differs from the error's usual one.
@@ -57,7 +62,8 @@ fn status_of(kind: RRError) -> StatusCode {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self)).into_response();
+        let no_memory = |_| Bytes::from_static(NO_MEMORY.as_bytes());
+        let mut response = (status, answer::json(&self).unwrap_or_else(no_memory)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if status == StatusCode::UNAUTHORIZED {
@@ -65,5 +71,17 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_for_a_problem_without_memory_is_one() {
+        let failure = Failure::ours(RRError::NoMem, "there is no memory for the answer");
+        let body = answer::json(&Problem::from(failure)).unwrap();
+        assert_eq!(body, NO_MEMORY.as_bytes());
     }
 }

@@ -310,7 +310,9 @@ fn scrapers_get_the_counts_of_processes_where_streams_have_them() {
     let text = |isolate| {
         let config = ServerConfig { isolate, ..ServerConfig::default() };
         let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
-        metrics::text(&server, false).unwrap()
+        let mut text = answer::Buffer::default();
+        metrics::write(&server, false, &mut text).unwrap();
+        String::from_utf8(text.finish().unwrap().into()).unwrap()
     };
     for line in ["rrelay_workers_started_total 0", "rrelay_workers_crashed_total 0", "rrelay_workers_hung_total 0"] {
         assert!(text(Isolate::Process).contains(line) && !text(Isolate::Threads).contains(line), "{line}");
