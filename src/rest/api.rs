@@ -18,7 +18,7 @@ use super::document::{Bearer, Bodies, Problems};
 use super::events;
 use super::http::{MAX_BODY_BYTES, whole_body};
 use super::metrics;
-use super::model::{self, Server, Session, Stream, Target};
+use super::model::{self, Peers, Server, Session, Stream, Streams, Target};
 use super::nginx;
 use super::noalbs;
 use super::page;
@@ -218,21 +218,21 @@ async fn get_stats(State(server): State<Shared>) -> Answer<Json<Stats>> {
 }
 
 /// All streams.
-#[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = [Stream])))]
+#[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = [Stream<'_>])))]
 async fn get_streams(State(server): State<Shared>) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    Ok(PAGE.of_json(&model::streams(&server)?)?)
+    Ok(PAGE.of_json(&Streams::new(&server)?)?)
 }
 
 /// One stream, with its sessions and targets.
 #[utoipa::path(
     get, path = "/v1/streams/{app}/{key}",
     params(Names),
-    responses((status = 200, body = Stream), (status = 404, response = Problem))
+    responses((status = 200, body = Stream<'_>), (status = 404, response = Problem))
 )]
 async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    Ok(PAGE.of_json(&model::stream(&server, id)?)?)
+    Ok(PAGE.of_json(&Peers::new(&server)?.stream(id)?)?)
 }
 
 /// Makes a stream that exists with or without peers. The body has settings by the names of `rr_stream_config`; without
@@ -240,13 +240,13 @@ async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) ->
 #[utoipa::path(
     put, path = "/v1/streams/{app}/{key}",
     params(Names), request_body = StreamSettings,
-    responses((status = 200, body = Stream), (status = 400, response = Problem), (status = 409, response = Problem))
+    responses((status = 200, body = Stream<'_>), (status = 400, response = Problem), (status = 409, response = Problem))
 )]
 async fn put_stream(
     State(server): State<Shared>,
     uri: Uri,
     Body(StreamSettings(settings)): Body<StreamSettings>,
-) -> Answer<Json<Stream>> {
+) -> Answer<Response> {
     let (app, key) = names(&uri);
     let request = if settings.is_empty() {
         RRRestOut::CreateStream { app, key, config: None }
@@ -255,7 +255,7 @@ async fn put_stream(
         RRRestOut::EnsureStream { app, key, config }
     };
     let id = request.carry_out(&server)?;
-    Ok(Json(model::stream(&server, id)?))
+    Ok(Json(Peers::new(&server)?.stream(id)?).into_response())
 }
 
 /// Pushes a stream to another server. The body has settings by the names of `rr_target_config`.
@@ -333,7 +333,7 @@ async fn delete_stream(
 #[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = [Session])))]
 async fn get_sessions(State(server): State<Shared>) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    Ok(PAGE.of_json(&model::sessions(&server, 0)?)?)
+    Ok(PAGE.of_json(&model::sessions(&server)?)?)
 }
 
 /// One session.

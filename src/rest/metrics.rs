@@ -14,13 +14,14 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::answer::Buffer;
 use super::model::{id_text, publisher_rtt_us};
-use crate::error::Result;
+use crate::error::{Failure, RRError, Result};
 use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
 use crate::server::{RRServer, WorkerCounts};
 use crate::session::State;
 use crate::stream::StreamName;
+use crate::stream::event::Id;
 
 /// The content type of the answer.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,7 +29,8 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// A kind of metric, and the function that makes it from a value.
 type Metric<T, M> = (MetricType, fn(T) -> M);
 
-type Row = (Vec<(&'static str, String)>, Stats, Info);
+/// The labels of an object, its figures, and whether it has media.
+type Row = (Vec<(&'static str, String)>, Stats, bool);
 
 /// The figures at one moment.
 #[derive(Debug)]
@@ -104,7 +106,7 @@ const TARGET_GAUGES: [Figure<f64>; 4] = [
 /// Writes the text of one scrape; with `names`, streams and targets have their application and key as labels.
 ///
 /// # Errors
-/// [`RRError::NoMem`](crate::error::RRError::NoMem).
+/// [`RRError::NoMem`].
 pub(crate) fn write(server: &RRServer, names: bool, text: &mut Buffer) -> Result<()> {
     let mut registry = Registry::with_prefix("rrelay");
     registry.register_collector(Box::new(snapshot(server, names)?));
@@ -122,25 +124,33 @@ fn snapshot(server: &RRServer, names: bool) -> Result<Snapshot> {
         labels
     };
     let row = |id| -> Option<(Stats, Info)> { Some((server.stats(id).ok()?, server.info(id).ok()?)) };
-    let streams = server.list(0, kind::STREAM)?.into_iter().filter_map(|id| {
+    let stream = |id| {
         let (mut stats, info) = row(id)?;
         let stream = server.stream_named(&StreamName { app: info.app.clone(), key: info.key.clone() })?;
         stats.rtt_us = publisher_rtt_us(server, &stream).unwrap_or_default();
-        Some((named(vec![("stream", id_text(id))], &info), stats, info))
-    });
-    let targets = server.list(0, kind::TARGET)?.into_iter().filter_map(|id| {
+        Some((named(vec![("stream", id_text(id))], &info), stats, info.state == State::InProgress))
+    };
+    let target = |id| {
         let (stats, info) = row(id)?;
         let role = info.role.name().to_owned();
         let labels = vec![("target", id_text(id)), ("stream", id_text(info.stream)), ("role", role)];
-        Some((named(labels, &info), stats, info))
-    });
+        Some((named(labels, &info), stats, info.state == State::InProgress))
+    };
     Ok(Snapshot {
         server: server.stats(0)?,
         players: server.list(0, kind::SESSION)?.len(),
-        streams: streams.collect(),
-        targets: targets.collect(),
+        streams: table(&server.list(0, kind::STREAM)?, stream)?,
+        targets: table(&server.list(0, kind::TARGET)?, target)?,
         workers: server.worker_counts(),
     })
+}
+
+/// The rows of these objects, except those that end meanwhile.
+fn table(ids: &[Id], row: impl Fn(Id) -> Option<Row>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    rows.try_reserve_exact(ids.len()).map_err(|_| Failure::from(RRError::NoMem))?;
+    rows.extend(ids.iter().filter_map(|&id| row(id)));
+    Ok(rows)
 }
 
 impl Snapshot {
@@ -170,7 +180,7 @@ impl Snapshot {
         single(encoder, "streams", "Streams there are", streams)?;
         single(encoder, "sessions", "Connections that others opened", self.players as f64)?;
         single(encoder, "targets", "Targets and sources there are", self.targets.len() as f64)?;
-        let live = |(_, _, info): &&Row| info.state == State::InProgress;
+        let live = |(_, _, live): &&Row| *live;
         single(encoder, "live_streams", "Streams with media", self.streams.iter().filter(live).count() as f64)?;
         single(
             encoder,

@@ -1,9 +1,7 @@
 //! Servers, streams, sessions and targets as JSON. The values come from `server::report`, and the C header explains
 //! them. Keys are shown whole, because a client with the token may also end and change the streams.
 
-use std::collections::HashMap;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::path;
@@ -27,8 +25,8 @@ pub(crate) fn publisher_rtt_us(server: &RRServer, stream: &RRStream) -> Option<u
 }
 
 /// A stream.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct Stream {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Stream<'a> {
     /// Its id.
     pub(crate) id: String,
     /// The stream's path below `/v1/streams/`: application and key, percent-encoded. Exact even if they are not UTF-8.
@@ -55,9 +53,11 @@ pub(crate) struct Stream {
     /// Audio channels.
     pub(crate) channels: u8,
     /// Sessions on it.
-    pub(crate) sessions: Vec<Session>,
+    #[schema(value_type = Vec<Session>)]
+    pub(crate) sessions: Each<'a, Session>,
     /// Targets and sources.
-    pub(crate) targets: Vec<Target>,
+    #[schema(value_type = Vec<Target>)]
+    pub(crate) targets: Each<'a, Target>,
     /// Its figures.
     pub(crate) stats: Stats,
 }
@@ -235,37 +235,127 @@ pub(crate) fn scheme(options: ListenOptions) -> &'static str {
     }
 }
 
+/// Objects that are made one after another while their list is written, so that the list needs no memory but that of
+/// its text. Objects that end meanwhile are left out.
+#[derive(Debug)]
+pub(crate) struct Each<'a, T> {
+    server: &'a RRServer,
+    /// The object's ids, each behind that of its stream.
+    ids: &'a [(Id, Id)],
+    of: fn(Info, Stats) -> T,
+}
+
+impl<T: Serialize> Serialize for Each<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let one = |&(_, id): &(Id, Id)| Some((self.of)(self.server.info(id).ok()?, self.server.stats(id).ok()?));
+        serializer.collect_seq(self.ids.iter().filter_map(one))
+    }
+}
+
+/// The ids of all objects of a kind, sorted by stream. They are listed once, because listing those of one stream visits
+/// all of them.
+#[derive(Debug)]
+pub(crate) struct ByStream<'a> {
+    server: &'a RRServer,
+    ids: Vec<(Id, Id)>,
+}
+
+impl<'a> ByStream<'a> {
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn new(server: &'a RRServer, kind: u8) -> Result<Self> {
+        Ok(Self { server, ids: server.list_by_stream(kind)? })
+    }
+
+    /// The ids of those of one stream, each behind the stream's.
+    pub(crate) fn of(&self, stream: Id) -> &[(Id, Id)] {
+        let begin = self.ids.partition_point(|&(of, _)| of < stream);
+        let rest = &self.ids[begin..];
+        &rest[..rest.partition_point(|&(of, _)| of == stream)]
+    }
+
+    fn each<T>(&self, stream: Id, of: fn(Info, Stats) -> T) -> Each<'_, T> {
+        Each { server: self.server, ids: self.of(stream), of }
+    }
+}
+
+/// Sessions, targets and sources by their streams.
+#[derive(Debug)]
+pub(crate) struct Peers<'a> {
+    server: &'a RRServer,
+    sessions: ByStream<'a>,
+    targets: ByStream<'a>,
+}
+
+impl<'a> Peers<'a> {
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn new(server: &'a RRServer) -> Result<Self> {
+        let (sessions, targets) = (ByStream::new(server, kind::SESSION)?, ByStream::new(server, kind::TARGET)?);
+        Ok(Self { server, sessions, targets })
+    }
+
+    /// A stream with those that it has.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] if it has ended.
+    pub(crate) fn stream(&self, id: Id) -> Result<Stream<'_>> {
+        let peers = (self.sessions.each(id, session_of), self.targets.each(id, target_of));
+        Ok(stream_of(self.server.info(id)?, self.server.stats(id)?, peers))
+    }
+}
+
 /// All streams.
+#[derive(Debug)]
+pub(crate) struct Streams<'a> {
+    ids: Vec<Id>,
+    peers: Peers<'a>,
+}
+
+impl<'a> Streams<'a> {
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn new(server: &'a RRServer) -> Result<Self> {
+        Ok(Self { ids: server.list(0, kind::STREAM)?, peers: Peers::new(server)? })
+    }
+}
+
+impl Serialize for Streams<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.ids.iter().filter_map(|&id| self.peers.stream(id).ok()))
+    }
+}
+
+/// All objects of a kind.
+#[derive(Debug)]
+pub(crate) struct Listed<'a, T> {
+    all: ByStream<'a>,
+    /// Those of this stream only; 0: of the server.
+    stream: Id,
+    of: fn(Info, Stats) -> T,
+}
+
+impl<T: Serialize> Serialize for Listed<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let ids = if self.stream == 0 { &self.all.ids } else { self.all.of(self.stream) };
+        Each { server: self.all.server, ids, of: self.of }.serialize(serializer)
+    }
+}
+
+/// All sessions of the server.
 ///
 /// # Errors
 /// [`RRError::NoMem`].
-pub(crate) fn streams(server: &RRServer) -> Result<Vec<Stream>> {
-    let mut sessions = by_stream(server, kind::SESSION, session_of)?;
-    let mut targets = by_stream(server, kind::TARGET, target_of)?;
-    let with_peers = |info: Info, stats| {
-        let peers = (sessions.remove(&info.id).unwrap_or_default(), targets.remove(&info.id).unwrap_or_default());
-        stream_of(info, stats, peers)
-    };
-    all(server, 0, kind::STREAM, with_peers)
+pub(crate) fn sessions(server: &RRServer) -> Result<Listed<'_, Session>> {
+    Ok(Listed { all: ByStream::new(server, kind::SESSION)?, stream: 0, of: session_of })
 }
 
-/// One stream.
+/// Targets and sources of a stream.
 ///
 /// # Errors
-/// [`RRError::NotFound`] if it has ended.
-pub(crate) fn stream(server: &RRServer, id: Id) -> Result<Stream> {
-    let peers = (sessions(server, id)?, targets(server, id)?);
-    Ok(stream_of(server.info(id)?, server.stats(id)?, peers))
-}
-
-/// Sessions of a stream, or of the server (0).
-pub(crate) fn sessions(server: &RRServer, stream: Id) -> Result<Vec<Session>> {
-    all(server, stream, kind::SESSION, session_of)
-}
-
-/// Targets and sources of a stream, or of the server (0).
-pub(crate) fn targets(server: &RRServer, stream: Id) -> Result<Vec<Target>> {
-    all(server, stream, kind::TARGET, target_of)
+/// [`RRError::NoMem`].
+pub(crate) fn targets(server: &RRServer, stream: Id) -> Result<Listed<'_, Target>> {
+    Ok(Listed { all: ByStream::new(server, kind::TARGET)?, stream, of: target_of })
 }
 
 /// One session.
@@ -278,7 +368,7 @@ pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
     Ok(target_of(server.info(id)?, server.stats(id)?))
 }
 
-fn stream_of(info: Info, stats: Stats, (sessions, targets): (Vec<Session>, Vec<Target>)) -> Stream {
+fn stream_of<'a>(info: Info, stats: Stats, (sessions, targets): (Each<'a, Session>, Each<'a, Target>)) -> Stream<'a> {
     let listed = usize::try_from(info.track_count).unwrap_or(usize::MAX);
     Stream {
         id: id_text(info.id),
@@ -352,20 +442,4 @@ pub(crate) fn told(event: &Event) -> Told {
         addr: text(event.addr.clone()),
         url: crate::mask::mask_url(&String::from_utf8_lossy(&event.url)),
     }
-}
-
-/// All objects of a kind below `parent` (0: of the server), except those that end meanwhile.
-fn all<T>(server: &RRServer, parent: Id, kind: u8, mut of: impl FnMut(Info, Stats) -> T) -> Result<Vec<T>> {
-    let one = |id| Some(of(server.info(id).ok()?, server.stats(id).ok()?));
-    Ok(server.list(parent, kind)?.into_iter().filter_map(one).collect())
-}
-
-/// All objects of a kind, grouped by stream. They are listed once, because listing those of one stream visits all of
-/// them.
-pub(crate) fn by_stream<T>(server: &RRServer, kind: u8, of: impl Fn(Info, Stats) -> T) -> Result<HashMap<Id, Vec<T>>> {
-    let mut found: HashMap<Id, Vec<T>> = HashMap::new();
-    for (stream, one) in all(server, 0, kind, |info, stats| (info.stream, of(info, stats)))? {
-        found.entry(stream).or_default().push(one);
-    }
-    Ok(found)
 }

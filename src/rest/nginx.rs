@@ -4,11 +4,10 @@
 //! use element names and some positions, so the order is the same. One `server` has all applications, and `bw_*` are
 //! bits per second.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use super::answer::Buffer;
-use super::model::{by_stream, fourcc};
+use super::model::{ByStream, fourcc};
 use crate::error::{Failure, RRError, Result};
 use crate::server::figures::Stats;
 use crate::server::report::Info;
@@ -106,13 +105,13 @@ fn age_ms(stats: &Stats, now_us: i64) -> i64 {
 /// [`RRError::NoMem`].
 pub(crate) fn stat(server: &RRServer, now_us: i64, text: &mut Buffer) -> Result<()> {
     let all = server.stats(0)?;
-    let clients = by_stream(server, kind::SESSION, |info, stats| (info, stats))?;
-    let mut applications: BTreeMap<Vec<u8>, Vec<(Info, Stats)>> = BTreeMap::new();
-    for id in server.list(0, kind::STREAM)? {
-        if let (Ok(info), Ok(stats)) = (server.info(id), server.stats(id)) {
-            applications.entry(info.app.clone()).or_default().push((info, stats));
-        }
-    }
+    let clients = ByStream::new(server, kind::SESSION)?;
+    let ids = server.list(0, kind::STREAM)?;
+    let mut streams: Vec<(Vec<u8>, Id)> = Vec::new();
+    streams.try_reserve_exact(ids.len()).map_err(|_| Failure::from(RRError::NoMem))?;
+    streams.extend(ids.iter().filter_map(|&id| Some((server.info(id).ok()?.app, id))));
+    // Those of one application come one after another. A stable sort would need memory of its own.
+    streams.sort_unstable();
     let mut xml = Xml(text);
     xml.raw(&["<?xml version=\"1.0\" encoding=\"utf-8\" ?>\n"]);
     xml.within("rtmp", |xml| {
@@ -127,34 +126,38 @@ pub(crate) fn stat(server: &RRServer, now_us: i64, text: &mut Buffer) -> Result<
         xml.within("server", |xml| {
             // nginx-rtmp lists the applications of its configuration. Here any application will do; without streams,
             // one without a name stands for all, because some readers report a server without any as an error.
-            if applications.is_empty() {
-                xml.within("application", |xml| application(xml, b"", &[], &clients, now_us));
+            if streams.is_empty() {
+                xml.within("application", |xml| application(xml, server, &[], &clients, now_us));
             }
-            for (app, streams) in &applications {
-                xml.within("application", |xml| application(xml, app, streams, &clients, now_us));
+            for streams in streams.chunk_by(|(one, _), (other, _)| one == other) {
+                xml.within("application", |xml| application(xml, server, streams, &clients, now_us));
             }
         });
     });
     Ok(())
 }
 
-/// The clients of each stream.
-type Clients = HashMap<Id, Vec<(Info, Stats)>>;
-
-fn application(xml: &mut Xml<'_>, app: &[u8], streams: &[(Info, Stats)], clients: &Clients, now_us: i64) {
-    xml.text("name", app);
+/// An application with its streams, each behind the application's name.
+fn application(xml: &mut Xml<'_>, server: &RRServer, streams: &[(Vec<u8>, Id)], clients: &ByStream<'_>, now_us: i64) {
+    xml.text("name", streams.first().map_or(b"", |(app, _)| app));
     xml.within("live", |xml| {
         let mut count = 0;
-        for (info, stats) in streams {
+        for &(_, id) in streams {
+            let Some((info, stats)) = facts(server, id) else { continue };
             count += stats.sessions;
-            let clients = clients.get(&info.id).map_or(&[][..], Vec::as_slice);
-            xml.within("stream", |xml| stream(xml, info, stats, clients, now_us));
+            let clients = clients.of(id).iter().filter_map(|&(_, id)| facts(server, id));
+            xml.within("stream", |xml| stream(xml, &info, &stats, clients, now_us));
         }
         xml.number("nclients", count);
     });
 }
 
-fn stream(xml: &mut Xml<'_>, info: &Info, stats: &Stats, clients: &[(Info, Stats)], now_us: i64) {
+/// What is known of an object, unless it has ended.
+fn facts(server: &RRServer, id: Id) -> Option<(Info, Stats)> {
+    Some((server.info(id).ok()?, server.stats(id).ok()?))
+}
+
+fn stream(xml: &mut Xml<'_>, info: &Info, stats: &Stats, clients: impl Iterator<Item = (Info, Stats)>, now_us: i64) {
     let live = info.state == State::InProgress;
     xml.text("name", &info.key);
     xml.number("time", age_ms(stats, now_us));
@@ -162,7 +165,7 @@ fn stream(xml: &mut Xml<'_>, info: &Info, stats: &Stats, clients: &[(Info, Stats
     xml.number("bw_audio", bits(stats.audio_kbps));
     xml.number("bw_video", bits(stats.video_kbps));
     for (session, figures) in clients {
-        xml.within("client", |xml| client(xml, session, figures, now_us));
+        xml.within("client", |xml| client(xml, &session, &figures, now_us));
     }
     meta(xml, info, stats);
     xml.number("nclients", stats.sessions);

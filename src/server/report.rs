@@ -256,24 +256,40 @@ fn info_of_target(target: &Target) -> Info {
 /// # Errors
 /// [`RRError::NoMem`]; there may be tens of thousands.
 pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Result<Vec<Id>> {
+    gather(core, wanted, |stream, id| (parent == 0 || stream == parent).then_some(id))
+}
+
+/// The ids of everything of one kind, each behind the id of its stream, sorted by stream.
+///
+/// # Errors
+/// [`RRError::NoMem`].
+pub(super) fn by_stream(core: &Core, wanted: u8) -> Result<Vec<(Id, Id)>> {
+    let mut found = gather(core, wanted, |stream, id| Some((stream, id)))?;
+    // A stable sort would need memory of its own.
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// What `of` makes of the ids of all objects of one kind and of their streams.
+fn gather<T>(core: &Core, wanted: u8, of: impl Fn(Id, Id) -> Option<T>) -> Result<Vec<T>> {
     let registry = core.registry();
-    let mut ids = Vec::new();
-    let mut add = |most: usize, of: &mut dyn Iterator<Item = (Id, Id)>| {
-        ids.try_reserve_exact(most).map_err(|_| Failure::from(RRError::NoMem))?;
-        ids.extend(of.filter(|&(_, stream)| parent == 0 || stream == parent).map(|(id, _)| id));
+    let mut found = Vec::new();
+    let mut add = |most: usize, all: &mut dyn Iterator<Item = (Id, Id)>| {
+        found.try_reserve_exact(most).map_err(|_| Failure::from(RRError::NoMem))?;
+        found.extend(all.filter_map(|(stream, id)| of(stream, id)));
         Ok::<_, Failure>(())
     };
     match wanted {
         kind::STREAM => add(registry.streams.len(), &mut registry.streams.iter().map(|(id, _)| (id, id)))?,
         kind::SESSION => {
             let sessions = &registry.sessions;
-            add(sessions.len(), &mut sessions.iter().map(|(id, session)| (id, session.stream())))?;
+            add(sessions.len(), &mut sessions.iter().map(|(id, session)| (session.stream(), id)))?;
         }
         kind::TARGET => {
             let targets = &registry.targets;
-            add(targets.len(), &mut targets.iter().map(|(id, target)| (id, target.stream().id())))?;
+            add(targets.len(), &mut targets.iter().map(|(id, target)| (target.stream().id(), id)))?;
         }
         _ => {}
     }
-    Ok(ids)
+    Ok(found)
 }
