@@ -17,7 +17,7 @@ use std::time::Duration;
 use live::Client;
 use rrelay::config::TargetConfig;
 use rrelay::rest::{Rest, RestOptions};
-use rrelay::server::Id;
+use rrelay::server::{Id, kind};
 use rrelay::session::SessionConfig;
 use support::flv;
 use support::program::Room;
@@ -29,9 +29,11 @@ const TOKEN: &str = "token-of-tests";
 const OPTIONS: &str =
     "--seed 1 --max-examples 10 --generation-database none --no-color --continue-on-failure --request-timeout 60";
 
-/// Settings have bounds that the document does not contain, so valid data may be refused; and deleted objects end only
-/// after a while.
+/// Some settings must agree with each other, so valid data may be refused; and deleted objects end only after a while.
 const NOT_PROMISED: &str = "--exclude-checks positive_data_acceptance,use_after_free,ensure_resource_availability";
+
+/// Settings that are too long in all do not fit into a request, whatever the length of each.
+const CONFIG: &str = "[checks]\nnegative_data_rejection.expected-statuses = [\"4xx\"]\n";
 
 /// It makes some 600 requests, which take a minute on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -62,14 +64,15 @@ fn is_watched(relay: &Relay, key: &'static str) {
 }
 
 /// Runs schemathesis against the relay, and asserts that every answer is in the document.
-fn asked(room: &Room, relay: &Relay, options: &str) {
+fn asked(room: &Room, relay: &Relay, config: &str, options: &str) {
+    std::fs::write(room.file("schemathesis.toml"), format!("{config}\n{CONFIG}")).unwrap();
     let rest = Rest::new(Arc::clone(&relay.server));
     let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let program = target.join("python-schemathesis/bin/schemathesis");
     assert!(program.exists(), "{} is not there (tests/setup.sh installs it)", program.display());
     let (at, token) = (format!("http://127.0.0.1:{port}/v1/openapi.json"), format!("Authorization: Bearer {TOKEN}"));
-    let given = [OPTIONS, NOT_PROMISED, options].into_iter().flat_map(|options| options.split(' '));
+    let given = [OPTIONS, options].into_iter().flat_map(|options| options.split(' '));
     let all: Vec<&str> = ["run", &at, "--header", &token].into_iter().chain(given).collect();
     let mut program = room.start("schemathesis", program.to_str().unwrap(), &all);
     let status = program.ends_within(PATIENCE);
@@ -87,14 +90,32 @@ fn every_answer_is_one_that_the_document_has() {
         "[[operations]]\ninclude-operation-id = [\"get_target\", \"update_target\", \"retry_target\"]\n\
          parameters = {{ app = \"live\", key = \"stays\", id = \"{target}\" }}\n"
     );
-    std::fs::write(room.file("schemathesis.toml"), config).unwrap();
     is_watched(&relay, "stays");
     // An answer to /v1/events has no end, and after /v1/drain there is nothing to ask about.
-    asked(&room, &relay, "--exclude-path /v1/events --exclude-path /v1/drain");
-    assert!(relay.server.info(target).is_ok(), "it was there all the time");
+    asked(&room, &relay, &config, &format!("{NOT_PROMISED} --exclude-path /v1/events --exclude-path /v1/drain"));
 }
 
 #[test]
 fn a_stop_is_answered_as_the_document_says() {
-    asked(&Room::new("openapi-drain"), &Relay::new(), "--include-path /v1/drain");
+    asked(&Room::new("openapi-drain"), &Relay::new(), "", &format!("{NOT_PROMISED} --include-path /v1/drain"));
+}
+
+#[test]
+fn settings_that_the_document_allows_are_accepted() {
+    let room = Room::new("openapi-settings");
+    let relay = Relay::new();
+    let (_, target) = streams(&relay, "stays");
+    let before = relay.server.target_config(target).unwrap();
+    let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi/agreeing.py");
+    std::fs::copy(hooks, room.file("agreeing.py")).unwrap();
+    let config =
+        format!("hooks = \"agreeing\"\nparameters = {{ app = \"live\", key = \"stays\", id = \"{target}\" }}\n");
+    let routes = ["put_stream", "add_target", "update_target"].map(|id| format!(" --include-operation-id {id}"));
+    let checks = "--mode positive --exclude-checks use_after_free,ensure_resource_availability --phases examples,coverage,fuzzing";
+    asked(&room, &relay, &config, &(checks.to_owned() + &routes.concat()));
+    assert_ne!(relay.server.target_config(target).unwrap(), before, "it was changed");
+    let streams = relay.server.list(0, kind::STREAM).unwrap();
+    let usual = relay.server.default_stream_config();
+    let others = streams.iter().filter(|&&id| relay.server.stream_config(id).is_ok_and(|config| config != usual));
+    assert!(others.count() > 10, "streams have settings of their own");
 }

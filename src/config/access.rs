@@ -87,7 +87,7 @@ impl AccessConfig {
     /// # Errors
     /// [`RRError::Arg`](crate::error::RRError::Arg) with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
-        let given = Setting { name, value };
+        let given = Setting::new(name, value);
         match name {
             "rules" => {
                 let texts = given.texts(MAX_ACCESS_RULES)?;

@@ -1,4 +1,6 @@
-//! The choices of settings, with the numbers of the C API.
+//! The choices of settings, with the numbers of the C API and the names of JSON.
+
+use super::value::Choice;
 
 /// Which questions go to the host, as bits (`RR_ASK_*`).
 pub mod ask {
@@ -10,6 +12,7 @@ pub mod ask {
     pub const PLAY: u32 = 4;
     /// Ask at `connect`, `publish` and `play`.
     pub const ALL: u32 = 7;
+    pub(in crate::config) const NAMES: [(u32, &str); 3] = [(CONNECT, "connect"), (PUBLISH, "publish"), (PLAY, "play")];
 }
 
 /// Kinds of media, as bits (`RR_MEDIA_*`).
@@ -22,6 +25,7 @@ pub mod media {
     pub const DATA: u32 = 4;
     /// Messages of all kinds.
     pub const ALL: u32 = 7;
+    pub(in crate::config) const NAMES: [(u32, &str); 3] = [(AUDIO, "audio"), (VIDEO, "video"), (DATA, "data")];
 }
 
 /// Where a consumer begins (`RR_START_*`).
@@ -59,7 +63,7 @@ pub enum Isolate {
 }
 
 impl Isolate {
-    pub(super) const CHOICES: [(u32, Self); 2] = [(0, Self::Threads), (1, Self::Process)];
+    pub(super) const CHOICES: [Choice<Self>; 2] = [(0, "threads", Self::Threads), (1, "process", Self::Process)];
 }
 
 /// The treatment of publishers' timestamps (`RR_CLOCK_*`).
@@ -99,7 +103,8 @@ pub enum Args {
 }
 
 impl Args {
-    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Apart), (1, Self::Key), (2, Self::Drop)];
+    pub(super) const CHOICES: [Choice<Self>; 3] =
+        [(0, "apart", Self::Apart), (1, "key", Self::Key), (2, "drop", Self::Drop)];
 }
 
 /// How players get metadata that does not end as AMF0 prescribes (`RR_METADATA_*`).
@@ -113,12 +118,12 @@ pub enum Metadata {
 }
 
 impl Metadata {
-    pub(super) const CHOICES: [(u32, Self); 2] = [(0, Self::Mended), (1, Self::Verbatim)];
+    pub(super) const CHOICES: [Choice<Self>; 2] = [(0, "mended", Self::Mended), (1, "verbatim", Self::Verbatim)];
 }
 
 impl Start {
     /// Each choice with its number of `RR_START_*`; 0 is left out, because it means the setting's own default.
-    pub(super) const CHOICES: [(u32, Self); 3] = [(1, Self::Key), (2, Self::Gop), (3, Self::Now)];
+    pub(super) const CHOICES: [Choice<Self>; 3] = [(1, "key", Self::Key), (2, "gop", Self::Gop), (3, "now", Self::Now)];
 
     /// The number of the C API.
     pub fn number(self) -> u32 {
@@ -131,13 +136,16 @@ impl Start {
 }
 
 impl PublisherPolicy {
-    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Reject), (1, Self::Takeover), (2, Self::Standby)];
+    pub(super) const CHOICES: [Choice<Self>; 3] =
+        [(0, "reject", Self::Reject), (1, "takeover", Self::Takeover), (2, "standby", Self::Standby)];
 }
 
 impl ClockMode {
-    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Pass), (1, Self::Zero), (2, Self::Repair)];
+    pub(super) const CHOICES: [Choice<Self>; 3] =
+        [(0, "pass", Self::Pass), (1, "zero", Self::Zero), (2, "repair", Self::Repair)];
 }
 
 impl SlowPolicy {
-    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Resync), (1, Self::Reconnect), (2, Self::Stop)];
+    pub(super) const CHOICES: [Choice<Self>; 3] =
+        [(0, "resync", Self::Resync), (1, "reconnect", Self::Reconnect), (2, "stop", Self::Stop)];
 }

@@ -56,7 +56,7 @@ impl ControllerConfig {
     /// [`RRError::Arg`] with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
         let default = Self::default();
-        let given = Setting { name, value };
+        let given = Setting::new(name, value);
         match name {
             "urls" => self.urls = given.texts(MAX_CONTROLLERS)?.iter().map(|url| base(url)).collect::<Result<_>>()?,
             "token" => {
@@ -108,7 +108,7 @@ impl ControllerConfig {
 
 /// The address of a controller; the paths of its requests are appended to it.
 fn base(text: &str) -> Result<String> {
-    let given = Setting { name: "urls", value: Value::Text(text) };
+    let given = Setting::new("urls", Value::Text(text));
     let url = address(&given)?.unwrap_or_default();
     if url.contains('?') {
         return Err(given.refuse("has a query, but the paths of requests are appended to the address"));

@@ -6,7 +6,7 @@ use super::choices::{Start, media};
 use super::limits::MAX_NAME_BYTES;
 use super::stream::StreamConfig;
 use super::target::TargetConfig;
-use super::value::{Setting, Value};
+use super::value::{Setting, Shape, Value};
 use crate::error::Result;
 
 /// The terms on which the host lets a session in.
@@ -52,8 +52,16 @@ impl Decision {
     /// # Errors
     /// [`RRError::Arg`](crate::error::RRError::Arg) with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
-        let given = Setting { name, value };
-        match name {
+        self.take(&Setting::new(name, value))
+    }
+
+    /// What the setting of this name may be; `None` if there is none.
+    pub fn shape(name: &str) -> Option<Shape> {
+        Setting::shape_of(name, |asked| Self::default().take(asked))
+    }
+
+    fn take(&mut self, given: &Setting<'_>) -> Result<()> {
+        match given.name {
             "rename" => {
                 let rename = given.bytes()?;
                 if rename.as_ref().is_some_and(|key| key.len() > MAX_NAME_BYTES || key.contains(&0)) {
@@ -61,9 +69,10 @@ impl Decision {
                 }
                 self.rename = rename;
             }
-            "media" => self.media = given.bits(media::ALL, media::ALL)?,
+            "media" => self.media = given.bits(media::ALL, &media::NAMES)?,
             "start" => {
-                self.start = given.choice(None, "RR_START_*", &Start::CHOICES.map(|(n, start)| (n, Some(start))))?
+                let choices = Start::CHOICES.map(|(number, name, start)| (number, name, Some(start)));
+                self.start = given.choice(None, "RR_START_*", &choices)?;
             }
             _ => return Err(given.unknown("decision")),
         }

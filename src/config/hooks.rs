@@ -1,7 +1,7 @@
 //! Settings of hooks: the back ends that are asked by HTTP whether a peer may connect, publish or play, and that are
 //! told the outcome.
 
-use super::value::{Range, Setting, Value};
+use super::value::{Choice, Range, Setting, Value};
 use crate::error::{Failure, RRError, Result};
 
 /// The protocol of a back end.
@@ -15,8 +15,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The numbers of the C API.
-    const CHOICES: [(u32, Self); 2] = [(0, Self::Json), (1, Self::Nginx)];
+    /// The numbers of the C API, and names.
+    const CHOICES: [Choice<Self>; 2] = [(0, "json", Self::Json), (1, "nginx", Self::Nginx)];
 }
 
 /// Settings of the hooks of one server. A hook without a url asks and tells nobody.
@@ -93,7 +93,7 @@ impl HooksConfig {
     /// [`RRError::Arg`] with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
         let default = Self::default();
-        let given = Setting { name, value };
+        let given = Setting::new(name, value);
         match name {
             "on_connect" => self.on_connect = address(&given)?,
             "on_publish" => self.on_publish = address(&given)?,

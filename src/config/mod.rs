@@ -27,7 +27,7 @@ pub use server::{ListenOptions, ServerConfig};
 pub use stream::StreamConfig;
 pub use target::{MAX_BACKUP_URLS, TargetConfig};
 pub(crate) use value::OFF;
-pub use value::Value;
+pub use value::{Shape, Value};
 pub use worker::WorkerConfig;
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl ServerConfig {
     /// [`RRError::Arg`] with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
         let default = Self::default();
-        let given = Setting { name, value };
+        let given = Setting::new(name, value);
         let time = |default| given.number(default, Range::ANY, Some(OFF));
         match name {
             "mem_limit" => {
@@ -122,7 +122,7 @@ impl ServerConfig {
                 );
                 self.max_message_bytes = given.number(default.max_message_bytes, BYTES, None)?;
             }
-            "ask" => self.ask = given.bits(default.ask, ask::ALL)?,
+            "ask" => self.ask = given.bits(default.ask, &ask::NAMES)?,
             "ask_ms" => self.ask_ms = time(default.ask_ms)?,
             "ask_default" => self.ask_default_allow = given.flag(default.ask_default_allow)?,
             "handshake_ms" => self.handshake_ms = time(default.handshake_ms)?,

@@ -1,54 +1,64 @@
 //! Settings of a stream.
 
 use super::choices::{Args, ClockMode, Metadata, PublisherPolicy, Start};
-use super::value::{OFF, Range, Setting, Value, of_choice};
+use super::value::{OFF, Range, Setting, Shape, Value, of_choice};
 use crate::error::Result;
 
 /// CPU numbers that a set can hold: those of Linux's cpu_set_t.
 const CPUS: usize = 1024;
 
-/// Settings of one stream.
+/// Settings of one stream. What the fields' comments say is also in the OpenAPI document; off is `None`, 0, or the
+/// largest number.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "rest", derive(utoipa::ToSchema))]
 pub struct StreamConfig {
     /// The host's pointer as a number; never touched.
+    #[cfg_attr(feature = "rest", schema(ignore))]
     pub user: usize,
-    /// The treatment of a second publisher.
+    /// The treatment of a second publisher: it is refused, takes over, or stands by until the first is gone.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub publisher_policy: PublisherPolicy,
-    /// A publisher that has sent nothing for this long is replaced by a new one that the policy would otherwise refuse;
-    /// `None`: never.
+    /// A publisher that has sent nothing for this long, in ms, is replaced by a new one that the policy would otherwise
+    /// refuse.
     pub silent_ms: Option<u32>,
-    /// How long players and targets stay without a publisher; with 0 they are closed at once.
+    /// How long players and targets stay without a publisher, in ms; if off, they are closed at once.
     pub grace_ms: u32,
-    /// The cached group's bound in bytes; 0 keeps no group.
+    /// The largest cached group of pictures, in bytes; off keeps no group.
     pub gop_bytes: u32,
-    /// The cached group's bound in time.
+    /// The longest cached group of pictures, in ms; off keeps no group.
     pub gop_ms: u32,
-    /// A publisher that sends more than this for [`super::OVER_RATE_MS`] is closed; 0 means no bound.
+    /// A publisher that sends more kbit/s than this for 10 s is closed.
     pub max_kbps: u32,
-    /// The treatment of timestamps.
+    /// The treatment of timestamps: they pass unchanged, begin at 0, or lose the jumps that all tracks make.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub clock: ClockMode,
-    /// An on-demand source is closed this long after the last player left; `None` keeps it connected.
+    /// A source on demand is closed this long after the last player left, in ms; if off, it stays connected.
     pub unwatched_ms: Option<u32>,
-    /// Nice value of the stream's threads.
+    /// Nice value of the stream's threads or process; a value below 0 needs a privilege.
     pub nice: i32,
-    /// Collect this long before sending; 0 sends at once.
+    /// Media is collected this long before it is sent, in ms; if off, it is sent at once.
     pub merge_ms: u32,
-    /// Where players begin.
+    /// Where players begin: at the next key frame, at the cached group of pictures, or at the newest message.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub start: Start,
     /// A player's lag bound in bytes; past it the player jumps to a key frame.
     pub queue_bytes: u32,
-    /// A player's lag bound in time.
+    /// A player's lag bound in ms.
     pub queue_ms: u32,
-    /// A player that stays past its bound for this long is closed.
+    /// A player that stays past its bound for this long, in ms, is closed.
     pub slow_ms: u32,
-    /// CPUs the stream's threads may use; empty means any.
+    /// CPUs that the stream's threads or process may use; without a list, any.
+    #[cfg_attr(feature = "rest", schema(value_type = String, example = "0-3,8"))]
     pub cpus: Vec<usize>,
-    /// The treatment of `?args` behind names. Only the stream settings of the server count, because a name is read
-    /// before its stream exists.
+    /// The treatment of `?args` behind names: apart from the name, part of the key, or dropped. Only the server's
+    /// stream settings count, because a name is read before its stream exists.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub args: Args,
-    /// If video comes for this long without a key frame, joiners get sound at once; with 0 they wait for the key frame.
+    /// If video comes for this long, in ms, without a key frame, those who join get sound at once; if off, they wait
+    /// for the key frame.
     pub key_wait_ms: u32,
-    /// How players get metadata that does not end as AMF0 prescribes.
+    /// How players get metadata that does not end as AMF0 prescribes: mended, or byte for byte.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub metadata: Metadata,
 }
 
@@ -84,9 +94,17 @@ impl StreamConfig {
     /// # Errors
     /// [`RRError::Arg`](crate::error::RRError::Arg) with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
+        self.take(&Setting::new(name, value))
+    }
+
+    /// What the setting of this name may be; `None` if there is none.
+    pub fn shape(name: &str) -> Option<Shape> {
+        Setting::shape_of(name, |asked| Self::default().take(asked))
+    }
+
+    fn take(&mut self, given: &Setting<'_>) -> Result<()> {
         let default = Self::default();
-        let given = Setting { name, value };
-        match name {
+        match given.name {
             "publisher_policy" => {
                 let choices = PublisherPolicy::CHOICES;
                 self.publisher_policy = given.choice(default.publisher_policy, "RR_PUBLISHER_*", &choices)?;
@@ -110,7 +128,7 @@ impl StreamConfig {
             "args" => self.args = given.choice(default.args, "RR_ARGS_*", &Args::CHOICES)?,
             "key_wait_ms" => self.key_wait_ms = given.number(default.key_wait_ms, Range::HOUR_MS, Some(0))?,
             "metadata" => self.metadata = given.choice(default.metadata, "RR_METADATA_*", &Metadata::CHOICES)?,
-            "cpus" => self.cpus = given.text()?.map(|list| cpus(&given, list)).transpose()?.unwrap_or_default(),
+            "cpus" => self.cpus = given.text()?.map(|list| cpus(given, list)).transpose()?.unwrap_or_default(),
             _ => return Err(given.unknown("stream")),
         }
         Ok(())

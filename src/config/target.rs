@@ -4,82 +4,92 @@ use std::net::IpAddr;
 
 use super::choices::{SlowPolicy, Start, media};
 use super::limits::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
-use super::value::{Longest, OFF, Range, Setting, Value, of_choice};
+use super::value::{Longest, OFF, Range, Setting, Shape, Value, of_choice};
 use crate::error::{Failure, RRError, Result};
 
 /// Most backup urls of one target: more than anybody has, and few enough to stop at in a C list that lacks its NULL.
 pub const MAX_BACKUP_URLS: usize = 16;
 
 /// Settings of one push target, or of a source that pulls; [`TargetConfig::serves`] refuses the settings that do not
-/// apply.
+/// apply. What the fields' comments say is also in the OpenAPI document; off is `None`, 0, or the largest number.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "rest", derive(utoipa::ToSchema))]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.
+    #[cfg_attr(feature = "rest", schema(ignore))]
     pub user: usize,
-    /// The url, `rtmp://host[:port]/app[/key]`.
+    /// The url, `rtmp://host[:port]/app[/key]` or `rtmps://`.
+    #[cfg_attr(feature = "rest", schema(example = "rtmp://127.0.0.1:1936/live"))]
     pub url: String,
-    /// The stream key, passed on byte for byte; `None` takes the part of the url after the application or, where there
-    /// is none, the key of the stream that the target or source belongs to.
+    /// The stream key, passed on byte for byte. Without it, the key is the part of the url after the application or,
+    /// where there is none, the key of the stream that the target or source belongs to.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub key: Option<Vec<u8>>,
     /// A PEM file of roots that are trusted instead of the system's.
     pub ca_file: Option<String>,
-    /// The server's public key, as SHA-256 in hexadecimal or base64; see `net::tls`.
+    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), in hexadecimal or base64. It replaces the check of
+    /// the certificate; with `ca_file`, both must hold.
     pub pin_sha256: Option<String>,
     /// The server's certificate is not verified.
     pub insecure: bool,
     /// More urls, tried in turn after `url`; `key` holds for them too.
     pub backup_urls: Vec<String>,
-    /// Name for Adobe or Limelight authentication; `None` takes the url's.
+    /// Name for Adobe or Limelight authentication; without it, the url's.
     pub username: Option<String>,
-    /// Password for that authentication; `None` takes the url's.
+    /// Password for that authentication; without it, the url's.
     pub password: Option<String>,
     /// Local address to connect from.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub bind_addr: Option<IpAddr>,
-    /// The first wait after a failure; it doubles from there.
+    /// The first wait after a failure, in ms; it doubles from there.
     pub retry_min_ms: u32,
-    /// The longest wait.
+    /// The longest wait, in ms; not below `retry_min_ms`.
     pub retry_max_ms: u32,
     /// Random part of each wait, in percent of the wait.
     pub retry_jitter_pct: u32,
-    /// Failures in a row before giving up, one try of all urls counts as one; `None` never gives up.
+    /// Failures in a row before giving up; one try of all urls counts as one.
     pub retry_count: Option<u32>,
-    /// Time from the first failure of a row to giving up; `None` never gives up.
+    /// Time from the first failure of a row to giving up, in ms.
     pub retry_total_ms: Option<u32>,
-    /// A connection that ran this long resets the wait.
+    /// A connection that ran this long, in ms, resets the wait.
     pub retry_reset_ms: u32,
-    /// For this long after media has flowed to a url, refusals of that server are retried, since it may still hold the
-    /// lost session. `None` takes every refusal as final.
+    /// For this long, in ms, after media has flowed to a url, refusals of that server are retried, since it may still
+    /// hold the lost session. If off, every refusal is final.
     pub lingering_ms: Option<u32>,
-    /// Time for the name look-up, TCP and RTMP until `Publish.Start`.
+    /// Time for the name look-up, TCP and RTMP until the server takes media, in ms.
     pub connect_ms: u32,
-    /// A target whose socket takes nothing for this long is lost; `None` takes the server's time.
+    /// A target whose socket takes nothing for this long, in ms, is lost; the default is the server's time.
     pub send_ms: Option<u32>,
-    /// A target without media for this long is closed until media comes again; `None` keeps it.
+    /// A target without media for this long, in ms, is closed until media comes again.
     pub idle_ms: Option<u32>,
-    /// Lag bound in bytes.
+    /// Lag bound in bytes; past it the slow policy applies.
     pub queue_bytes: u32,
-    /// Lag bound in time.
+    /// Lag bound in ms.
     pub queue_ms: u32,
-    /// The treatment of a target past its lag bound.
+    /// The treatment of a target past its lag bound: it jumps to a key frame, is closed and connected again, or is
+    /// stopped.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub slow_policy: SlowPolicy,
-    /// How long the target jumps to key frames before it is reconnected or stopped; `None`: for ever with
-    /// [`SlowPolicy::Resync`], not at all with the other policies.
+    /// How long, in ms, the target jumps to key frames before it is reconnected or stopped; if off, for ever with the
+    /// policy `resync`, and not at all with the others.
     pub slow_ms: Option<u32>,
-    /// Where the push begins.
+    /// Where the push begins: at the next key frame, at the cached group of pictures, or at the newest message.
+    #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub start: Start,
-    /// True: timestamps of each connection begin at 0. False: they pass unchanged.
+    /// Whether timestamps pass unchanged, or those of each connection begin at 0.
+    #[cfg_attr(feature = "rest", schema(rename = "clock"))]
     pub from_zero: bool,
-    /// Kinds of messages to send, bits of [`media`].
+    /// Kinds of messages to send.
     pub media: u32,
     /// Tracks to send: bit n for the multitrack id n, bit 0 also for media without multitrack; 0 sends all.
     pub tracks: u64,
     /// Highest rate to send at, in kbit/s; a stream with a higher rate makes the target lag.
     pub max_kbps: Option<u32>,
-    /// Chunk size to this server in bytes.
+    /// Chunk size to this server, in bytes.
     pub chunk_size: u32,
     /// Retry also after errors that are fatal by default.
     pub retry_fatal: bool,
-    /// Collect this long before sending; `None` takes the stream's time.
+    /// Media is collected this long before it is sent, in ms; the default is the stream's time, and off sends at once.
     pub merge_ms: Option<u32>,
     /// For sources: connect only while somebody plays.
     pub on_demand: bool,
@@ -87,6 +97,7 @@ pub struct TargetConfig {
     pub send_args: bool,
     /// The controller named this target or source, and is asked for another one when this one is lost. A host cannot
     /// set this field, and a target that the host changes is the host's own from then on.
+    #[cfg_attr(feature = "rest", schema(ignore))]
     pub of_controller: bool,
 }
 
@@ -138,13 +149,18 @@ impl TargetConfig {
     /// # Errors
     /// [`RRError::Arg`] with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
+        self.take(&Setting::new(name, value))
+    }
+
+    /// What the setting of this name may be; `None` if there is none.
+    pub fn shape(name: &str) -> Option<Shape> {
+        Setting::shape_of(name, |asked| Self::default().take(asked))
+    }
+
+    fn take(&mut self, given: &Setting<'_>) -> Result<()> {
         let default = Self::default();
-        let given = Setting { name, value };
-        match name {
-            "url" => {
-                let url = given.within(Longest::URL)?.owned_text()?;
-                self.url = url.ok_or_else(|| given.refuse("must be given"))?;
-            }
+        match given.name {
+            "url" => self.url = given.within(Longest::URL)?.required_text()?,
             "key" => self.key = given.within(Longest::KEY)?.bytes()?,
             "ca_file" => self.ca_file = given.within(Longest::PATH)?.owned_text()?,
             "pin_sha256" => self.pin_sha256 = given.within(Longest::HASH)?.owned_text()?,
@@ -152,11 +168,7 @@ impl TargetConfig {
             "backup_urls" => self.backup_urls = given.within(Longest::URL)?.texts(MAX_BACKUP_URLS)?,
             "username" => self.username = given.within(Longest::LOGIN)?.owned_text()?,
             "password" => self.password = given.within(Longest::LOGIN)?.owned_text()?,
-            "bind_addr" => {
-                let no_address = |text: &str| given.refuse(&format!("is \"{text}\", not an IPv4 or IPv6 address"));
-                let parse = |text: &str| text.parse().map_err(|_| no_address(text));
-                self.bind_addr = given.text()?.map(parse).transpose()?;
-            }
+            "bind_addr" => self.bind_addr = given.address()?,
             "retry_min_ms" => {
                 const FIRST: Range = Range::new(1, 3_600_000, "a first wait of more than an hour is no retry");
                 self.retry_min_ms = given.number(default.retry_min_ms, FIRST, None)?;
@@ -194,9 +206,10 @@ impl TargetConfig {
                 if given.value == Value::Number(2) {
                     return Err(given.refuse("is RR_CLOCK_REPAIR, which is for streams, not for targets"));
                 }
-                self.from_zero = given.choice(default.from_zero, "RR_CLOCK_*", &[(0, false), (1, true)])?;
+                let choices = [(0, "pass", false), (1, "zero", true)];
+                self.from_zero = given.choice(default.from_zero, "RR_CLOCK_*", &choices)?;
             }
-            "media" => self.media = given.bits(default.media, media::ALL)?,
+            "media" => self.media = given.bits(default.media, &media::NAMES)?,
             "tracks" => {
                 const TRACKS: Range = Range::from(0, "each bit stands for a track");
                 self.tracks = given.number(default.tracks, TRACKS, None)?;

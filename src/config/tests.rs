@@ -90,7 +90,8 @@ fn a_value_of_another_kind_or_a_name_that_no_setting_has_is_refused() {
     refused(target.set("insecure", Value::Number(2)), "insecure is 2, allowed are 0 and 1");
     refused(target.set("backup_urls", Value::Text("rtmp://b/live")), "backup_urls must be a list");
     refused(target.set("slow_policy", Value::Off), "slow_policy is 4294967295, not one of RR_SLOW_*");
-    refused(target.set("media", Value::Flag(true)), "media must be a number made of bits");
+    refused(target.set("media", Value::Flag(true)), "media must be a list of audio, video, data");
+    refused(target.set("media", Value::Number(8)), "media has unknown bits: 0x8");
     refused(target.set("gop_ms", Value::Number(1)), "gop_ms: a target has no such setting");
     refused(StreamConfig::default().set("ask", Value::Default), "ask: a stream has no such setting");
     refused(ServerConfig::default().set("user", Value::Number(1)), "user: a server has no such setting");

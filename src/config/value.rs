@@ -1,5 +1,9 @@
 //! A setting as the C API or the REST side gives it, and the checks that turn it into a field's value. Every refusal
-//! names the setting, its range, and the reason.
+//! names the setting, its range, and the reason. The checks also describe what they allow ([`Shape`]), so that a
+//! description of the settings cannot differ from the checks.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 
 use super::limits::MAX_NAME_BYTES;
 use crate::error::{Failure, RRError, Result};
@@ -15,17 +19,56 @@ pub enum Value<'a> {
     Number(i128),
     /// Yes or no.
     Flag(bool),
-    /// Text: an address, a url, a list.
+    /// Text: an address, a url, a list, a choice by its name.
     Text(&'a str),
     /// Bytes that are passed on untouched: a stream key.
     Bytes(&'a [u8]),
-    /// Several texts.
+    /// Several texts, or bits by their names.
     Texts(&'a [String]),
 }
 
+/// What a setting may be, besides its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A whole number.
+    Number {
+        /// The least.
+        from: i128,
+        /// The largest.
+        to: i128,
+        /// Whether it may also be off.
+        off: bool,
+    },
+    /// One of these, by its number in the C API or its name.
+    Choice(Vec<(u32, &'static str)>),
+    /// Any of these, as bits of a number or by their names.
+    Bits(Vec<(u32, &'static str)>),
+    /// Yes or no.
+    Flag,
+    /// Text.
+    Text {
+        /// Most bytes; `None`: any number.
+        bytes: Option<usize>,
+        /// Whether it must be given, because it has no default.
+        required: bool,
+    },
+    /// An IPv4 or IPv6 address.
+    Address,
+    /// At most `count` texts of at most `bytes` bytes each.
+    Texts {
+        /// Most texts.
+        count: usize,
+        /// Most bytes of one text; `None`: any number.
+        bytes: Option<usize>,
+    },
+}
+
+/// A choice: the number of the C API, the name, and what it means here.
+pub(super) type Choice<T> = (u32, &'static str, T);
+
 /// The value of a choice, by its number.
-pub(super) fn of_choice<T: PartialEq>(chosen: T, choices: &[(u32, T)]) -> Value<'static> {
-    let number = choices.iter().find(|(_, choice)| *choice == chosen).map(|(number, _)| *number);
+pub(super) fn of_choice<T: PartialEq>(chosen: T, choices: &[Choice<T>]) -> Value<'static> {
+    let number = choices.iter().find(|(_, _, choice)| *choice == chosen).map(|(number, _, _)| *number);
     number.map_or(Value::Default, |number| Value::Number(number.into()))
 }
 
@@ -109,14 +152,34 @@ impl Longest {
     }
 }
 
-/// A setting's name with the value given for it.
+/// A setting's name with the value given for it. The check that reads the value notes what it allows.
 #[derive(Debug)]
 pub(super) struct Setting<'a> {
     pub(super) name: &'a str,
     pub(super) value: Value<'a>,
+    longest: Cell<Option<usize>>,
+    shape: RefCell<Option<Shape>>,
 }
 
-impl Setting<'_> {
+impl<'a> Setting<'a> {
+    pub(super) fn new(name: &'a str, value: Value<'a>) -> Self {
+        Self { name, value, longest: Cell::new(None), shape: RefCell::new(None) }
+    }
+
+    /// What a setting may be, as its check says; `None` for a name that no setting has. `check` is the `take` of a
+    /// config struct, which passes the setting to its check.
+    pub(super) fn shape_of(name: &'a str, check: impl FnOnce(&Self) -> Result<()>) -> Option<Shape> {
+        let asked = Self::new(name, Value::Default);
+        // A setting without a default refuses this value, after its check has noted what it allows.
+        let _ = check(&asked);
+        asked.shape.into_inner()
+    }
+
+    /// Notes what this setting's check allows.
+    fn is(&self, shape: Shape) {
+        self.shape.replace(Some(shape));
+    }
+
     /// The refusal of this setting's value; `what` follows the setting's name in the text.
     pub(super) fn refuse(&self, what: &str) -> Failure {
         Failure::ours(RRError::Arg, format!("{} {what}", self.name))
@@ -132,6 +195,7 @@ impl Setting<'_> {
     where
         T: TryFrom<i128>,
     {
+        self.is(Shape::Number { from: range.from, to: range.to, off: off.is_some() });
         match self.value {
             Value::Default => Ok(default),
             Value::Off => off.ok_or_else(|| self.refuse("cannot be off")),
@@ -151,6 +215,7 @@ impl Setting<'_> {
 
     /// A number within `range`; `None` for [`Value::Off`].
     pub(super) fn optional(&self, default: Option<u32>, range: Range) -> Result<Option<u32>> {
+        self.is(Shape::Number { from: range.from, to: range.to, off: true });
         match self.value {
             Value::Default => Ok(default),
             Value::Off => Ok(None),
@@ -158,31 +223,54 @@ impl Setting<'_> {
         }
     }
 
-    /// One of several choices by number; `family` is the C API's name for their constants.
-    pub(super) fn choice<T: Copy>(&self, default: T, family: &str, choices: &[(u32, T)]) -> Result<T> {
-        let number = match self.value {
-            Value::Default => return Ok(default),
-            Value::Off => i128::from(OFF),
-            Value::Number(number) => number,
-            _ => return Err(self.refuse(&format!("must be a number, one of {family}"))),
+    /// One of several choices by number or name; `family` is the C API's name for their constants.
+    pub(super) fn choice<T: Copy>(&self, default: T, family: &str, choices: &[Choice<T>]) -> Result<T> {
+        self.is(Shape::Choice(choices.iter().map(|(number, name, _)| (*number, *name)).collect()));
+        let no_name = || {
+            let names: Vec<&str> = choices.iter().map(|(_, name, _)| *name).collect();
+            self.refuse(&format!("must be one of {}", names.join(", ")))
         };
-        let found = choices.iter().find(|(known, _)| i128::from(*known) == number);
-        found.map(|(_, choice)| *choice).ok_or_else(|| self.refuse(&format!("is {number}, not one of {family}")))
+        match self.value {
+            Value::Default => Ok(default),
+            Value::Text(text) => {
+                choices.iter().find(|(_, name, _)| *name == text).map(|(_, _, choice)| *choice).ok_or_else(no_name)
+            }
+            Value::Off | Value::Number(_) => {
+                let number = if let Value::Number(number) = self.value { number } else { i128::from(OFF) };
+                let found = choices.iter().find(|(known, _, _)| i128::from(*known) == number);
+                let no_number = || self.refuse(&format!("is {number}, not one of {family}"));
+                found.map(|(_, _, choice)| *choice).ok_or_else(no_number)
+            }
+            _ => Err(no_name()),
+        }
     }
 
-    /// A number whose bits are all in `known`.
-    pub(super) fn bits(&self, default: u32, known: u32) -> Result<u32> {
-        let bits = match self.value {
-            Value::Default => return Ok(default),
-            Value::Off => i128::from(OFF),
-            Value::Number(number) => number,
-            _ => return Err(self.refuse("must be a number made of bits")),
-        };
-        let known_alone = u32::try_from(bits).ok().filter(|bits| bits & !known == 0);
-        known_alone.ok_or_else(|| self.refuse(&format!("has unknown bits: {bits:#x}")))
+    /// Any of several bits, as a number or by their names.
+    pub(super) fn bits(&self, default: u32, known: &[(u32, &'static str)]) -> Result<u32> {
+        self.is(Shape::Bits(known.to_vec()));
+        let all = known.iter().fold(0, |all, (bit, _)| all | bit);
+        match self.value {
+            Value::Default => Ok(default),
+            Value::Off | Value::Number(_) => {
+                let bits = if let Value::Number(number) = self.value { number } else { i128::from(OFF) };
+                let known_alone = u32::try_from(bits).ok().filter(|bits| bits & !all == 0);
+                known_alone.ok_or_else(|| self.refuse(&format!("has unknown bits: {bits:#x}")))
+            }
+            Value::Texts(texts) => texts.iter().try_fold(0, |bits, text| {
+                let found = known.iter().find(|(_, name)| name == text).map(|(bit, _)| bits | bit);
+                found.ok_or_else(|| self.no_bits(known))
+            }),
+            _ => Err(self.no_bits(known)),
+        }
+    }
+
+    fn no_bits(&self, known: &[(u32, &str)]) -> Failure {
+        let names: Vec<&str> = known.iter().map(|(_, name)| *name).collect();
+        self.refuse(&format!("must be a list of {}", names.join(", ")))
     }
 
     pub(super) fn flag(&self, default: bool) -> Result<bool> {
+        self.is(Shape::Flag);
         match self.value {
             Value::Default => Ok(default),
             Value::Off => Ok(false),
@@ -202,6 +290,7 @@ impl Setting<'_> {
             _ => 0,
         };
         let Longest { bytes: most, why } = longest;
+        self.longest.set(Some(most));
         if bytes > most {
             return Err(self.refuse(&format!("has {bytes} bytes, at most {most} are allowed: {why}")));
         }
@@ -210,6 +299,7 @@ impl Setting<'_> {
 
     /// Text; `None` for [`Value::Default`].
     pub(super) fn text(&self) -> Result<Option<&str>> {
+        self.is(Shape::Text { bytes: self.longest.get(), required: false });
         match self.value {
             Value::Default => Ok(None),
             Value::Text(text) => Ok(Some(text)),
@@ -221,8 +311,25 @@ impl Setting<'_> {
         Ok(self.text()?.map(ToOwned::to_owned))
     }
 
+    /// Text that must be given.
+    pub(super) fn required_text(&self) -> Result<String> {
+        let text = self.owned_text();
+        self.is(Shape::Text { bytes: self.longest.get(), required: true });
+        text?.ok_or_else(|| self.refuse("must be given"))
+    }
+
+    /// An IPv4 or IPv6 address; `None` for [`Value::Default`].
+    pub(super) fn address(&self) -> Result<Option<IpAddr>> {
+        let no_address = |text: &str| self.refuse(&format!("is \"{text}\", not an IPv4 or IPv6 address"));
+        let parse = |text: &str| text.parse().map_err(|_| no_address(text));
+        let address = self.text()?.map(parse).transpose();
+        self.is(Shape::Address);
+        address
+    }
+
     /// Bytes; `None` for [`Value::Default`].
     pub(super) fn bytes(&self) -> Result<Option<Vec<u8>>> {
+        self.is(Shape::Text { bytes: self.longest.get(), required: false });
         match self.value {
             Value::Default => Ok(None),
             Value::Text(text) => Ok(Some(text.as_bytes().to_vec())),
@@ -233,6 +340,7 @@ impl Setting<'_> {
 
     /// At most `most` texts.
     pub(super) fn texts(&self, most: usize) -> Result<Vec<String>> {
+        self.is(Shape::Texts { count: most, bytes: self.longest.get() });
         match self.value {
             Value::Default => Ok(Vec::new()),
             Value::Texts(texts) if texts.len() <= most => Ok(texts.to_vec()),

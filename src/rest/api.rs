@@ -24,7 +24,7 @@ use super::noalbs;
 use super::page;
 use super::problem::Problem;
 use super::request::{Body, Query, SessionPath, StreamPath, TargetPath, names, segment};
-use super::settings;
+use super::settings::{self, StreamSettings, TargetChanges, TargetSettings};
 use crate::config::TargetConfig;
 use crate::error::{Failure, RRError};
 use crate::server::figures::Stats;
@@ -162,18 +162,6 @@ struct Reconnect {
     text: String,
 }
 
-/// Settings of a stream by the names of `rr_stream_config`: `null` is the default, `"off"` turns one off, choices have
-/// names.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(value_type = Object, example = json!({"publisher_policy": "takeover", "grace_ms": 10000}))]
-struct StreamSettings(serde_json::Map<String, serde_json::Value>);
-
-/// Settings of a target or source by the names of `rr_target_config`: `null` is the default, `"off"` turns one off,
-/// choices have names.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(value_type = Object, example = json!({"url": "rtmp://127.0.0.1:1936/live", "key": "show"}))]
-struct TargetSettings(serde_json::Map<String, serde_json::Value>);
-
 /// The publisher that is to become the live one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -297,13 +285,13 @@ fn added(server: &RRServer, request: RRRestOut) -> Answer<(StatusCode, Json<Targ
 /// connection.
 #[utoipa::path(
     patch, path = "/v1/streams/{app}/{key}/targets/{id}",
-    params(Names, ("id" = String, Path)), request_body = TargetSettings,
+    params(Names, ("id" = String, Path)), request_body = TargetChanges,
     responses((status = 200, body = Target), (status = 400, response = Problem), (status = 404, response = Problem))
 )]
 async fn update_target(
     State(server): State<Shared>,
     TargetPath(target): TargetPath,
-    Body(TargetSettings(settings)): Body<TargetSettings>,
+    Body(TargetChanges(settings)): Body<TargetChanges>,
 ) -> Answer<Json<Target>> {
     let config = Box::new(settings::target(server.target_config(target)?, &settings)?);
     RRRestOut::UpdateTarget { target, config }.carry_out(&server)?;

@@ -1,35 +1,38 @@
 //! Settings in JSON: an object whose members have the names of the C structs' fields. This module turns JSON into
-//! values, and `config` checks them.
+//! values, and `config` checks them. `schema` describes the same objects for the OpenAPI document.
 //!
 //! `null` is the default and `"off"` turns a setting off. Choices have names; media are a list of names.
 
-use serde_json::{Map, Value as Json};
+mod schema;
 
-use crate::config::{Decision, StreamConfig, TargetConfig, Value, media};
+use serde::Deserialize;
+use serde_json::{Map, Number, Value as Json};
+
+use crate::config::{Decision, Shape, StreamConfig, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
-
-/// Names of choices in JSON, with the numbers of the C API.
-const CHOICES: [(&str, &[(&str, i128)]); 6] = [
-    ("publisher_policy", &[("reject", 0), ("takeover", 1), ("standby", 2)]),
-    ("clock", &[("pass", 0), ("zero", 1), ("repair", 2)]),
-    ("start", &[("key", 1), ("gop", 2), ("now", 3)]),
-    ("args", &[("apart", 0), ("key", 1), ("drop", 2)]),
-    ("metadata", &[("mended", 0), ("verbatim", 1)]),
-    ("slow_policy", &[("resync", 0), ("reconnect", 1), ("stop", 2)]),
-];
 
 /// Longest error text about wrong JSON, in characters: it contains names from the JSON, which may be as long as the
 /// whole.
 const MAX_WORDS: usize = 200;
 
-const MEDIA: [(&str, u32); 3] = [("audio", media::AUDIO), ("video", media::VIDEO), ("data", media::DATA)];
+/// The body of a request with settings of a stream.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StreamSettings(pub(crate) Map<String, Json>);
+
+/// The body of a request with all settings of a target or source.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TargetSettings(pub(crate) Map<String, Json>);
+
+/// The body of a request that changes settings of a target or source.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TargetChanges(pub(crate) Map<String, Json>);
 
 /// Settings of a stream: `config`, changed by the object's members.
 ///
 /// # Errors
 /// [`RRError::Arg`] with the setting's name, its range, and the reason.
 pub(crate) fn stream(mut config: StreamConfig, object: &Map<String, Json>) -> Result<StreamConfig> {
-    each(object, |name, value| config.set(name, value))?;
+    each(object, StreamConfig::shape, |name, value| config.set(name, value))?;
     Ok(config.checked())
 }
 
@@ -38,7 +41,7 @@ pub(crate) fn stream(mut config: StreamConfig, object: &Map<String, Json>) -> Re
 /// # Errors
 /// [`RRError::Arg`] with the setting's name, its range, and the reason.
 pub(crate) fn target(mut config: TargetConfig, object: &Map<String, Json>) -> Result<TargetConfig> {
-    each(object, |name, value| config.set(name, value))?;
+    each(object, TargetConfig::shape, |name, value| config.set(name, value))?;
     config.checked()
 }
 
@@ -55,7 +58,7 @@ pub(crate) fn answered_target(config: TargetConfig, object: &Map<String, Json>) 
 /// # Errors
 /// As [`stream`].
 pub(crate) fn decision(decision: &mut Decision, name: &str, given: Json) -> Result<()> {
-    each(&Map::from_iter([(name.to_owned(), given)]), |name, value| decision.set(name, value))
+    each(&Map::from_iter([(name.to_owned(), given)]), Decision::shape, |name, value| decision.set(name, value))
 }
 
 /// Reads a JSON object. An array is refused, although serde would read its items as a struct's fields.
@@ -79,22 +82,28 @@ pub(crate) fn wrong(error: &serde_json::Error) -> String {
     told.chars().take(MAX_WORDS).collect()
 }
 
-fn each(object: &Map<String, Json>, mut set: impl FnMut(&str, Value<'_>) -> Result<()>) -> Result<()> {
+/// Sets each member of an object; `shape` says what a setting may be.
+fn each(
+    object: &Map<String, Json>,
+    shape: impl Fn(&str) -> Option<Shape>,
+    mut set: impl FnMut(&str, Value<'_>) -> Result<()>,
+) -> Result<()> {
     for (name, given) in object {
         let refuse = |what: &str| Failure::ours(RRError::Arg, format!("{name} {what}"));
+        let shape = shape(name);
+        if given.is_number()
+            && let Some(what) = instead_of_number(shape.as_ref())
+        {
+            return Err(refuse(&format!("must be {what}")));
+        }
         let texts: Vec<String>;
         let value = match given {
             Json::Null => Value::Default,
             Json::Bool(flag) => Value::Flag(*flag),
-            Json::Number(number) => {
-                let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
-                Value::Number(whole.ok_or_else(|| refuse("must be a whole number"))?)
-            }
-            Json::String(text) if text == "off" => Value::Off,
-            Json::String(text) => named(name, text)?.map_or(Value::Text(text), Value::Number),
-            Json::Array(list) if name == "media" => {
-                Value::Number(kinds(list).ok_or_else(|| refuse("must be a list of \"audio\", \"video\" and \"data\""))?)
-            }
+            Json::Number(number) => Value::Number(whole(number).ok_or_else(|| refuse("must be a whole number"))?),
+            // Where a setting is text, this is the text.
+            Json::String(text) if text == "off" && matches!(shape, Some(Shape::Number { .. })) => Value::Off,
+            Json::String(text) => Value::Text(text),
             Json::Array(list) => {
                 let all = list.iter().map(|item| item.as_str().map(ToOwned::to_owned));
                 texts = all.collect::<Option<_>>().ok_or_else(|| refuse("must be a list of texts"))?;
@@ -107,27 +116,30 @@ fn each(object: &Map<String, Json>, mut set: impl FnMut(&str, Value<'_>) -> Resu
     Ok(())
 }
 
-/// The number of a choice by its name; `None` if the setting is not a choice.
-fn named(setting: &str, text: &str) -> Result<Option<i128>> {
-    let Some((_, choices)) = CHOICES.iter().find(|(name, _)| *name == setting) else { return Ok(None) };
-    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
-    found.map(Some).ok_or_else(|| {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        Failure::ours(RRError::Arg, format!("{setting} must be one of {}", names.join(", ")))
-    })
+/// A whole number. JSON does not tell 1 from 1.0, and some programs write the latter.
+fn whole(number: &Number) -> Option<i128> {
+    let fraction = || number.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i128);
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)).or_else(fraction)
 }
 
-fn kinds(list: &[Json]) -> Option<i128> {
-    list.iter().try_fold(0, |bits, item| {
-        let kind = MEDIA.iter().find(|(name, _)| item.as_str() == Some(name))?;
-        Some(bits | i128::from(kind.1))
-    })
+/// What a setting is in JSON that is a number in the C API alone.
+fn instead_of_number(shape: Option<&Shape>) -> Option<String> {
+    match shape? {
+        Shape::Flag => Some("true or false".to_owned()),
+        Shape::Choice(names) => Some(format!("one of {}", listed(names))),
+        Shape::Bits(names) => Some(format!("a list of {}", listed(names))),
+        _ => None,
+    }
+}
+
+fn listed(names: &[(u32, &'static str)]) -> String {
+    names.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Args, Metadata, PublisherPolicy, SlowPolicy, Start};
+    use crate::config::{PublisherPolicy, SlowPolicy, Start, media};
 
     fn object(text: &str) -> Map<String, Json> {
         serde_json::from_str(text).unwrap()
@@ -141,7 +153,7 @@ mod tests {
         assert_eq!((config.publisher_policy, config.grace_ms), (PublisherPolicy::Takeover, 5_000));
         assert_eq!((config.start, config.unwatched_ms, config.cpus), (Start::Now, None, vec![0, 1]));
         let given = r#"{"url": "rtmp://a/b", "key": "k", "media": ["audio", "data"], "backup_urls": ["rtmp://c/d"],
-                        "insecure": true, "slow_policy": "stop", "max_kbps": 3000, "tracks": 18446744073709551615}"#;
+                        "insecure": true, "slow_policy": "stop", "max_kbps": 3000.0, "tracks": 18446744073709551615}"#;
         let config = target(TargetConfig::default(), &object(given)).unwrap();
         assert_eq!((config.url.as_str(), config.key.as_deref()), ("rtmp://a/b", Some(&b"k"[..])));
         assert_eq!((config.media, config.backup_urls.len()), (media::AUDIO | media::DATA, 1));
@@ -150,27 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn every_choice_can_be_named() {
-        for (setting, choices) in CHOICES {
-            for (name, number) in choices {
-                let by_name = object(&format!(r#"{{"url": "rtmp://a/b", "{setting}": "{name}"}}"#));
-                let by_number = object(&format!(r#"{{"url": "rtmp://a/b", "{setting}": {number}}}"#));
-                if setting == "slow_policy" {
-                    let [one, other] =
-                        [&by_name, &by_number].map(|given| target(TargetConfig::default(), given).unwrap());
-                    assert_eq!(format!("{one:?}"), format!("{other:?}"), "{setting}: {name}");
-                } else {
-                    let stream = |mut given: Map<String, Json>| {
-                        given.remove("url");
-                        stream(StreamConfig::default(), &given).unwrap()
-                    };
-                    assert_eq!(stream(by_name), stream(by_number), "{setting}: {name}");
-                }
-            }
-        }
-        let given = r#"{"args": "drop", "metadata": "verbatim"}"#;
-        let config = stream(StreamConfig::default(), &object(given)).unwrap();
-        assert_eq!((config.args, config.metadata), (Args::Drop, Metadata::Verbatim));
+    fn a_name_may_be_the_word_that_turns_numbers_off() {
+        let given = r#"{"url": "rtmp://a/b", "key": "off", "username": "off", "idle_ms": "off"}"#;
+        let config = target(TargetConfig::default(), &object(given)).unwrap();
+        assert_eq!((config.key.as_deref(), config.username.as_deref()), (Some(&b"off"[..]), Some("off")));
+        let mut decision = Decision::default();
+        super::decision(&mut decision, "media", serde_json::json!(["video"])).unwrap();
+        super::decision(&mut decision, "start", serde_json::json!("key")).unwrap();
+        assert_eq!((decision.media, decision.start), (media::VIDEO, Some(Start::Key)));
     }
 
     #[test]
@@ -180,7 +179,9 @@ mod tests {
             (r#"{"grace_ms": "long"}"#, "grace_ms must be a number"),
             (r#"{"grace_ms": 1.5}"#, "grace_ms must be a whole number"),
             (r#"{"grace_ms": -1}"#, "grace_ms is -1"),
+            (r#"{"grace_ms": 1e40}"#, "grace_ms is"),
             (r#"{"start": "later"}"#, "start must be one of key, gop, now"),
+            (r#"{"start": 1}"#, "start must be one of key, gop, now"),
             (r#"{"cpus": {}}"#, "cpus cannot be an object"),
             (r#"{"cpus": ["0"]}"#, "cpus"),
         ] {
@@ -190,7 +191,10 @@ mod tests {
         for (given, words) in [
             ("{}", "url must be given"),
             (r#"{"url": 1}"#, "url must be text"),
-            (r#"{"url": "rtmp://a/b", "media": ["smell"]}"#, "media must be a list"),
+            (r#"{"url": "rtmp://a/b", "media": ["smell"]}"#, "media must be a list of audio, video, data"),
+            (r#"{"url": "rtmp://a/b", "media": 7}"#, "media must be a list of audio, video, data"),
+            (r#"{"url": "rtmp://a/b", "insecure": 1}"#, "insecure must be true or false"),
+            (r#"{"url": "rtmp://a/b", "insecure": "off"}"#, "insecure must be true or false"),
             (r#"{"url": "rtmp://a/b", "backup_urls": [1]}"#, "backup_urls must be a list of texts"),
         ] {
             let failure = target(TargetConfig::default(), &object(given)).unwrap_err();
