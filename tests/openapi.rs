@@ -104,7 +104,7 @@ fn a_stop_is_answered_as_the_document_says() {
 fn settings_that_the_document_allows_are_accepted() {
     let room = Room::new("openapi-settings");
     let relay = Relay::new();
-    let (_, target) = streams(&relay, "stays");
+    let (stream, target) = streams(&relay, "stays");
     let before = relay.server.target_config(target).unwrap();
     let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi/agreeing.py");
     std::fs::copy(hooks, room.file("agreeing.py")).unwrap();
@@ -114,6 +114,7 @@ fn settings_that_the_document_allows_are_accepted() {
     let checks = "--mode positive --exclude-checks use_after_free,ensure_resource_availability --phases examples,coverage,fuzzing";
     asked(&room, &relay, &config, &(checks.to_owned() + &routes.concat()));
     assert_ne!(relay.server.target_config(target).unwrap(), before, "it was changed");
+    assert_ne!(relay.server.stream_config(stream).unwrap(), relay.server.default_stream_config(), "it was changed");
     let streams = relay.server.list(0, kind::STREAM).unwrap();
     let usual = relay.server.default_stream_config();
     let others = streams.iter().filter(|&&id| relay.server.stream_config(id).is_ok_and(|config| config != usual));

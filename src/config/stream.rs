@@ -159,6 +159,17 @@ impl StreamConfig {
         give("cpus", if cpus.is_empty() { Value::Default } else { Value::Text(&cpus) });
     }
 
+    /// The first setting in which the other ones differ that a stream keeps from its beginning on: a log has one clock,
+    /// and threads and processes are started where they run.
+    pub(crate) fn fixed_in(&self, other: &Self) -> Option<&'static str> {
+        let fixed = [
+            ("clock", self.clock == other.clock),
+            ("nice", self.nice == other.nice),
+            ("cpus", self.cpus == other.cpus),
+        ];
+        fixed.into_iter().find(|(_, is_same)| !is_same).map(|(name, _)| name)
+    }
+
     /// The settings, with those that depend on each other made to agree.
     #[must_use]
     pub fn checked(mut self) -> Self {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use utoipa::{OpenApi, ToSchema};
 
 use super::RestOptions;
@@ -30,12 +31,17 @@ use crate::error::{Failure, RRError};
 use crate::server::figures::Stats;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::State as ObjectState;
+use crate::stream::event::Id;
 
 type Answer<T> = Result<T, Problem>;
 type Shared = Arc<RRServer>;
 
 /// Deadline of an orderly end if the request gives none, in ms.
 const DEADLINE_MS: u32 = 5_000;
+
+/// How often a change of settings begins anew because others change them at the same time: each such time, one of the
+/// others is done.
+const MOST_TRIES: usize = 100;
 
 /// The OpenAPI document, made from the handlers and types here.
 #[derive(OpenApi)]
@@ -223,8 +229,9 @@ async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) ->
     Ok(PAGE.of_json(&Peers::new(&server)?.stream(id)?)?)
 }
 
-/// Makes a stream that exists with or without peers. The body has settings by the names of `rr_stream_config`; without
-/// a body the stream takes the server's. The request can be repeated.
+/// Makes a stream that exists with or without peers, or changes settings of the one that exists. Settings that the body
+/// does not name are the server's for a new stream, and stay as they are in one that exists. `clock`, `nice` and `cpus`
+/// cannot change while the stream runs (409; then nothing has changed). The request can be repeated.
 #[utoipa::path(
     put, path = "/v1/streams/{app}/{key}",
     params(Names), request_body = StreamSettings,
@@ -236,14 +243,33 @@ async fn put_stream(
     Body(StreamSettings(settings)): Body<StreamSettings>,
 ) -> Answer<Response> {
     let (app, key) = names(&uri);
-    let request = if settings.is_empty() {
-        RRRestOut::CreateStream { app, key, config: None }
+    let id = if settings.is_empty() {
+        RRRestOut::CreateStream { app, key, config: None }.carry_out(&server)?
     } else {
-        let config = Box::new(settings::stream(server.default_stream_config(), &settings)?);
-        RRRestOut::EnsureStream { app, key, config }
+        changed_stream(&server, (&app, &key), &settings)?
     };
-    let id = request.carry_out(&server)?;
     Ok(Json(Peers::new(&server)?.stream(id)?).into_response())
+}
+
+/// Makes a stream with settings, or changes these in the one that exists.
+fn changed_stream(server: &RRServer, (app, key): (&[u8], &[u8]), settings: &Map<String, Value>) -> Answer<Id> {
+    let mut tries = 0;
+    loop {
+        let (app, key) = (app.to_vec(), key.to_vec());
+        let was = server.stream_find(&app, &key).and_then(|id| server.stream_config(id)).ok();
+        let config = was.clone().unwrap_or_else(|| server.default_stream_config());
+        let config = Box::new(settings::stream(config, settings)?);
+        let (request, raced) = match was.map(Box::new) {
+            None => (RRRestOut::CreateStream { app, key, config: Some(config) }, RRError::Exists),
+            was => (RRRestOut::EnsureStream { app, key, was, config }, RRError::Again),
+        };
+        tries += 1;
+        match request.carry_out(server) {
+            // Another request has made the stream, or changed its settings, meanwhile.
+            Err(failure) if failure.kind == raced && tries < MOST_TRIES => {}
+            done => return Ok(done?),
+        }
+    }
 }
 
 /// Pushes a stream to another server. The body has settings by the names of `rr_target_config`.

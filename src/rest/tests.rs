@@ -211,8 +211,15 @@ fn streams_targets_and_sources_are_made_changed_and_ended() {
     let (again, same) = rig.ask("PUT", show, r#"{"grace_ms": 7000}"#);
     assert_eq!((again, &same["id"]), (200, &stream["id"]), "a put may be repeated");
     assert_eq!(rig.ask("PUT", show, "").0, 200, "without settings those that are there stay");
-    let (status, problem) = rig.ask("PUT", show, r#"{"grace_ms": 8000}"#);
+    let (changed, same) = rig.ask("PUT", show, r#"{"queue_ms": 900, "silent_ms": "off"}"#);
+    assert_eq!((changed, &same["id"]), (200, &stream["id"]), "a put changes what can change");
+    let (status, problem) = rig.ask("PUT", show, r#"{"grace_ms": 8000, "clock": "zero"}"#);
     assert_eq!((status, problem["error"].as_str()), (409, Some("RR_ERR_EXISTS")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("another clock"), "{problem}");
+    assert_eq!(rig.ask("PUT", show, r#"{"silent_ms": null}"#).0, 200);
+    let config = rig.server.stream_config(stream["id"].as_str().unwrap().parse().unwrap()).unwrap();
+    let told = (config.grace_ms, config.queue_ms, config.silent_ms);
+    assert_eq!(told, (7_000, 900, Some(2_000)), "what is not named stays");
 
     let targets = format!("{show}/targets");
     let (status, target) = rig.ask("POST", &targets, r#"{"url": "rtmp://127.0.0.1:1/app", "key": "secret-key"}"#);

@@ -524,17 +524,23 @@ impl RRServer {
         Ok(stream.id())
     }
 
-    /// As [`Self::stream_create`] with settings, but an existing stream with the same settings is accepted.
+    /// As [`Self::stream_create`] with settings, but an existing stream gets these settings while it runs. With `was`,
+    /// only if it has those.
     ///
     /// # Errors
-    /// Those of [`Self::stream_create`]; [`RRError::Exists`] if the stream exists with other settings; it stays as it
-    /// is.
-    pub fn stream_ensure(&self, app: &[u8], key: &[u8], config: StreamConfig) -> Result<Id> {
+    /// Those of [`Self::stream_create`]; [`RRError::Exists`] with the setting that cannot change while the stream runs,
+    /// [`RRError::Again`] if it has other settings than `was`; the stream then stays as it is.
+    pub fn stream_ensure(
+        &self,
+        app: &[u8],
+        key: &[u8],
+        was: Option<&StreamConfig>,
+        config: StreamConfig,
+    ) -> Result<Id> {
         self.core.still_open()?;
         let (stream, made) = self.core.find_or_make(StreamName::checked(app, key)?, &config, true)?;
-        if !made && *stream.config() != config {
-            let text = "the stream exists with other settings, which cannot be changed while it runs: stop it first";
-            return Err(Failure::ours(RRError::Exists, text));
+        if !made {
+            stream.set_config(was, config)?;
         }
         stream.book().reserve();
         Ok(stream.id())
@@ -559,7 +565,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn stream_config(&self, id: Id) -> Result<StreamConfig> {
-        Ok(self.stream(id)?.config().clone())
+        Ok((*self.stream(id)?.config()).clone())
     }
 
     /// Stops a stream: its publisher is closed, and consumers get the rest of the log within the deadline.
@@ -743,7 +749,7 @@ impl RRRestOut {
     pub fn carry_out(self, server: &RRServer) -> Result<Id> {
         match self {
             Self::CreateStream { app, key, config } => server.stream_create(&app, &key, config.map(|config| *config)),
-            Self::EnsureStream { app, key, config } => server.stream_ensure(&app, &key, *config),
+            Self::EnsureStream { app, key, was, config } => server.stream_ensure(&app, &key, was.as_deref(), *config),
             Self::AddTarget { stream, config } => server.target_add(stream, *config),
             Self::AddSource { stream, config } => server.source_add(stream, *config),
             Self::Open { stream, targets, sources, instead_of } => {

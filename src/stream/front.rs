@@ -105,8 +105,18 @@ impl RRStream {
     }
 
     /// Its settings.
-    pub(crate) fn config(&self) -> &StreamConfig {
+    pub(crate) fn config(&self) -> Arc<StreamConfig> {
         self.identity.config()
+    }
+
+    /// Gives it other settings while it runs, all or none. With `was`, only if it has these.
+    ///
+    /// # Errors
+    /// [`RRError::Again`] if it has others than `was`, [`RRError::Exists`] with the setting that cannot change.
+    pub(crate) fn set_config(&self, was: Option<&StreamConfig>, config: StreamConfig) -> Result<()> {
+        self.identity.set_config(was, config)?;
+        self.wake_relay();
+        Ok(())
     }
 
     /// The name for log lines: the key is a secret.

@@ -1,7 +1,7 @@
 //! RRRestOut: a request is carried out completely, on exactly the object that it names, or it changes nothing.
 
 use super::live::{Live, until};
-use crate::config::{ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{ClockMode, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::RRError;
 use crate::log::LevelFilter;
 use crate::server::slots::kind;
@@ -13,18 +13,47 @@ fn server() -> RRServer {
 }
 
 fn ensure(grace_ms: u32) -> RRRestOut {
-    let config = Box::new(StreamConfig { grace_ms, ..StreamConfig::default() });
-    RRRestOut::EnsureStream { app: b"live".to_vec(), key: b"show".to_vec(), config }
+    ensure_config(None, StreamConfig { grace_ms, ..StreamConfig::default() })
+}
+
+fn ensure_config(was: Option<StreamConfig>, config: StreamConfig) -> RRRestOut {
+    let (was, config) = (was.map(Box::new), Box::new(config));
+    RRRestOut::EnsureStream { app: b"live".to_vec(), key: b"show".to_vec(), was, config }
 }
 
 #[test]
-fn a_stream_with_settings_may_be_asked_for_again_and_with_others_is_refused() {
+fn a_stream_that_is_asked_for_again_gets_the_settings_that_can_change() {
     let server = server();
     let stream = ensure(5_000).carry_out(&server).unwrap();
     assert_eq!(ensure(5_000).carry_out(&server).unwrap(), stream);
-    let failure = ensure(6_000).carry_out(&server).unwrap_err();
-    assert!(failure.kind == RRError::Exists && failure.text.contains("other settings"), "{failure}");
-    assert_eq!(server.stream_config(stream).unwrap().grace_ms, 5_000);
+    assert_eq!(ensure(6_000).carry_out(&server).unwrap(), stream);
+    let was = server.stream_config(stream).unwrap();
+    assert_eq!(was.grace_ms, 6_000);
+    let with = |config: StreamConfig| StreamConfig { grace_ms: 7_000, ..config };
+    for (name, config) in [
+        ("clock", StreamConfig { clock: ClockMode::Zero, ..was.clone() }),
+        ("nice", StreamConfig { nice: 5, ..was.clone() }),
+        ("cpus", StreamConfig { cpus: vec![0], ..was.clone() }),
+    ] {
+        let failure = ensure_config(None, with(config)).carry_out(&server).unwrap_err();
+        assert!(failure.kind == RRError::Exists && failure.text.contains(name), "{failure}");
+        assert_eq!(server.stream_config(stream).unwrap(), was, "nothing of it was applied");
+    }
+}
+
+#[test]
+fn settings_made_of_those_that_a_stream_has_no_more_are_refused() {
+    let server = server();
+    let stream = ensure(5_000).carry_out(&server).unwrap();
+    let was = server.stream_config(stream).unwrap();
+    let lag = |config: StreamConfig| StreamConfig { queue_ms: 900, ..config };
+    ensure(6_000).carry_out(&server).unwrap();
+    let failure = ensure_config(Some(was.clone()), lag(was)).carry_out(&server).unwrap_err();
+    assert_eq!(failure.kind, RRError::Again, "{failure}");
+    let now = server.stream_config(stream).unwrap();
+    ensure_config(Some(now.clone()), lag(now)).carry_out(&server).unwrap();
+    let now = server.stream_config(stream).unwrap();
+    assert_eq!((now.grace_ms, now.queue_ms), (6_000, 900));
 }
 
 #[test]
@@ -32,7 +61,8 @@ fn a_stream_that_is_refused_ends_with_its_publisher_as_before() {
     let live = Live::new(ServerConfig::default());
     let publisher = live.publish("show");
     until("it publishes", || live.server.stream_find(b"live", b"show").is_ok());
-    assert_eq!(ensure(6_000).carry_out(&live.server).unwrap_err().kind, RRError::Exists);
+    let other_clock = StreamConfig { clock: ClockMode::Zero, ..StreamConfig::default() };
+    assert_eq!(ensure_config(None, other_clock).carry_out(&live.server).unwrap_err().kind, RRError::Exists);
     drop(publisher);
     until("the stream has ended with its publisher", || live.server.list(0, kind::STREAM).unwrap().is_empty());
 }

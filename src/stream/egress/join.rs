@@ -12,7 +12,7 @@ mod headers;
 
 pub(crate) use headers::{Header, HeaderRewrite, HeaderSet};
 
-use crate::config::{Start, media};
+use crate::config::{Start, StreamConfig, media};
 use crate::proto::message::kind;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Cursor;
@@ -158,6 +158,13 @@ impl JoinIndex {
             last_arrival_us: 0,
             last_ts_ms: 0,
         }
+    }
+
+    /// The bounds of other settings from now on.
+    pub(in crate::stream) fn set_bounds(&mut self, config: &StreamConfig) {
+        (self.gop_bytes, self.gop_us) = (config.gop_bytes.into(), u64::from(config.gop_ms) * 1000);
+        self.key_wait_ms = config.key_wait_ms.into();
+        self.bound_gop_start();
     }
 
     /// After pictures for `key_wait_ms` without a key frame, sound begins at once and pictures with the next key frame;

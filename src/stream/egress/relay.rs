@@ -66,6 +66,8 @@ pub(in crate::stream) struct Relay {
     via: Vec<u8>,
     /// How often `via` has changed.
     via_changes: u32,
+    /// How often the stream's settings had changed when this task took them.
+    settings_changes: u64,
     /// Relays that pull the stream may be among the players.
     is_pulled: bool,
     /// The tail that came along from another process, for consumers that are to come from there.
@@ -78,6 +80,7 @@ pub(in crate::stream) struct Relay {
 impl Relay {
     /// `cursor` is where the log began when the relay was first needed.
     pub(in crate::stream) fn new(stream: Arc<RRStream>, cursor: Cursor) -> Self {
+        let settings_changes = stream.identity().changes();
         let config = stream.config();
         let join_index = JoinIndex::new(cursor, config.gop_bytes, config.gop_ms).with_key_wait(config.key_wait_ms);
         let timeouts = stream.upcalls().timeouts();
@@ -97,6 +100,7 @@ impl Relay {
             timeouts,
             via: Vec::new(),
             via_changes: 0,
+            settings_changes,
             is_pulled: false,
             tail: None,
             offer: None,
@@ -153,6 +157,7 @@ impl Task for Relay {
         #[cfg(test)]
         self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
         self.let_go(io);
+        self.take_settings();
         self.read_log(io.now_us);
         for ready in ready {
             self.unblock(*ready);
@@ -211,6 +216,24 @@ impl Relay {
         entry.insert(consumer);
         self.resume(slot, now_us);
         self.place(slot, now_us);
+    }
+
+    /// Takes the stream's settings, if they have changed. They hold for the players that are there, too, except for where
+    /// a player begins.
+    fn take_settings(&mut self) {
+        let changes = self.stream.identity().changes();
+        if changes == self.settings_changes {
+            return;
+        }
+        self.settings_changes = changes;
+        let config = self.stream.config();
+        self.join_index.set_bounds(&config);
+        for (_, consumer) in &mut self.consumers {
+            let push = consumer.push.as_ref().map(|push| Arc::clone(&push.endpoint));
+            for subscription in consumer.own() {
+                subscription.take_settings(&config, push.as_deref().map(|endpoint| &endpoint.config));
+            }
+        }
     }
 
     /// Tells relays that pull the stream through which streams its media comes, if they have not heard it yet. A relay

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Start, TargetConfig, media};
+use crate::config::{Start, StreamConfig, TargetConfig, media};
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::session::{FlvForm, State};
@@ -167,7 +167,7 @@ impl Subscription {
         flv: Option<FlvForm>,
     ) -> Self {
         let config = stream.identity().config();
-        let bounds = Bounds::of_players(config);
+        let bounds = Bounds::of_players(&config);
         let merge_ms = config.merge_ms;
         let mut this = Self::new(stream, start, bounds, merge_ms, Rewrite::of_player(stream_id, allowed, flv));
         this.player = Some(record);
@@ -485,6 +485,14 @@ impl Subscription {
                 self.pending_filters.add(media, tracks, None);
             }
         }
+    }
+
+    /// Applies new settings of the stream; `target` are those of a target, which has bounds of its own.
+    pub(in crate::stream) fn take_settings(&mut self, stream: &StreamConfig, target: Option<&TargetConfig>) {
+        if target.is_none() {
+            self.lag_watch.bounds = Bounds::of_players(stream);
+        }
+        self.merge_us = u64::from(target.and_then(|target| target.merge_ms).unwrap_or(stream.merge_ms)) * 1000;
     }
 
     /// Whether pending kinds or tracks wait for a key frame.

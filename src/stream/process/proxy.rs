@@ -151,6 +151,8 @@ pub(crate) struct Proxy {
     last_places: (Places, Vec<u8>),
     /// Targets were closed for lack of media: they are dialled again when media comes.
     has_idle_targets: bool,
+    /// How often the settings that the worker has had changed; `None` if nobody knows which it has.
+    sent_changes: Option<u64>,
     /// The deadline that the worker knows.
     sent_stop_ms: Option<u64>,
     moving: Moving,
@@ -186,6 +188,7 @@ impl Proxy {
             mem_limit,
             last_places: Default::default(),
             has_idle_targets: false,
+            sent_changes: None,
             sent_stop_ms: None,
             moving: Moving::No,
             is_described: false,
@@ -315,6 +318,7 @@ impl Proxy {
     fn pass_on_orders(&mut self, now_ms: u64) -> Result<()> {
         self.order_sessions(now_ms)?;
         self.order_targets(now_ms)?;
+        self.order_settings(now_ms)?;
         let Some(link) = &mut self.worker else { return Ok(()) };
         if let Some(id) = self.stream.book().take_switch() {
             let session = self.sessions.iter().find(|(_, entry)| entry.record.id == id).map(|(handle, _)| *handle);
@@ -346,6 +350,19 @@ impl Proxy {
             self.sent_stop_ms = Some(by_ms);
             link.send(&ToWorker::Stop(by_ms.saturating_sub(now_ms)), None)?;
         }
+        Ok(())
+    }
+
+    /// Passes on new settings of the stream.
+    fn order_settings(&mut self, now_ms: u64) -> Result<()> {
+        let changes = self.stream.identity().changes();
+        if self.worker.is_none() || self.sent_changes == Some(changes) {
+            return Ok(());
+        }
+        let state = self.without_log(true, now_ms * 1000).state()?;
+        let Some(link) = &mut self.worker else { return Ok(()) };
+        link.send(&ToWorker::Settings { state: &state }, None)?;
+        self.sent_changes = Some(changes);
         Ok(())
     }
 
@@ -414,7 +431,7 @@ impl Proxy {
         }
         let waited = link.waits();
         let is_late = self.stream.stop_by_ms().is_some_and(|by_ms| now_ms > by_ms.saturating_add(END_MS));
-        if let Err(failure) = link.start(&self.workers, &self.supervisor, self.stream.config(), now_ms, io) {
+        if let Err(failure) = link.start(&self.workers, &self.supervisor, &self.stream.config(), now_ms, io) {
             return self.end_worker(&failure);
         }
         if waited {

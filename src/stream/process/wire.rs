@@ -231,6 +231,13 @@ pub(super) enum ToWorker<'a> {
         #[n(1)]
         level: u32,
     },
+    /// The stream has other settings: those of this state.
+    #[n(19)]
+    Settings {
+        #[b(0)]
+        #[cbor(with = "minicbor::bytes")]
+        state: &'a [u8],
+    },
 }
 
 impl ToWorker<'_> {
@@ -242,6 +249,7 @@ impl ToWorker<'_> {
                 | Self::Session { .. }
                 | Self::Target { .. }
                 | Self::UpdateTarget { .. }
+                | Self::Settings { .. }
                 | Self::Write { .. }
         );
         Ok((if has_state { kind::STATE } else { kind::PLAIN }, DOWN.encode(self)?))

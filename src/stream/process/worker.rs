@@ -230,6 +230,7 @@ impl Worker {
                 }
             }
             ToWorker::UpdateTarget { id, state } => self.update_target(id, state)?,
+            ToWorker::Settings { state } => self.stream.set_config(None, ExportedStream::read(state)?.config)?,
             // Whoever it is may have gone.
             ToWorker::Switch(id) => drop(self.stream.switch(id)),
             ToWorker::Refuse { code, text } => {

@@ -230,7 +230,7 @@ impl Relay {
         }
         let state = ExportedStream {
             name: self.stream.name().clone(),
-            config: self.stream.config().clone(),
+            config: (*self.stream.config()).clone(),
             reserved: self.stream.book().is_reserved(),
             clock: self.stream.ingest().clock_state(now_us),
             from: LogPlace { position, ..self.stream.log_place() },

@@ -216,8 +216,9 @@ impl Proxy {
     /// The link to the worker, which is begun where there is none.
     fn link(&mut self, io: &mut Io<'_>) -> Result<&mut Link> {
         if self.worker.is_none() {
+            self.sent_changes = Some(self.stream.identity().changes());
             let mut link = Link::new(self.begin(io.now_us)?.encode()?, log::max_level());
-            link.start(&self.workers, &self.supervisor, self.stream.config(), io.now_us / 1000, io)?;
+            link.start(&self.workers, &self.supervisor, &self.stream.config(), io.now_us / 1000, io)?;
             self.worker = Some(link);
         }
         match &mut self.worker {
@@ -240,7 +241,7 @@ impl Proxy {
         let stream = &self.stream;
         ExportedStream {
             name: stream.name().clone(),
-            config: stream.config().clone(),
+            config: (*stream.config()).clone(),
             reserved,
             publisher_moves: false,
             clock: stream.ingest().clock_state(now_us),
