@@ -26,6 +26,7 @@ fn main() {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["as", "requests", port] => storm::requests(port.parse().expect("a port")),
+        ["as", "computing"] => storm::computing(),
         ["storm"] => storm::run(),
         ["pages"] => storm::pages(),
         words => {

@@ -4,6 +4,9 @@
 //!
 //! The clients of the requests would be on other machines. Here they are a process that runs only when
 //! nobody else wants a processor, so that on a machine with few processors they take no time from the server.
+//!
+//! What of the ratio is the machine's and not the requests' shows a third part of each round: in place of the requests, such
+//! a process only computes, as often and about as long as the server does for the requests.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,9 +30,11 @@ const MESSAGE_BYTES: usize = 3_000;
 /// Requests per second, and the connections that they use in turn; these stay open.
 const STORM: u32 = 2_000;
 const CONNECTIONS: u32 = 16;
-/// Rounds, each with and without, and the time of each half.
+/// For how long the process that only computes does so in place of a request: about as long as the REST thread takes.
+const COMPUTED: Duration = Duration::from_micros(150);
+/// Rounds, each with nothing, requests, and computing beside the stream, and the time of each of these parts.
 const ROUNDS: usize = 7;
-const HALF: Duration = Duration::from_secs(3);
+const PART: Duration = Duration::from_secs(3);
 /// The pages that are requested in turn.
 const PAGES: [&str; 4] = ["/v1/server", "/stat", "/v1/streams", "/metrics"];
 /// Requests for each page, one after another, that show what one takes; the least mean of the rounds counts.
@@ -45,28 +50,34 @@ pub(crate) fn run() {
     println!(
         "\n{PLAYERS} players of a stream with {MESSAGES_A_SECOND} messages a second, without and with {STORM} requests"
     );
-    let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut all: [Vec<Duration>; 3] = Default::default();
     for _ in 0..ROUNDS {
-        let (calm, calm_times) = round(&live);
-        let storm = Storm::begin(port);
-        let (stormy, stormy_times) = round(&live);
-        let rate = storm.end();
-        println!("p99 {:.2} ms, with {rate:.0} requests a second {:.2} ms", millis(calm), millis(stormy));
-        calm_times.print("  without");
-        stormy_times.print("  with   ");
-        without.push(calm);
-        with.push(stormy);
-        ratios.push(stormy.as_secs_f64() / calm.as_secs_f64());
+        let beside = [None, Some(Beside::Requests(port)), Some(Beside::Computing)];
+        for (figures, beside) in all.iter_mut().zip(beside) {
+            let words = beside.map_or("with nothing", Beside::words);
+            let process = beside.map(Process::begin);
+            let (p99, times) = round(&live);
+            let rate = process.map_or(0.0, Process::end);
+            println!("p99 {:.2} ms {words}, {rate:.0} a second", millis(p99));
+            times.print("  ");
+            figures.push(p99);
+        }
     }
     rest.stop();
-    without.sort();
-    with.sort();
-    ratios.sort_by(f64::total_cmp);
-    let [without, with] = [without, with].map(|all| millis(all[ROUNDS / 2]));
-    println!(
-        "medians of {ROUNDS} rounds: {without:.2} ms, with {with:.2} ms; of the rounds' ratios {:.2}",
-        ratios[ROUNDS / 2]
-    );
+    let median = |mut all: Vec<f64>| {
+        all.sort_by(f64::total_cmp);
+        all[ROUNDS / 2]
+    };
+    let [calm, requests, computing] = &all;
+    for (with, what) in [(requests, "requests"), (computing, "computing")] {
+        let ratios = with.iter().zip(calm).map(|(with, without)| with.as_secs_f64() / without.as_secs_f64()).collect();
+        println!(
+            "medians of {ROUNDS} rounds: {:.2} ms, with {what} {:.2} ms; of the rounds' ratios {:.2}",
+            median(calm.iter().copied().map(millis).collect()),
+            median(with.iter().copied().map(millis).collect()),
+            median(ratios)
+        );
+    }
 }
 
 /// Measures and prints the REST thread's time for a request for each page, with the same players of a stream at rest.
@@ -93,21 +104,42 @@ pub(crate) fn pages() {
     rest.stop();
 }
 
-/// The process that sends requests.
-struct Storm(Child);
+/// What runs beside the stream.
+#[derive(Clone, Copy)]
+enum Beside {
+    /// To the server on this port.
+    Requests(u16),
+    Computing,
+}
 
-impl Storm {
-    fn begin(port: u16) -> Self {
+impl Beside {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Requests(_) => "with requests",
+            Self::Computing => "with computing",
+        }
+    }
+}
+
+/// The process that sends requests or computes.
+struct Process(Child);
+
+impl Process {
+    fn begin(what: Beside) -> Self {
         let own = std::env::current_exe().expect("the bench's own path");
         let mut command = Command::new("chrt");
-        command.args(["--idle", "0"]).arg(own).args(["as", "requests", &port.to_string()]);
+        command.args(["--idle", "0"]).arg(own).arg("as");
+        match what {
+            Beside::Requests(port) => command.args(["requests", &port.to_string()]),
+            Beside::Computing => command.arg("computing"),
+        };
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("chrt is part of util-linux");
         let mut this = Self(child);
         assert_eq!(this.line(), "begins");
         this
     }
 
-    /// How many requests were answered in a second, from its beginning to its end.
+    /// How many requests were answered, or computed, in a second, from its beginning to its end.
     fn end(mut self) -> f64 {
         drop(self.0.stdin.take());
         let rate = self.line().parse().expect("a number");
@@ -124,31 +156,47 @@ impl Storm {
 
 /// Sends requests until the standard input ends; prints how many were answered in a second.
 pub(crate) fn requests(port: u16) {
-    let (over, answered, begun) = (AtomicBool::new(false), AtomicU32::new(0), Instant::now());
+    in_turn(|| {
+        let (mut reader, mut pages) = (Reader::connect(port), PAGES.iter().cycle());
+        move || {
+            reader.ask(pages.next().expect("it has no end"));
+        }
+    });
+}
+
+/// Computes as often as requests come, until the standard input ends; prints how often in a second.
+pub(crate) fn computing() {
+    in_turn(|| {
+        || {
+            let begun = Instant::now();
+            while begun.elapsed() < COMPUTED {
+                std::hint::spin_loop();
+            }
+        }
+    });
+}
+
+/// Does what `begin` makes, at the rate of the storm, until the standard input ends.
+fn in_turn<Turn: FnMut()>(begin: impl Fn() -> Turn + Sync) {
+    let (over, done, begun) = (AtomicBool::new(false), AtomicU32::new(0), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
-            scope.spawn(|| asks_again(port, &over, &answered));
+            scope.spawn(|| {
+                let mut turn = begin();
+                let (pause, mut due) = (Duration::from_secs(1) * CONNECTIONS / STORM, Instant::now());
+                while !over.load(Ordering::Relaxed) {
+                    turn();
+                    done.fetch_add(1, Ordering::Relaxed);
+                    due += pause;
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                }
+            });
         }
         println!("begins");
         let _ = std::io::stdin().read(&mut [0]);
         over.store(true, Ordering::Relaxed);
     });
-    println!("{}", f64::from(answered.into_inner()) / begun.elapsed().as_secs_f64());
-}
-
-/// One of the connections: asks for what an operator's programs ask for, at its share of the rate.
-fn asks_again(port: u16, over: &AtomicBool, answered: &AtomicU32) {
-    let mut reader = Reader::connect(port);
-    let (pause, mut due) = (Duration::from_secs(1) * CONNECTIONS / STORM, Instant::now());
-    for page in PAGES.iter().cycle() {
-        if over.load(Ordering::Relaxed) {
-            return;
-        }
-        reader.ask(page);
-        answered.fetch_add(1, Ordering::Relaxed);
-        due += pause;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-    }
+    println!("{}", f64::from(done.into_inner()) / begun.elapsed().as_secs_f64());
 }
 
 /// A connection that stays open for many requests.
@@ -192,7 +240,7 @@ fn is_whole(answer: &[u8]) -> bool {
     answer.len() >= end + 4 + len
 }
 
-/// The p99 of the latencies of one half, and the time of the server's threads in it.
+/// The p99 of the latencies of one part, and the time of the server's threads in it.
 fn round(live: &Live) -> (Duration, Times) {
     let start = Instant::now();
     let mut players: Vec<Client> = Vec::new();
@@ -206,7 +254,7 @@ fn round(live: &Live) -> (Duration, Times) {
         for number in 1.. {
             let due = begun + Duration::from_secs(1) * number / MESSAGES_A_SECOND;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if begun.elapsed() > HALF {
+            if begun.elapsed() > PART {
                 break;
             }
             let mut body = vec![0; MESSAGE_BYTES];
