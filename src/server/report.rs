@@ -263,6 +263,7 @@ pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Result<Vec<Id>> {
 ///
 /// # Errors
 /// [`RRError::NoMem`].
+#[cfg(feature = "rest")]
 pub(super) fn by_stream(core: &Core, wanted: u8) -> Result<Vec<(Id, Id)>> {
     let mut found = gather(core, wanted, |stream, id| Some((stream, id)))?;
     // A stable sort would need memory of its own.
