@@ -381,9 +381,19 @@ impl Core {
     }
 
     /// Adds a target or source that was made to its stream.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the stream is ending, [`RRError::NoMem`] if the dialler had no memory for the target.
     pub(super) fn attach(&self, stream: &Arc<RRStream>, target: &Arc<Target>) -> Result<()> {
         let added = if target.is_source() { stream.add_source(target) } else { stream.add_target(target) };
-        added.inspect_err(|_| self.forget_target(target))
+        added.inspect_err(|_| self.forget_target(target))?;
+        if !self.registry().targets.contains(target.id) {
+            take_off(stream, target);
+            // It may also have been stopped already.
+            let no_memory = || Failure::ours(RRError::NoMem, "there is no memory for another target");
+            return if target.is_stopped() { Ok(()) } else { Err(no_memory()) };
+        }
+        Ok(())
     }
 
     /// Removes a target or source that has not begun from the tables.
@@ -596,12 +606,10 @@ impl Core {
     /// Removes a target from the tables. False if the tables no longer had it.
     fn take_target(&self, target: &Target) -> bool {
         let stream = self.stream_of(target);
-        if let Some(stream) = &stream {
-            stream.book().remove_target(target.id);
-        }
+        // First from the registry: `attach` looks there after it has put the target on its stream.
         let known = self.registry().targets.remove(target.id).is_some();
-        if let Some(stream) = stream.filter(|_| target.is_source()) {
-            stream.remove_source(target.id);
+        if let Some(stream) = stream {
+            take_off(&stream, target);
         }
         known
     }
@@ -625,6 +633,13 @@ impl Core {
         } else {
             stream.life().move_to(State::Stopped, Event::last);
         }
+    }
+}
+
+fn take_off(stream: &RRStream, target: &Target) {
+    stream.book().remove_target(target.id);
+    if target.is_source() {
+        stream.remove_source(target.id);
     }
 }
 

@@ -99,7 +99,9 @@ impl Job {
 /// The task of `dialThread`; only that thread uses its fields.
 pub(super) struct Dialler {
     core: Arc<Core>,
-    jobs: HashMap<Id, Job>,
+    jobs: HashMap<Id, Box<Job>>,
+    /// The ids of the jobs that are looked at. It has room for all jobs, and is empty in between.
+    looked_at: Vec<Id>,
     /// The target of each socket in the poller.
     slots: Slab<Id>,
     resolver: Resolver,
@@ -116,6 +118,7 @@ impl Dialler {
         Self {
             core,
             jobs: HashMap::new(),
+            looked_at: Vec::new(),
             slots: Slab::new(),
             resolver,
             session,
@@ -152,7 +155,11 @@ impl Task for Dialler {
         // The target has ended before the dialler took it.
         let Some(target) = target.upgrade() else { return };
         let id = target.id;
-        self.jobs.insert(id, Job::new(target));
+        if let Err(failure) = self.make_room() {
+            self.core.end_target(&target, &failure);
+            return;
+        }
+        self.jobs.insert(id, Box::new(Job::new(target)));
         // A wake for news that came before the target was known here has passed already.
         self.take_news(id, io);
     }
@@ -167,8 +174,9 @@ impl Task for Dialler {
     fn end_round(&mut self, _inbox: &Receiver<ToDialler>, io: &mut Io<'_>) {
         let now_ms = clock::now_ms();
         let is_due = |job: &Job| job.state.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
-        let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();
-        for id in due {
+        let mut due = std::mem::take(&mut self.looked_at);
+        due.extend(self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id));
+        for id in due.drain(..) {
             let timeout = |what: &str| Failure::peers(RRError::Timeout, format!("{what} within connect_ms"));
             match self.jobs.get_mut(&id).map(|job| &mut job.state) {
                 Some(DialState::Waits { .. }) => self.dial(id, io),
@@ -183,14 +191,17 @@ impl Task for Dialler {
                 _ => {}
             }
         }
+        self.looked_at = due;
     }
 
     /// Takes news of targets and answers of the resolver.
     fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
-        let ids: Vec<Id> = self.jobs.keys().copied().collect();
-        for id in ids {
+        let mut ids = std::mem::take(&mut self.looked_at);
+        ids.extend(self.jobs.keys().copied());
+        for id in ids.drain(..) {
             self.take_news(id, io);
         }
+        self.looked_at = ids;
         while let Ok(answer) = self.resolver.answers.try_recv() {
             // A later try of the same target has another number.
             if self.jobs.get(&answer.target).is_some_and(|job| job.round == answer.round) {
@@ -207,6 +218,16 @@ impl Task for Dialler {
 }
 
 impl Dialler {
+    /// Takes the memory that one more job needs in the tables.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    fn make_room(&mut self) -> Result<()> {
+        let no_memory = |_| Failure::ours(RRError::NoMem, "there is no memory for another target");
+        self.jobs.try_reserve(1).map_err(no_memory)?;
+        self.looked_at.try_reserve(self.jobs.len() + 1).map_err(no_memory)
+    }
+
     // ---- news
 
     fn take_news(&mut self, id: Id, io: &mut Io<'_>) {
@@ -348,7 +369,7 @@ impl Dialler {
     }
 
     fn resolved(&mut self, id: Id, addresses: Result<Vec<SocketAddr>>, io: &mut Io<'_>) {
-        let Some(Job { state: DialState::Resolves { by_ms }, .. }) = self.jobs.get(&id) else { return };
+        let Some(DialState::Resolves { by_ms }) = self.jobs.get(&id).map(|job| &job.state) else { return };
         let by_ms = *by_ms;
         match addresses {
             Ok(addresses) => self.connect(id, addresses, by_ms, io),

@@ -55,9 +55,8 @@ impl Dialler {
     }
 
     pub(super) fn talk(&mut self, id: Id, io: &mut Io<'_>) {
-        let Some(Job { state: DialState::Talks { conn, memory, .. }, via, .. }) = self.jobs.get_mut(&id) else {
-            return;
-        };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Job { state: DialState::Talks { conn, memory, .. }, via, .. } = &mut **job else { return };
         let budget = READS * READ_BUFFER_BYTES;
         let pumped = conn.pump(io.scratch, clock::now_ms(), budget, true, |event, _| match event {
             Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
