@@ -1,21 +1,18 @@
 //! A failed allocation ends the object that needed the memory, with a reason, and never the process: each large
-//! allocation of a running server fails here once. (Small ones, and those of TLS, abort the process, as everywhere in
-//! Rust; docs/limits.md says which.)
-// A failing allocator implements an unsafe trait.
-#![allow(unsafe_code)]
+//! allocation of a running server fails here once; those of control by HTTP fail in `large_allocations_control.rs`.
+//! (Small ones, and those of TLS, abort the process, as everywhere in Rust; docs/limits.md says which.)
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[path = "support/c.rs"]
 mod c;
+#[path = "support/failing.rs"]
+mod failing;
 #[path = "support/live.rs"]
 mod live;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
@@ -23,65 +20,6 @@ use rrelay::server::{LevelFilter, ListenOptions, LogSink, RRServer};
 use rrelay::session::SessionConfig;
 
 use live::{Client, until};
-
-/// The smallest allocation that docs/limits.md calls large.
-const LARGE: usize = 16 * 1024;
-
-/// Large allocations before the one that fails; below 0 none fails.
-static BEFORE: AtomicI64 = AtomicI64::new(-1);
-/// Large allocations that have failed.
-static FAILED: AtomicUsize = AtomicUsize::new(0);
-
-struct Failing;
-
-thread_local! {
-    /// Whether this thread is the test's own, whose allocations do not fail.
-    static OWN: Cell<bool> = const { Cell::new(false) };
-}
-
-fn fails(size: usize) -> bool {
-    let fails =
-        size >= LARGE && !OWN.get() && BEFORE.load(Ordering::SeqCst) >= 0 && BEFORE.fetch_sub(1, Ordering::SeqCst) == 0;
-    if fails {
-        FAILED.fetch_add(1, Ordering::SeqCst);
-    }
-    fails
-}
-
-// SAFETY: every call goes to the system's allocator unchanged, or gives the null that says there is no memory.
-unsafe impl GlobalAlloc for Failing {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if fails(layout.size()) {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if fails(layout.size()) {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if size > layout.size() && fails(size) {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Failing = Failing;
 
 struct Server {
     server: RRServer,
@@ -146,17 +84,14 @@ fn serves(live: &Server) {
 
 #[test]
 fn a_large_allocation_that_fails_ends_nothing_but_what_wanted_it() {
-    OWN.set(true);
+    failing::spare_this_thread();
     let (near, far) = (server(), server());
     works(&near, &far, "before");
     for before in 0..1_000 {
-        BEFORE.store(before, Ordering::SeqCst);
-        let failed = FAILED.load(Ordering::SeqCst);
-        works(&near, &far, &format!("show{before}"));
-        BEFORE.store(-1, Ordering::SeqCst);
+        let one_failed = failing::once(failing::LARGE, before, || works(&near, &far, &format!("show{before}")));
         until("what has begun is over", || sessions(&near) == 0 && sessions(&far) == 0);
         serves(&near);
-        if FAILED.load(Ordering::SeqCst) == failed {
+        if !one_failed {
             assert!(before > 10, "nothing large was allocated");
             eprintln!("{before} large allocations failed, one at a time");
             near.server.shutdown().unwrap();
@@ -177,10 +112,41 @@ impl Drop for Ended {
     }
 }
 
+/// A process with too little memory to begin says so, whatever the first is that finds none, and is not aborted.
+#[test]
+fn a_process_without_memory_for_a_server_says_so() {
+    failing::spare_this_thread();
+    let program = c::build("too-little", &c::server_sources(), c::As::C99);
+    let (mut said, mut began) = (0, false);
+    for limit_kib in (8_000..200_000).step_by(1_500) {
+        let mut server = Command::new("sh")
+            .args(["-c", &format!("ulimit -v {limit_kib}; exec \"$0\" \"$@\"")])
+            .arg(&program)
+            .args(["--addr", "127.0.0.1", "--port", "0"])
+            .env("MALLOC_ARENA_MAX", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map(Ended)
+            .unwrap();
+        let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        began = lines.any(|line| line.contains("listens on port"));
+        if began {
+            break;
+        }
+        let status = server.0.wait().unwrap();
+        let mut words = String::new();
+        server.0.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+        assert!(status.code().is_some() && !words.is_empty(), "with {limit_kib} KiB: {status}, {words}");
+        said += usize::from(words.contains("out of memory"));
+    }
+    assert!(began && said > 2, "{said} said that there is too little memory");
+}
+
 /// Publishers come until there is no memory for more: the rest is refused, and those that are there go on.
 #[test]
 fn a_process_without_free_memory_refuses_new_peers_and_survives() {
-    OWN.set(true);
+    failing::spare_this_thread();
     let program = c::build("no-memory", &c::server_sources(), c::As::C99);
     let limited = "ulimit -v 500000; exec \"$0\" \"$@\"";
     let mut server = Command::new("sh")

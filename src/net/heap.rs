@@ -19,7 +19,7 @@ pub(crate) fn give_back() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_back() {}
 
-/// Memory that must be available before a new peer or stream is accepted. A small allocation that fails ends the
+/// Memory that must be available before a server begins, and before a new peer or stream is accepted. A small allocation that fails ends the
 /// process, and running streams allocate now and then, so new ones are refused while this much is still left for them.
 const ROOM_BYTES: usize = 16 << 20;
 
@@ -34,7 +34,7 @@ pub(crate) fn room() -> Result<()> {
     // SAFETY: a new private mapping; nothing else refers to it.
     let place = unsafe { libc::mmap(std::ptr::null_mut(), ROOM_BYTES, access, flags, -1, 0) };
     if place == libc::MAP_FAILED {
-        return Err(Failure::ours(RRError::NoMem, "too little memory is left for a new peer or stream"));
+        return Err(Failure::ours(RRError::NoMem, "too little memory is left for anything new"));
     }
     // SAFETY: the mapping was just made with this length, and nothing points into it.
     unsafe { libc::munmap(place, ROOM_BYTES) };

@@ -12,12 +12,16 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::error::{Failure, RRError, Result};
+use crate::net::heap;
 
 /// Largest answer, enough for a list of ten thousand sessions.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Room of an answer of which the size is not known: one object in JSON.
 const FIRST_BYTES: usize = 1024;
+
+/// An answer of this size or more is given only where it leaves memory for everything else in the process.
+const LARGE_BYTES: usize = 64 * 1024;
 
 /// Memory that an answer is written into. The first write that finds no room is remembered, and all later ones fail as
 /// well, so that writers need not look at each.
@@ -32,7 +36,9 @@ impl Buffer {
     fn with_room(bytes: usize) -> Self {
         let mut this = Self::default();
         // What does not fit now may fit while it is written: the answer may have become shorter.
-        let _ = this.bytes.try_reserve_exact(bytes);
+        if this.bytes.try_reserve_exact(bytes).is_err() || leaves_room(bytes).is_err() {
+            this.bytes = Vec::new();
+        }
         this
     }
 
@@ -57,10 +63,14 @@ impl Buffer {
         if by > MAX_BYTES - self.bytes.len().min(MAX_BYTES) {
             return Err(RRError::Limit);
         }
-        self.bytes.try_reserve(by).map_err(|_| RRError::NoMem)
+        self.bytes.try_reserve(by).map_err(|_| RRError::NoMem)?;
+        leaves_room(self.bytes.capacity())
     }
 
     /// What was written.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`]; [`RRError::Limit`] for an answer that is too large.
     pub(super) fn finish(self) -> Result<Bytes> {
         match self.fault {
             None => Ok(self.bytes.into()),
@@ -70,6 +80,11 @@ impl Buffer {
             }
         }
     }
+}
+
+/// Checks that a large answer leaves enough memory for everything else in the process.
+fn leaves_room(bytes: usize) -> std::result::Result<(), RRError> {
+    if bytes < LARGE_BYTES { Ok(()) } else { heap::room().map_err(|failure| failure.kind) }
 }
 
 impl io::Write for Buffer {

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use utoipa::{OpenApi, ToSchema};
+#[cfg(test)]
+use utoipa::OpenApi;
+use utoipa::ToSchema;
 
 use super::RestOptions;
 use super::access::{self, Access};
 use super::answer::{Json, Page, Written};
+#[cfg(test)]
 use super::document::{Bearer, Bodies, Problems};
 use super::events;
 use super::http::{MAX_BODY_BYTES, whole_body};
@@ -43,7 +46,9 @@ const DEADLINE_MS: u32 = 5_000;
 /// others is done.
 const MOST_TRIES: usize = 100;
 
-/// The OpenAPI document, made from the handlers and types here.
+/// The OpenAPI document, made from the handlers and types here. The file that is served was made from it, so no memory
+/// is needed to make it again; a test compares the two.
+#[cfg(test)]
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -539,8 +544,9 @@ async fn get_control(server: State<Shared>, uri: Uri, args: Query<Vec<(String, S
     control(server, uri, args).await
 }
 
-async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+/// [`Document`], as it was written to a file.
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("../../docs/openapi.json"))
 }
 
 /// Answers as long as the process runs.

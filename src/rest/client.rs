@@ -13,7 +13,7 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, USER_A
 use axum::http::request::Builder;
 use axum::http::{Request, Uri};
 use hmac::{Hmac, Mac};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::tls::{ClientConfig, Trust};
+use crate::rest::http::MAX_HEAD_BYTES;
 use crate::rest::names::Names;
 
 /// Longest answer; settings of some dozen targets take a few KiB.
@@ -91,6 +92,7 @@ impl Client {
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .http1_title_case_headers(true)
+            .http1_max_buf_size(MAX_HEAD_BYTES)
             .build(connector);
         let places = (0..of.kinds).map(|_| Arc::new(Semaphore::new(of.max_requests as usize))).collect();
         Ok(Self { http, timeout: Duration::from_millis(of.timeout_ms.into()), places })
@@ -100,7 +102,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RRError::Limit`] if its kind had no free place in time, so that nothing was sent; [`RRError::Timeout`],
-    /// [`RRError::Connect`], [`RRError::Protocol`], the last also for an answer that is too long.
+    /// [`RRError::Connect`], [`RRError::Protocol`], the last also for an answer that is too long; [`RRError::NoMem`].
     pub(super) async fn send(
         &self,
         kind: usize,
@@ -130,9 +132,10 @@ impl Client {
         let location =
             answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let body = if whole {
-            let limited = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
-            let collected = limited.collect().await;
-            collected.map_err(|error| Failure::peers(RRError::Protocol, format!("its answer: {error}")))?.to_bytes()
+            super::body::whole(answer.into_body(), MAX_ANSWER_BYTES).await.map_err(|failure| match failure.kind {
+                RRError::NoMem => failure,
+                _ => Failure::peers(RRError::Protocol, format!("its answer: {}", failure.text)),
+            })?
         } else {
             Bytes::new()
         };

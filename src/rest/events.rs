@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::http::until_true;
 use super::model::{self, Told};
 use super::problem::Problem;
-use crate::error::RRError;
+use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::server::RRServer;
 use crate::server::events::Subscriber;
@@ -53,13 +53,17 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(crate) fn new(server: Arc<RRServer>, stopped: watch::Receiver<bool>) -> Self {
-        Self { room: Arc::new(Semaphore::new(MAX_READERS)), told: Arc::new(Subscribed::new(server)), stopped }
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn new(server: Arc<RRServer>, stopped: watch::Receiver<bool>) -> Result<Self> {
+        Ok(Self { room: Arc::new(Semaphore::new(MAX_READERS)), told: Arc::new(Subscribed::new(server)?), stopped })
     }
 
     /// Takes a place for a reader with an endless answer, and the signal for its end. It refuses if there is no
     /// listener or no free place.
-    pub(crate) fn enter(readers: Option<Extension<Self>>) -> Result<(OwnedSemaphorePermit, Self), Problem> {
+    pub(crate) fn enter(
+        readers: Option<Extension<Self>>,
+    ) -> std::result::Result<(OwnedSemaphorePermit, Self), Problem> {
         let Some(Extension(readers)) = readers else {
             let text = "an endless answer needs the library's own listener; the host gets events by its own calls";
             return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, RRError::Unsupported, text));
@@ -83,10 +87,10 @@ struct Subscribed {
 }
 
 impl Subscribed {
-    fn new(server: Arc<RRServer>) -> Self {
-        let recent = Arc::new(Recent::new(clock::wall_us()));
+    fn new(server: Arc<RRServer>) -> Result<Self> {
+        let recent = Arc::new(Recent::new(clock::wall_us())?);
         server.subscribe(&as_subscriber(&recent));
-        Self { server, recent }
+        Ok(Self { server, recent })
     }
 }
 
@@ -133,8 +137,14 @@ enum Next {
 }
 
 impl Recent {
-    fn new(run: i64) -> Self {
-        Self { run, kept: Mutex::default(), news: watch::Sender::new(()) }
+    /// Events are added by threads that carry media, so the memory of their table is taken here.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    fn new(run: i64) -> Result<Self> {
+        let mut kept = Kept::default();
+        kept.events.try_reserve_exact(MAX_EVENTS).map_err(|_| Failure::from(RRError::NoMem))?;
+        Ok(Self { run, kept: Mutex::new(kept), news: watch::Sender::new(()) })
     }
 
     /// Returns what comes at a position, and moves the position on; `None`: nothing yet.
@@ -182,13 +192,13 @@ impl Subscriber for Recent {
         let mut given_up = Vec::new();
         let mut kept = locked(&self.kept);
         kept.bytes += weight(&event);
-        kept.events.push_back(event);
-        while kept.events.len() > MAX_EVENTS || kept.bytes > MAX_BYTES {
+        while kept.events.len() >= MAX_EVENTS || kept.bytes > MAX_BYTES {
             let Some(oldest) = kept.events.pop_front() else { break };
             kept.bytes -= weight(&oldest);
             kept.first += 1;
             given_up.push(oldest);
         }
+        kept.events.push_back(event);
         drop(kept);
         self.news.send_replace(());
     }
@@ -223,7 +233,7 @@ impl Reader {
         }
     }
 
-    fn into_stream(self) -> impl Stream<Item = Result<Frame, Infallible>> {
+    fn into_stream(self) -> impl Stream<Item = std::result::Result<Frame, Infallible>> {
         unfold(self, async |mut reader: Self| {
             if *reader.stopped.borrow() {
                 return None;
@@ -269,7 +279,7 @@ fn lost(count: u64) -> Frame {
 pub(crate) async fn get_events(
     readers: Option<Extension<Readers>>,
     headers: HeaderMap,
-) -> Result<impl IntoResponse, Problem> {
+) -> std::result::Result<impl IntoResponse, Problem> {
     let (room, Readers { told, stopped, .. }) = Readers::enter(readers)?;
     let (news, now) = (told.recent.news.subscribe(), told.recent.next());
     let (place, first) = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
@@ -311,7 +321,7 @@ mod tests {
     #[test]
     fn a_reader_that_takes_nothing_loses_the_oldest_events_and_learns_their_number() {
         for (events, text, kept) in [(MAX_EVENTS + 10, 0, MAX_EVENTS), (600, 1024, MAX_BYTES / 1024)] {
-            let recent = Recent::new(1);
+            let recent = Recent::new(1).unwrap();
             for number in 0..events {
                 recent.tell(&event(i64::try_from(number).unwrap(), text));
             }
@@ -331,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_id_is_a_position_only_in_its_own_run() {
-        let recent = Recent::new(0xab);
+        let recent = Recent::new(0xab).unwrap();
         (0..3).for_each(|number| recent.tell(&event(number, 0)));
         assert_eq!((recent.behind("ab-0"), recent.behind(&recent.id(2))), (Some(1), Some(3)));
         assert_eq!(recent.behind(&recent.id_at(0)), Some(0));
@@ -342,7 +352,7 @@ mod tests {
 
     #[test]
     fn credentials_are_kept_nowhere() {
-        let recent = Recent::new(1);
+        let recent = Recent::new(1).unwrap();
         recent.tell(&Event { query: b"secret".to_vec(), ..event(1, 0) });
         assert!(matches!(recent.at(&mut 0), Some(Next::Event(0, event)) if event.query.is_empty()));
     }
@@ -351,7 +361,7 @@ mod tests {
     fn a_reader_with_much_to_catch_up_on_lets_others_have_their_turns() {
         let server = Arc::new(RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap());
         let (_stop, stopped) = watch::channel(false);
-        let readers = Readers::new(server, stopped);
+        let readers = Readers::new(server, stopped).unwrap();
         let (room, Readers { told, stopped, .. }) = Readers::enter(Some(Extension(readers))).unwrap();
         (0..MAX_EVENTS).for_each(|number| told.recent.tell(&event(number as i64, 0)));
         let news = told.recent.news.subscribe();

@@ -174,7 +174,7 @@ impl Setup {
     /// The request of a call.
     ///
     /// # Errors
-    /// [`RRError::Arg`] if the peer's values are too long for an address.
+    /// [`RRError::Arg`] if the peer's values are too long for an address, [`RRError::NoMem`].
     fn request(&self, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
         let url = self.url(call.hook()).ok_or(RRError::NotFound)?;
         match self.config.dialect {
@@ -188,17 +188,18 @@ impl Setup {
         self.client.send(hook as usize, request, self.config.secret.as_deref(), whole).await
     }
 
-    /// Asks; an invalid answer of a back end is a failure. A peer whose values make the question impossible is denied,
+    /// Asks; an invalid answer of a back end is a failure. A peer about whom no question can be asked is denied,
     /// because the default that lets in is only for failures of back ends.
     async fn ask(&self, call: &Call) -> Result<Verdict> {
         let request = match self.request(call, &delivery()) {
             Ok(request) => request,
             Err(failure) => {
                 log::warn!("{} cannot be asked about this peer: {failure}", call.hook().name());
-                return Ok(Verdict::Deny {
-                    code: String::new(),
-                    text: "the peer's values are too long for a question".to_owned(),
-                });
+                let text = match failure.kind {
+                    RRError::NoMem => "there is no memory for the question",
+                    _ => "the peer's values are too long for a question",
+                };
+                return Ok(Verdict::Deny { code: String::new(), text: text.to_owned() });
             }
         };
         let reply = self.send(call.hook(), request).await?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -24,9 +24,11 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::body;
 use super::events::Readers;
 use super::problem::Problem;
 use crate::error::{Failure, RRError, Result};
+use crate::net::heap;
 use crate::server::RRServer;
 
 /// Most connections at a time. Operators and scrapers are few; a page holds three or four.
@@ -35,8 +37,9 @@ pub(crate) const MAX_CONNECTIONS: usize = 128;
 /// Largest body of a request: a stream with some targets takes a few KiB.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Largest head of a request.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Largest head of a request, or of an answer to us, and most bytes that are read at once. The buffer for them has up to
+/// twice this size.
+pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Longest time for a head, and then for a body, to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
@@ -67,14 +70,16 @@ impl Listener {
     /// Listens on `address` and serves `router` from then on.
     ///
     /// # Errors
-    /// [`RRError::Io`] if the address cannot be bound, [`RRError::Limit`] if the process has no thread or fd left.
+    /// [`RRError::Io`] if the address cannot be bound, [`RRError::Limit`] if the process has no thread or fd left,
+    /// [`RRError::NoMem`].
     pub(crate) fn start(address: SocketAddr, router: Router, server: Arc<RRServer>) -> Result<Self> {
+        heap::room()?;
         let io = |error: std::io::Error| Failure::ours(RRError::Io, format!("{address}: {error}"));
         let socket = std::net::TcpListener::bind(address).map_err(io)?;
         socket.set_nonblocking(true).map_err(io)?;
         let address = socket.local_addr().map_err(io)?;
         let (stop, stopped) = watch::channel(false);
-        let router = router.layer(Extension(Readers::new(Arc::clone(&server), stopped.clone())));
+        let router = router.layer(Extension(Readers::new(Arc::clone(&server), stopped.clone())?));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -179,12 +184,10 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
 /// Reads the whole body, within the bounds of size and time, before the handler runs.
 pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match tokio::time::timeout(READ_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
+    match tokio::time::timeout(READ_TIMEOUT, body::whole(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Ok(Err(_)) => {
-            let text = format!("the body is larger than {MAX_BODY_BYTES} bytes, or broke off");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, text).into_response()
-        }
+        Ok(Err(failure)) if failure.kind == RRError::NoMem => Problem::from(failure).into_response(),
+        Ok(Err(failure)) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, failure.text).into_response(),
         Err(_) => {
             Problem::new(StatusCode::REQUEST_TIMEOUT, RRError::Timeout, "the body did not come in time").into_response()
         }

@@ -7,14 +7,17 @@
 mod access;
 mod answer;
 mod api;
+mod body;
 mod client;
 mod controller;
+#[cfg(test)]
 mod document;
 mod events;
 mod hooks;
 mod http;
 mod metrics;
 mod model;
+mod modest;
 mod names;
 mod nginx;
 mod noalbs;

@@ -8,6 +8,7 @@ mod schema;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value as Json};
 
+use super::modest;
 use crate::config::{Decision, Shape, StreamConfig, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
 
@@ -69,6 +70,7 @@ pub(crate) fn object<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> serde_json
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(serde::de::Error::custom("an object is expected, not an array"));
     }
+    modest::check(bytes).map_err(serde::de::Error::custom)?;
     serde_json::from_slice(bytes)
 }
 

@@ -48,8 +48,9 @@ impl Worker {
     /// Starts a thread with this name; the threads that look names up have the name `resolver`.
     ///
     /// # Errors
-    /// [`RRError::Limit`] if the process has no thread or fd left.
+    /// [`RRError::Limit`] if the process has no thread or fd left, [`RRError::NoMem`].
     fn start(server: &Arc<RRServer>, name: &'static str, resolver: &str) -> Result<Self> {
+        crate::net::heap::room()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()

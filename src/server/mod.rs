@@ -56,6 +56,7 @@ use crate::log::RRLog;
 pub use crate::log::{Level, LevelFilter};
 use crate::net::clock;
 use crate::net::event_loop::EventLoop;
+use crate::net::heap;
 use crate::net::socket::{self, Socket};
 use crate::net::thread;
 use crate::server::bans::{Ban, MAX_BAN_MS};
@@ -97,6 +98,8 @@ impl RRServer {
     /// [`RRError::Arg`] for settings that do not hold together.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
         let config = config.checked()?;
+        // Its threads' inboxes alone take 1.2 MB.
+        heap::room()?;
         let (mut listener_loop, mut dial_loop) = (EventLoop::new()?, EventLoop::new()?);
         let (listener_wake, dial_wake) = (listener_loop.wake()?, dial_loop.wake()?);
         let (loops, event_loops) = Loops::new(&config)?;

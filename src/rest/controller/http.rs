@@ -18,6 +18,7 @@ use super::question::{Answer, Controller, Deed, Load, Pending, Question, Why};
 use crate::config::{ControllerConfig, MAX_BACKUP_URLS, MAX_DECISION_TARGETS, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::rest::answer;
 use crate::rest::client::{Client, Use, post};
 use crate::rest::settings;
 use crate::stream::remote::endpoint::Endpoint;
@@ -105,12 +106,12 @@ impl Http {
 
     fn request(&self, url: &str, body: &impl Serialize) -> Result<Request<Bytes>> {
         let no_request = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, error.to_string());
-        let body = serde_json::to_vec(body).map_err(|error| no_request(&error))?;
+        let body = answer::json(body)?;
         let mut request = post(url);
         if let Some(token) = &self.config.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        request.body(Bytes::from(body)).map_err(|error| no_request(&error))
+        request.body(body).map_err(|error| no_request(&error))
     }
 }
 

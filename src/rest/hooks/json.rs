@@ -14,6 +14,7 @@ use super::{About, Act, Call, Verdict};
 use crate::config::{Decision, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::rest::answer;
 use crate::rest::client::{Reply, post};
 use crate::rest::model::id_text;
 use crate::rest::nginx::client_number;
@@ -197,12 +198,11 @@ fn what(call: &Call) -> What {
 /// The request of a call.
 ///
 /// # Errors
-/// [`RRError::Arg`] if the url is not a valid address.
+/// [`RRError::Arg`] if the url is not a valid address, [`RRError::NoMem`].
 pub(super) fn request(url: &str, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
     let body = Body { hook: call.hook().name(), time_ms: clock::wall_us() / 1_000, what: what(call) };
     let no_request = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
-    let body = serde_json::to_vec(&body).map_err(|error| no_request(&error))?;
-    post(url).header(DELIVERY, delivery).body(Bytes::from(body)).map_err(|error| no_request(&error))
+    post(url).header(DELIVERY, delivery).body(answer::json(&body)?).map_err(|error| no_request(&error))
 }
 
 /// The body of an answer.

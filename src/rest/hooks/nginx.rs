@@ -16,6 +16,7 @@ use super::{About, Call, Verdict};
 use crate::config::{Decision, MAX_NAME_BYTES, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::command::Part;
+use crate::rest::answer::Buffer;
 use crate::rest::client::Reply;
 use crate::rest::nginx::{client_number, host_of};
 use crate::server::hooks::Wanted;
@@ -46,15 +47,16 @@ const FIELDS: [&str; 18] = [
 /// The request of a call.
 ///
 /// # Errors
-/// [`RRError::Arg`] if the url and the fields do not make a valid address.
+/// [`RRError::Arg`] if the url and the fields do not make a valid address, [`RRError::NoMem`].
 pub(super) fn request(url: &str, call: &Call, get: bool) -> Result<Request<Bytes>> {
-    let form = form(call);
     let no_address = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
     let joint = if url.contains('?') { '&' } else { '?' };
-    let address = if get { format!("{url}{joint}{form}") } else { url.to_owned() };
-    let uri: Uri = address.parse().map_err(|error| no_address(&error))?;
+    let before = if get { format!("{url}{joint}") } else { String::new() };
+    let form = form(call, &before)?;
+    let address = if get { form.clone() } else { Bytes::copy_from_slice(url.as_bytes()) };
+    let uri = Uri::from_maybe_shared(address).map_err(|error| no_address(&error))?;
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let body = if get { Bytes::new() } else { Bytes::from(form) };
+    let body = if get { Bytes::new() } else { form };
     Request::builder()
         .method(if get { Method::GET } else { Method::POST })
         .uri(uri)
@@ -67,39 +69,43 @@ pub(super) fn request(url: &str, call: &Call, get: bool) -> Result<Request<Bytes
         .map_err(|error| no_address(&error))
 }
 
-/// The fields of a call, in nginx-rtmp's order, the peer's args last.
-fn form(call: &Call) -> String {
+/// The fields of a call, in nginx-rtmp's order, the peer's args last; `before` stands before them.
+///
+/// # Errors
+/// [`RRError::NoMem`].
+fn form(call: &Call, before: &str) -> Result<Bytes> {
+    let form = Form::behind(before);
     match call {
         Call::Ask(about, Wanted::Connect) => {
             let epoch_ms = about.session.counters.started_us / 1_000;
             // nginx-rtmp has 32 bits for them.
-            common(about).number("epoch", epoch_ms as u32).text("call", b"connect").args(&about.names.app_query)
+            common(form, about).number("epoch", epoch_ms as u32).text("call", b"connect").args(&about.names.app_query)
         }
         Call::Ask(about, Wanted::Publish { kind }) => {
             let (name, args) = asked(&about.names);
-            of_client(about, "publish").text("name", name).text("type", kind).args(args)
+            of_client(form, about, "publish").text("name", name).text("type", kind).args(args)
         }
         Call::Ask(about, Wanted::Play { part: Part { start, duration, reset } }) => {
             let (name, args) = asked(&about.names);
             // nginx-rtmp prints the player's own numbers in 32 bits without a sign, and 0 for what it leaves out.
             let number = |sent: &Option<i64>| sent.unwrap_or_default() as u32;
-            let form = of_client(about, "play").text("name", name).number("start", number(start));
+            let form = of_client(form, about, "play").text("name", name).number("start", number(start));
             form.number("duration", number(duration)).number("reset", u8::from(*reset == Some(true))).args(args)
         }
         Call::Update(act) => {
             let (name, args) = asked(&act.about.names);
-            let form = of_client(&act.about, if act.publishes { "update_publish" } else { "update_play" });
+            let form = of_client(form, &act.about, if act.publishes { "update_publish" } else { "update_play" });
             let form = form.number("time", act.since.elapsed().as_secs());
             form.number("timestamp", act.stats().last_ts_ms as i32).text("name", name).args(args)
         }
         Call::Done(act, _) => {
             let (name, args) = asked(&act.about.names);
-            of_client(&act.about, if act.publishes { "publish_done" } else { "play_done" })
+            of_client(form, &act.about, if act.publishes { "publish_done" } else { "play_done" })
                 .text("name", name)
                 .args(args)
         }
         // nginx-rtmp has no such hook.
-        Call::Target(event) => Form(String::new())
+        Call::Target(event) => form
             .text("app", &event.app)
             .text("call", b"target_state")
             .text("name", &event.key)
@@ -110,11 +116,10 @@ fn form(call: &Call) -> String {
 }
 
 /// The fields with which all requests begin.
-fn common(about: &About) -> Form {
+fn common(form: Form, about: &About) -> Form {
     let names = &about.names;
     let tc_url = [&*names.tc_url, if names.tc_query.is_empty() { b"" } else { b"?" }, &*names.tc_query].concat();
-    Form(String::new())
-        .text("app", &names.app)
+    form.text("app", &names.app)
         .text("flashver", &names.agent)
         .text("swfurl", &names.swf_url)
         .text("tcurl", &tc_url)
@@ -123,8 +128,8 @@ fn common(about: &About) -> Form {
 }
 
 /// The fields with which requests about a stream begin.
-fn of_client(about: &About, call: &str) -> Form {
-    common(about).number("clientid", client_number(about.session.id)).text("call", call.as_bytes())
+fn of_client(form: Form, about: &About, call: &str) -> Form {
+    common(form, about).number("clientid", client_number(about.session.id)).text("call", call.as_bytes())
 }
 
 /// The name that the peer asked for, and the args after it.
@@ -141,20 +146,34 @@ fn asked(names: &Names) -> (&[u8], &[u8]) {
     (key, args)
 }
 
-/// A form that is being written.
-struct Form(String);
+/// A form that is being written. The buffer remembers that it has no room, so nothing here looks at a single write.
+struct Form {
+    out: Buffer,
+    /// Whether there is a field before the next one.
+    has_fields: bool,
+}
 
 impl Form {
-    fn text(mut self, name: &str, value: &[u8]) -> Self {
-        if !self.0.is_empty() {
-            self.0.push('&');
+    fn behind(before: &str) -> Self {
+        let mut out = Buffer::default();
+        let _ = out.push(before.as_bytes());
+        Self { out, has_fields: false }
+    }
+
+    fn joint(&mut self) {
+        if std::mem::replace(&mut self.has_fields, true) {
+            let _ = self.out.push(b"&");
         }
-        self.0 += name;
-        self.0.push('=');
+    }
+
+    fn text(mut self, name: &str, value: &[u8]) -> Self {
+        self.joint();
+        let _ = self.out.push(name.as_bytes());
+        let _ = self.out.push(b"=");
         escape(
             value,
             |byte| matches!(byte, b' ' | b'"' | b'#' | b'%' | b'&' | b'+' | b';' | b'<' | b'>' | b'?'),
-            &mut self.0,
+            &mut self.out,
         );
         self
     }
@@ -164,26 +183,24 @@ impl Form {
     }
 
     /// Adds the peer's own pairs, except those that would repeat one of our fields.
-    fn args(mut self, args: &[u8]) -> String {
+    fn args(mut self, args: &[u8]) -> Result<Bytes> {
         let own = args.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty() && !forges(pair));
         for pair in own {
-            if !self.0.is_empty() {
-                self.0.push('&');
-            }
-            escape(pair, |byte| matches!(byte, b' ' | b'#' | b'"' | b'<' | b'>'), &mut self.0);
+            self.joint();
+            escape(pair, |byte| matches!(byte, b' ' | b'#' | b'"' | b'<' | b'>'), &mut self.out);
         }
-        self.0
+        self.out.finish()
     }
 }
 
 /// Writes bytes; those that are not visible ASCII, and those that `also` names, are percent-encoded.
-fn escape(bytes: &[u8], also: impl Fn(u8) -> bool, out: &mut String) {
-    for &byte in bytes {
-        if byte.is_ascii_graphic() && !also(byte) {
-            out.push(char::from(byte));
+fn escape(bytes: &[u8], also: impl Fn(u8) -> bool, out: &mut Buffer) {
+    for byte in bytes {
+        let _ = if byte.is_ascii_graphic() && !also(*byte) {
+            out.push(std::slice::from_ref(byte))
         } else {
-            *out += &format!("%{byte:02X}");
-        }
+            out.push(format!("%{byte:02X}").as_bytes())
+        };
     }
 }
 
@@ -263,7 +280,7 @@ mod tests {
 
     #[test]
     fn args_bring_no_field_of_ours_a_second_time() {
-        let form = |args: &str| Form(String::new()).text("app", b"live").args(args.as_bytes());
+        let form = |args: &str| Form::behind("").text("app", b"live").args(args.as_bytes()).unwrap();
         assert_eq!(form("k=v&x=1"), "app=live&k=v&x=1");
         for forged in [
             "app=other",
@@ -290,12 +307,13 @@ mod tests {
 
     #[test]
     fn values_are_escaped_as_nginx_does_and_so_that_all_make_an_address() {
-        let form = Form(String::new()).text("name", b"a b&c=d%e+f;g?h#i/j\xff\x00k").args(b"");
+        let form = Form::behind("").text("name", b"a b&c=d%e+f;g?h#i/j\xff\x00k").args(b"").unwrap();
         assert_eq!(form, "name=a%20b%26c=d%25e%2Bf%3Bg%3Fh%23i/j%FF%00k");
         let every: Vec<u8> = (0..=255).collect();
-        let address = format!("http://h/?{}", Form(String::new()).text("name", &every).args(&every));
-        assert!(address.parse::<Uri>().is_ok(), "{address}");
-        let form = Form(String::new()).number("start", -2_000_i64 as u32).number("duration", -1_i64 as u32).args(b"");
+        let address = Form::behind("http://h/?").text("name", &every).args(&every).unwrap();
+        assert!(Uri::from_maybe_shared(address.clone()).is_ok(), "{address:?}");
+        let form =
+            Form::behind("").number("start", -2_000_i64 as u32).number("duration", -1_i64 as u32).args(b"").unwrap();
         assert_eq!(form, "start=4294965296&duration=4294967295");
     }
 }

@@ -1,0 +1,31 @@
+//! The bodies that others send, of requests and of answers of back ends, read into memory that may be refused.
+
+use std::fmt;
+
+use axum::body::{Bytes, HttpBody};
+use http_body_util::BodyExt;
+
+use crate::error::{Failure, RRError, Result};
+
+/// Reads a body to its end, `most` bytes of it at most.
+///
+/// # Errors
+/// [`RRError::Limit`] for a longer one, [`RRError::NoMem`], [`RRError::Protocol`] if it broke off.
+pub(crate) async fn whole<B>(mut body: B, most: usize) -> Result<Bytes>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: fmt::Display,
+{
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::peers(RRError::Protocol, format!("the body broke off: {error}")))?;
+        // What is no data is a trailer.
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > most - whole.len() {
+            return Err(Failure::peers(RRError::Limit, format!("the body is larger than {most} bytes")));
+        }
+        whole.try_reserve(data.len()).map_err(|_| Failure::ours(RRError::NoMem, "there is no memory for the body"))?;
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}
