@@ -4,6 +4,8 @@
 
 #[path = "support/c.rs"]
 mod c;
+#[path = "support/isolated.rs"]
+mod isolated;
 #[path = "support/live.rs"]
 mod live;
 #[path = "support/process.rs"]
@@ -11,16 +13,18 @@ mod process;
 #[path = "support/secure.rs"]
 mod secure;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use live::{Client, Live, command, connect, shaken, until};
-use rrelay::config::{ServerConfig, StreamConfig};
+use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::server::{ListenOptions, kind};
+use rrelay::session::State;
 
 const LIMIT: u64 = 2 << 20;
 
@@ -272,6 +276,91 @@ fn the_rest_of_large_messages_for_many_who_do_not_read_stays_within_the_limit() 
     publisher.key_frame(ts_ms + 40, b"small").unwrap();
     until("the frame", || player.message().1.ends_with(b"small"));
     assert_eq!(live.lines_with("uses the most"), 0, "nobody's publisher gives way for those who do not read");
+}
+
+/// A server that takes connections, sends so much of a message after the handshake, and then nothing more.
+fn slow_server(bytes: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // The thread ends with the program.
+    std::thread::spawn(move || {
+        let mut sockets = Vec::new();
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let (mut hello, mut rest) = ([0; 1537], [0; 1536]);
+            let half = live::message(20, 0, 3, &vec![7; 250_000])[..bytes].to_vec();
+            // The other side may have gone.
+            let _ = socket
+                .read_exact(&mut hello)
+                .and_then(|()| socket.write_all(&[&[3][..], &[0; 1536], &hello[1..]].concat()))
+                .and_then(|()| socket.read_exact(&mut rest))
+                .and_then(|()| socket.write_all(&half));
+            sockets.push(socket);
+        }
+    });
+    port
+}
+
+#[test]
+fn targets_and_sources_that_connect_stay_within_the_limit_and_try_again() {
+    const EACH: usize = 20;
+    let live = live(StreamConfig::default());
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    publisher.key_frame(0, b"key").unwrap();
+    player.message();
+    let stream = live.server.stream_find(b"live", b"show").unwrap();
+    let port = slow_server(150_000);
+    let url = |number: usize| TargetConfig {
+        url: format!("rtmp://127.0.0.1:{port}/live/{number}"),
+        retry_min_ms: 100,
+        retry_max_ms: 200,
+        ..TargetConfig::default()
+    };
+    // All together they would hold three times the limit.
+    let mut ids = Vec::new();
+    for number in 0..EACH {
+        ids.push(live.server.target_add(stream, url(number)).unwrap());
+        let pulled = live.server.stream_create(b"live", format!("pulled{number}").as_bytes(), None).unwrap();
+        ids.push(live.server.source_add(pulled, url(EACH + number)).unwrap());
+    }
+    let refused = |id: &&u64| live.server.info(**id).unwrap().error == Some(RRError::Limit);
+    let tried_again = |id: &u64| live.server.stats(*id).unwrap().failures > 1;
+    let mut frame = 0;
+    until("many have found no room, and tried again", || {
+        frame += 1;
+        pass_frames(&live, &mut publisher, &mut player, 1, 1_000 + frame);
+        let used = live.server.stats(0).unwrap().queue_bytes;
+        assert!(used <= LIMIT, "{used} bytes");
+        ids.iter().filter(refused).filter(|id| tried_again(id)).count() > EACH
+    });
+    for id in &ids {
+        assert_ne!(live.server.info(*id).unwrap().state, State::Failed, "it passes by itself");
+    }
+    assert_eq!(live.lines_with("uses the most"), 0, "no publisher gives way for them");
+}
+
+#[test]
+fn what_the_host_publishes_waits_for_a_process_within_the_limit() {
+    let live = Live::new(ServerConfig { mem_limit_bytes: Some(LIMIT), ..isolated::isolated() });
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let write = || live.server.stream_write(id, 9, 0, &[0x17; 100_000], false);
+    write().unwrap();
+    until("the process", || live.server.info(id).unwrap().state == State::InProgress && isolated::workers().len() == 1);
+    let signal = |name: &str| {
+        let worker = isolated::workers()[0].to_string();
+        assert!(Command::new("kill").args([name, &worker]).status().unwrap().success());
+    };
+    // A process that takes nothing for a moment.
+    signal("-STOP");
+    // More than the limit can be on the way only where the process has it already, or its socket.
+    let refused = (0..LIMIT / 50_000).find_map(|_| {
+        let used = live.server.stats(0).unwrap().queue_bytes;
+        assert!(used <= LIMIT, "{used} bytes");
+        write().err()
+    });
+    signal("-CONT");
+    assert_eq!(refused.map(|failure| failure.kind), Some(RRError::Limit));
+    until("it has taken what waited", || write().is_ok());
 }
 
 /// The statement of rrelay.h and docs/limits.md about the memory of a process that runs only the server.

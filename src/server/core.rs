@@ -77,6 +77,8 @@ pub(super) struct Core {
     /// up all of it. A session that comes back to the listener, or from another process, is charged before it waits for
     /// the listener's thread.
     pub(super) pending: Budget,
+    /// The budget of targets and sources that are connecting, likewise; the peers of `pending` cannot use it up.
+    pub(super) dialling: Budget,
     pub(super) certificate: Certificate,
     loops: Loops,
     /// The server's number, which its ids carry.
@@ -143,6 +145,7 @@ impl Core {
         let budget = Budget::of_server(config.mem_limit_bytes, alarm);
         let core = Arc::new(Self {
             pending: budget.quarter(),
+            dialling: budget.quarter(),
             budget,
             certificate: Certificate::default(),
             loops,

@@ -380,7 +380,8 @@ impl RRStream {
             HostClaim::Had => {
                 if let Some(failure) = self.memory().eviction() {
                     if let Threading::Process(Isolated { host, .. }) = self.threading() {
-                        host.push(HostMessage { type_id, ts_ms: 0, body: Vec::new(), end: true })?;
+                        let memory = self.memory().budget().nothing();
+                        host.push(HostMessage { type_id, ts_ms: 0, body: Vec::new(), end: true, memory })?;
                     }
                     self.end_host();
                     self.check_unused();
@@ -389,7 +390,8 @@ impl RRStream {
             }
         }
         if let Threading::Process(Isolated { host, .. }) = self.threading() {
-            host.push(HostMessage { type_id, ts_ms, body: copied(body)?, end })?;
+            let memory = self.memory().budget().charge_about(body.len())?;
+            host.push(HostMessage { type_id, ts_ms, body: copied(body)?, end, memory })?;
             self.relay().wake_for_data();
         } else if carries {
             // The wire's clock wraps at 2^32 ms, so it has the low bits.

@@ -44,7 +44,7 @@ impl Dialler {
         match session {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
-                job.state = DialState::Talks { conn, slot, address, by_ms, memory: self.core.budget.nothing() };
+                job.state = DialState::Talks { conn, slot, address, by_ms, memory: self.core.dialling.nothing() };
                 self.talk(id, io);
             }
             Err(failure) => {
@@ -66,8 +66,8 @@ impl Dialler {
             }
             _ => ControlFlow::Continue(()),
         });
-        memory.follow_anyway(conn.heap_bytes());
-        match pumped.and_then(|pumped| conn.flush().map(|_| pumped)) {
+        let counted = memory.follow(conn.heap_bytes());
+        match counted.and(pumped).and_then(|pumped| conn.flush().map(|_| pumped)) {
             Ok(Pumped::Drained) => {}
             Ok(Pumped::More) => {
                 let text = "the server sends much and takes no media";

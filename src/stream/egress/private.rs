@@ -97,8 +97,8 @@ impl Private {
     }
 
     /// Frees the buffer if nothing was put into it since the last call, and charges its present size and the connection's
-    /// memory; called with the other figures. Bytes beyond the limit are charged all the same, because the connection
-    /// holds them already; other streams then give back memory.
+    /// memory; called with the other figures. Where the limit has no room for what is more now, that stays uncounted
+    /// until a later call: the connection holds it already, and it is less than what one read and one write leave behind.
     pub(in crate::stream) fn recount(&mut self, connection_bytes: usize) {
         if !std::mem::take(&mut self.is_used) && self.is_empty() {
             (self.bytes, self.at) = (Vec::new(), 0);

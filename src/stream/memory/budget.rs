@@ -193,16 +193,6 @@ impl Budget {
         Ok(())
     }
 
-    /// Counts `bytes` in every counter up to the root, limits or not.
-    fn force(&self, bytes: u64) {
-        let mut counter = Some(self);
-        while let Some(Self(now)) = counter {
-            let before = now.used.fetch_add(bytes, Relaxed);
-            now.tell(before, bytes);
-            counter = now.parent.as_ref();
-        }
-    }
-
     /// Subtracts `bytes` from every counter from here to the root, ending before `end`.
     fn give_back(&self, bytes: u64, end: Option<&Arc<Counter>>) {
         let mut counter = Some(self);
@@ -271,18 +261,6 @@ impl Charge {
     pub(crate) fn follow(&mut self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
         if bytes == self.bytes { Ok(()) } else { self.resize(bytes) }
-    }
-
-    /// Charges `bytes` that exist whether the budget has room or not; past a limit, other streams have to give back
-    /// memory.
-    pub(crate) fn follow_anyway(&mut self, bytes: usize) {
-        let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
-        if bytes > self.bytes {
-            self.budget.force(bytes - self.bytes);
-        } else {
-            self.budget.give_back(self.bytes - bytes, None);
-        }
-        self.bytes = bytes;
     }
 }
 
@@ -388,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_are_followed_in_steps_and_counted_though_there_is_no_room() {
+    fn buffers_are_followed_in_steps() {
         let server = Budget::new(Some(10_000));
         let mut charge = server.child().nothing();
         charge.follow(4095).unwrap();
@@ -396,9 +374,8 @@ mod tests {
         charge.follow(9_000).unwrap();
         assert_eq!(server.used(), 8192);
         assert!(charge.follow(20_000).is_err());
-        charge.follow_anyway(20_000);
-        assert_eq!(server.used(), 16_384);
-        charge.follow_anyway(0);
+        assert_eq!(server.used(), 8192);
+        charge.follow(0).unwrap();
         assert_eq!(server.used(), 0);
     }
 }

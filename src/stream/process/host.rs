@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use crate::error::{Failure, RRError, Result};
+use crate::stream::memory::budget::Charge;
 use crate::sync::locked;
 
 /// Most bytes that wait, and what a message counts beside its body.
@@ -19,6 +20,8 @@ pub(in crate::stream) struct HostMessage {
     pub(in crate::stream) body: Vec<u8>,
     /// The host's publish ends with it.
     pub(in crate::stream) end: bool,
+    /// Memory of the body.
+    pub(in crate::stream) memory: Charge,
 }
 
 /// What waits.
@@ -60,11 +63,6 @@ impl HostMessages {
         Some(message)
     }
 
-    /// The bytes that wait.
-    pub(in crate::stream) fn bytes(&self) -> usize {
-        locked(&self.0).bytes
-    }
-
     /// Whether none waits.
     pub(in crate::stream) fn is_empty(&self) -> bool {
         locked(&self.0).messages.is_empty()
@@ -79,11 +77,13 @@ impl HostMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::memory::budget::Budget;
 
     #[test]
     fn what_waits_is_bounded_and_after_the_workers_end_the_host_hears_of_it_once() {
         let host = HostMessages::default();
-        let message = |len, end| HostMessage { type_id: 9, ts_ms: 0, body: vec![0; len], end };
+        let memory = || Budget::new(None).nothing();
+        let message = |len, end| HostMessage { type_id: 9, ts_ms: 0, body: vec![0; len], end, memory: memory() };
         host.push(message(WAITING_BYTES, false)).unwrap();
         assert_eq!(host.push(message(0, false)).unwrap_err().kind, RRError::Limit);
         host.push(message(0, true)).unwrap();

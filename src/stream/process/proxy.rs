@@ -263,9 +263,9 @@ impl Task for Proxy {
             log::debug!("{}: {failure}", self.stream.masked_name());
             self.look_for_end(io);
         }
-        // It exists whether there is room for it or not: where memory gets short, all give up what they can.
-        let of_worker = self.worker.as_ref().map_or(0, Link::waiting_bytes) + self.moving.bytes();
-        self.waiting.follow_anyway(self.host.bytes() + of_worker);
+        // Where there is no room, others are asked to give memory up, and it counts from a later round on: it is there
+        // already, and bounded.
+        let _ = self.waiting.follow(self.worker.as_ref().map_or(0, Link::waiting_bytes) + self.moving.bytes());
         // Whoever has offered it may have given up before the worker had described itself.
         self.settle(io);
         let now_ms = io.now_us / 1000;

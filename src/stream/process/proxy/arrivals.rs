@@ -190,7 +190,7 @@ impl Proxy {
             if self.worker.as_ref().is_some_and(|link| link.is_busy() && !stops) {
                 return;
             }
-            let Some(HostMessage { type_id, ts_ms, body, end }) = self.host.take() else { return };
+            let Some(HostMessage { type_id, ts_ms, body, end, memory: _memory }) = self.host.take() else { return };
             let message = ToWorker::Write { type_id, ts_ms, body: &body, end };
             if let Err(failure) = self.link(io).and_then(|link| link.send(&message, None)) {
                 log::debug!("{}: {failure}", self.stream.masked_name());
