@@ -81,6 +81,8 @@ static rr_server *make_server(const struct options *o) {
     c.worker_memory = o->worker_memory;
     c.worker_files = o->worker_files;
     if (o->worker_hung_ms) c.worker_hung_ms = o->worker_hung_ms;
+    if (o->worker_orphan_ms) c.worker_orphan_ms = o->worker_orphan_ms;
+    c.worker_dir = o->worker_dir;
     if (o->idle_ms) c.idle_ms = o->idle_ms;
     if (rr_server_new(&c, &s) < 0 || rr_server_set_log(s, o->log_level, print_log, NULL) < 0) {
         fprintf(stderr, "rr_server: %s\n", rr_last_error());

@@ -67,7 +67,8 @@ struct options {
     unsigned isolate;             /* RR_ISOLATE_* */
     const char *worker;           /* the program of a stream's process; NULL: the library's own */
     uint64_t worker_memory;       /* of each such process, as the two below */
-    unsigned worker_files, worker_hung_ms;
+    unsigned worker_files, worker_hung_ms, worker_orphan_ms;
+    const char *worker_dir;       /* where they wait for another server when this one is killed; NULL: they end */
     uint64_t mem_limit;
     rr_stream_config stream;
 };

@@ -753,6 +753,15 @@ typedef struct rr_server_config {
     /* With RR_ISOLATE_PROCESS: a worker that does not answer for this long, ms, 2000 to 600000, is killed; RR_OFF =
        never. Default: 10000. */
     uint32_t worker_hung_ms;
+    /* With RR_ISOLATE_PROCESS: a folder, 4096 bytes at most, made if it is missing, that belongs to this user alone
+       (mode 0700). Workers whose server is killed go on, and wait there for the next server that has this folder: it
+       takes them over when it begins to listen, with their streams, sessions and targets, as rr_server_takeover
+       does. Default: NULL (workers end with their server). */
+    const char *worker_dir;
+    /* With worker_dir: how long workers whose server has ended without stopping them wait for the next one, ms, 1000
+       to 86400000. Default: 60000. */
+    uint32_t worker_orphan_ms;
+    uint32_t reserved0;                /* 0. */
 } rr_server_config;
 
 /* The terms on which a session is allowed. */
@@ -878,7 +887,7 @@ typedef struct rr_server rr_server;
 /* Makes a server. Its threads run, but it does not listen yet. cfg may be NULL.
    Valid: *out until rr_server_free.
    Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in cfg; RR_ERR_LIMIT: the process has no thread or
-   descriptor left. On failure *out is NULL. */
+   descriptor left; RR_ERR_IO: worker_dir cannot be used. On failure *out is NULL. */
 RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 
 /* Stops the server at once, joins its threads and frees it, with the last event of rr_event_next. s may be NULL.
@@ -1315,8 +1324,8 @@ RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 
    if (code != RR_ERR_ARG) return code < 0 ? 1 : code;
 
-   From here on the process ends with the one that started it, and ignores SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
-   and SIGPIPE: its end is that process's affair.
+   From here on the process ends with the one that started it, unless that has a worker_dir, and ignores SIGHUP,
+   SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGPIPE: its end is that process's affair.
    Threads: The thread of main, which it keeps. A process is a worker once.
    Waits: For the end of the stream.
    Returns: The status for main to return; RR_ERR_ARG: these are not the arguments of a worker, so the program goes

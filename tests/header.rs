@@ -223,7 +223,8 @@ fn documented_defaults_are_the_cores() {
         connect_ms send_ms idle_ms queue_bytes queue_ms slow_policy slow_ms start clock media tracks max_kbps chunk_size
         merge_ms lingering_ms);
     check!(rr_server_config: mem_limit event_limit log_events max_sessions max_sessions_ip max_streams max_message ask
-        ask_ms ask_default handshake_ms first_data_ms idle_ms ping_ms send_ms threads isolate worker_memory worker_files worker_hung_ms);
+        ask_ms ask_default handshake_ms first_data_ms idle_ms ping_ms send_ms threads isolate worker_memory worker_files worker_hung_ms
+        worker_orphan_ms);
     check!(rr_decision: media start);
     check!(rr_hooks_config: dialect timeout_ms update_ms retry_ms max_requests);
     check!(rr_controller_config: timeout_ms heartbeat_ms cache_ms max_requests);

@@ -151,10 +151,16 @@ impl ServerConfig {
             ("worker_memory", self.worker.memory_bytes != default.memory_bytes),
             ("worker_files", self.worker.files != default.files),
             ("worker_hung_ms", self.worker.hung_ms != default.hung_ms),
+            ("worker_dir", self.worker.dir != default.dir),
+            ("worker_orphan_ms", self.worker.orphan_ms != default.orphan_ms),
         ];
         match of_workers.into_iter().find(|&(_, is_set)| is_set && self.isolate == Isolate::Threads) {
             Some((name, _)) => {
                 let text = format!("{name} needs streams in processes of their own (isolate)");
+                Err(Failure::ours(RRError::Arg, text))
+            }
+            None if self.worker.dir.is_none() && self.worker.orphan_ms != default.orphan_ms => {
+                let text = "worker_orphan_ms needs a folder in which workers wait (worker_dir)";
                 Err(Failure::ours(RRError::Arg, text))
             }
             None => self.may_have(&self.stream).map(|()| self),

@@ -44,16 +44,27 @@ fn workers_have_settings_only_where_streams_run_in_processes() {
     refused(server.set("worker_files", Value::Number(3)), "worker_files is 3, allowed are 64 to 1048576: ");
     refused(server.set("worker_hung_ms", Value::Number(1_000)), "worker_hung_ms is 1000, allowed are 2000 to 600000: ");
     refused(server.set("worker", Value::Text(&"x".repeat(4_097))), "worker has 4097 bytes");
+    refused(server.set("worker_dir", Value::Text(&"x".repeat(4_097))), "worker_dir has 4097 bytes");
+    refused(
+        server.set("worker_orphan_ms", Value::Number(999)),
+        "worker_orphan_ms is 999, allowed are 1000 to 86400000: ",
+    );
     for (name, value) in [
         ("worker", Value::Text("/usr/bin/worker")),
         ("worker_memory", Value::Number(64 << 20)),
         ("worker_files", Value::Number(64)),
         ("worker_hung_ms", Value::Off),
+        ("worker_dir", Value::Text("/run/workers")),
+        ("worker_orphan_ms", Value::Number(5_000)),
     ] {
         let mut server = ServerConfig { threads: Some(2), ..ServerConfig::default() };
         server.set(name, value).unwrap();
         refused(server.clone().checked().map(drop), &format!("{name} needs streams in processes of their own"));
         server.set("isolate", Value::Number(1)).unwrap();
+        if name == "worker_orphan_ms" {
+            refused(server.clone().checked().map(drop), "worker_orphan_ms needs a folder");
+            server.set("worker_dir", Value::Text("/run/workers")).unwrap();
+        }
         let server = server.checked().unwrap();
         let placed = StreamConfig { nice: 5, cpus: vec![1], ..StreamConfig::default() };
         assert!(server.may_have(&placed).is_ok(), "a process has its priority and CPUs, whatever threads are shared");

@@ -19,6 +19,10 @@ pub struct WorkerConfig {
     pub files: Option<u32>,
     /// A worker that answers nothing for this long is killed; `None`: never.
     pub hung_ms: Option<u32>,
+    /// The folder in which workers that have lost their server wait for the next one; `None`: they end with their server.
+    pub dir: Option<PathBuf>,
+    /// How long they wait.
+    pub orphan_ms: u32,
 }
 
 impl Default for WorkerConfig {
@@ -28,6 +32,8 @@ impl Default for WorkerConfig {
             memory_bytes: None,
             files: None,
             hung_ms: Some(10_000), // a machine under heavy load delays a process by seconds
+            dir: None,
+            orphan_ms: 60_000, // service managers start a program again within seconds, and give up within a minute
         }
     }
 }
@@ -65,6 +71,12 @@ impl WorkerConfig {
                 const HUNG_MS: Range =
                     Range::new(2_000, 600_000, "a worker is pinged every second, and players wait no ten minutes");
                 self.hung_ms = given.optional(default.hung_ms, HUNG_MS)?;
+            }
+            "worker_dir" => self.dir = given.within(Longest::PATH)?.text()?.map(PathBuf::from),
+            "worker_orphan_ms" => {
+                const ORPHAN_MS: Range =
+                    Range::new(1_000, 86_400_000, "a server takes a moment to start, and no publisher waits for days");
+                self.orphan_ms = given.number(default.orphan_ms, ORPHAN_MS, None)?;
             }
             _ => return Ok(false),
         }

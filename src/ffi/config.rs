@@ -266,6 +266,16 @@ pub struct rr_server_config {
     /// With RR_ISOLATE_PROCESS: a worker that does not answer for this long, ms, 2000 to 600000, is killed; RR_OFF =
     /// never. Default: 10000.
     pub worker_hung_ms: u32,
+    /// With RR_ISOLATE_PROCESS: a folder, 4096 bytes at most, made if it is missing, that belongs to this user alone (mode
+    /// 0700). Workers whose server is killed go on, and wait there for the next server that has this folder: it takes them
+    /// over when it begins to listen, with their streams, sessions and targets, as rr_server_takeover does. Default: NULL
+    /// (workers end with their server).
+    pub worker_dir: *const c_char,
+    /// With worker_dir: how long workers whose server has ended without stopping them wait for the next one, ms, 1000 to
+    /// 86400000. Default: 60000.
+    pub worker_orphan_ms: u32,
+    /// 0.
+    pub reserved0: u32,
 }
 
 /// The terms on which a session is allowed.
@@ -528,6 +538,9 @@ impl rr_server_config {
             worker_memory: core.worker.memory_bytes.unwrap_or(0),
             worker_files: core.worker.files.unwrap_or(0),
             worker_hung_ms: core.worker.hung_ms.unwrap_or(u32::MAX),
+            worker_dir: null(),
+            worker_orphan_ms: core.worker.orphan_ms,
+            reserved0: 0,
         }
     }
 }

@@ -193,6 +193,7 @@ pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(
     // SAFETY: contract.
     let stream = unsafe { stream_config(c.stream) }?;
     bits("flags", c.flags, 0)?;
+    reserved(rr_server_config::NAME, c.reserved0)?;
     let unknown = || argument(format!("log_events is {}, not one of RR_LOG_*", c.log_events));
     let log_events = i32::try_from(c.log_events).ok().and_then(level_filter).ok_or_else(unknown)?;
     let mut config = ServerConfig { user: c.user as usize, ..ServerConfig::default() };
@@ -200,9 +201,12 @@ pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(
         config.stream = Arc::new(stream);
     }
     give!(c to config: mem_limit event_limit max_sessions max_sessions_ip max_streams max_message ask ask_ms ask_default
-        handshake_ms first_data_ms idle_ms ping_ms send_ms threads isolate worker_memory worker_files worker_hung_ms);
+        handshake_ms first_data_ms idle_ms ping_ms send_ms threads isolate worker_memory worker_files worker_hung_ms
+        worker_orphan_ms);
     // SAFETY: contract.
     config.set("worker", unsafe { given_text(c.worker, "worker") }?)?;
+    // SAFETY: contract.
+    config.set("worker_dir", unsafe { given_text(c.worker_dir, "worker_dir") }?)?;
     Ok((config.checked()?, EventSetup { on_event: c.on_event, log_events }))
 }
 

@@ -51,10 +51,11 @@ no_padding!(rr_target_config, 168, size: u16, kind: u16, flags: u32, user: P, ur
     retry_count: u32, retry_total_ms: u32, retry_reset_ms: u32, connect_ms: u32, send_ms: u32, idle_ms: u32,
     queue_bytes: u32, queue_ms: u32, slow_policy: u32, slow_ms: u32, start: u32, clock: u32, media: u32, tracks: u64,
     max_kbps: u32, chunk_size: u32, merge_ms: u32, lingering_ms: u32);
-no_padding!(rr_server_config, 128, size: u16, kind: u16, flags: u32, user: P, on_event: P, stream: P, mem_limit: u64,
+no_padding!(rr_server_config, 144, size: u16, kind: u16, flags: u32, user: P, on_event: P, stream: P, mem_limit: u64,
     event_limit: u32, log_events: u32, max_sessions: u32, max_sessions_ip: u32, max_streams: u32, max_message: u32,
     ask: u32, ask_ms: u32, ask_default: u32, handshake_ms: u32, first_data_ms: u32, idle_ms: u32, ping_ms: u32,
-    send_ms: u32, threads: u32, isolate: u32, worker: P, worker_memory: u64, worker_files: u32, worker_hung_ms: u32);
+    send_ms: u32, threads: u32, isolate: u32, worker: P, worker_memory: u64, worker_files: u32, worker_hung_ms: u32,
+    worker_dir: P, worker_orphan_ms: u32, reserved0: u32);
 no_padding!(rr_decision, 40, size: u16, kind: u16, flags: u32, user: P, rename: P, stream: P, media: u32, start: u32);
 no_padding!(rr_hooks_config, 104, size: u16, kind: u16, flags: u32, on_connect: P, on_publish: P, on_play: P,
     on_publish_done: P, on_play_done: P, on_update: P, on_target_state: P, secret: P, ca_file: P, dialect: u32,

@@ -30,7 +30,7 @@ pub struct rr_server {
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in `cfg`; RR_ERR_LIMIT: the process has no thread or descriptor
-/// left. On failure `*out` is NULL.
+/// left; RR_ERR_IO: worker_dir cannot be used. On failure `*out` is NULL.
 ///
 /// # Safety
 /// The contract of all pointers.

@@ -12,8 +12,8 @@ use crate::stream::process::worker;
 ///
 /// `if (code != RR_ERR_ARG) return code < 0 ? 1 : code;`
 ///
-/// From here on the process ends with the one that started it, and ignores SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and
-/// SIGPIPE: its end is that process's affair.
+/// From here on the process ends with the one that started it, unless that has a worker_dir, and ignores SIGHUP, SIGINT,
+/// SIGTERM, SIGUSR1, SIGUSR2 and SIGPIPE: its end is that process's affair.
 ///
 /// # Threads
 /// The thread of main, which it keeps. A process is a worker once.

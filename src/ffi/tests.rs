@@ -411,6 +411,8 @@ fn a_setting_out_of_range_is_refused_by_its_name() {
     refused(server(|c| (c.isolate, c.worker_files) = (1, 1)), Arg, "worker_files");
     refused(server(|c| (c.isolate, c.worker_hung_ms) = (1, 1)), Arg, "worker_hung_ms");
     refused(server(|c| (c.isolate, c.worker) = (1, c"\xff".as_ptr())), Arg, "worker");
+    refused(server(|c| (c.isolate, c.worker_dir) = (1, c"\xff".as_ptr())), Arg, "worker_dir");
+    refused(server(|c| (c.isolate, c.worker_orphan_ms) = (1, 1)), Arg, "worker_orphan_ms");
     refused(server(|c| c.worker_files = 64), Arg, "worker_files");
     refused(convert::listen_flags(16), Arg, "flags");
 }

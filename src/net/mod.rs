@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub mod conn;
 pub(crate) mod event_loop;
 pub(crate) mod fd_channel;
+pub(crate) mod folder;
 pub(crate) mod heap;
 #[cfg(feature = "librtmp")]
 pub(crate) mod http_client;

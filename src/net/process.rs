@@ -130,21 +130,29 @@ impl Process {
     }
 
     /// The process of a child, which is ended if that fails.
-    #[allow(unsafe_code)] // std opens no pidfds
     fn of(mut child: Child) -> io::Result<Self> {
         let pid = child.id();
-        // SAFETY: pidfd_open takes two integers and gives a new descriptor or -1.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
-            let error = io::Error::last_os_error();
+        let pidfd = Self::open(pid).inspect_err(|_| {
             // It has hardly begun, so this takes no time.
             let _ = child.kill();
             let _ = child.wait();
-            return Err(error);
-        };
-        // SAFETY: the descriptor is new, open and ours alone.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
+        })?;
         Ok(Self { pidfd, pid, is_child: true, ended: None })
+    }
+
+    /// The pidfd of the process that has this number now.
+    ///
+    /// # Errors
+    /// Those of the system.
+    #[allow(unsafe_code)] // std opens no pidfds
+    pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
+        // SAFETY: pidfd_open takes two integers and gives a new descriptor or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        match RawFd::try_from(fd) {
+            // SAFETY: the descriptor is new, open and ours alone.
+            Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// The process of this pidfd, which another process has started and left to this one.

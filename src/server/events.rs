@@ -93,6 +93,7 @@ impl Events {
                 woken: false,
                 taking: false,
                 thread_waits: false,
+                holds: 0,
                 closing: None,
                 stopped: false,
                 ended: false,
@@ -188,10 +189,18 @@ impl Events {
             let (back, timed_out) = wait(&self.shared.taker, inner, deadline);
             inner = back;
             inner.taking = false;
-            if timed_out && inner.queue.is_empty() && !inner.woken && !inner.stopped && inner.closing.is_none() {
+            let has_none = inner.queue.is_empty() || inner.is_held();
+            if timed_out && has_none && !inner.woken && !inner.stopped && inner.closing.is_none() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Lets the host get no event before the result is dropped: whoever gets one of a stream, then finds all that belongs
+    /// to it.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        locked(&self.shared.inner).holds += 1;
+        Hold(&self.shared)
     }
 
     /// Makes the present or the next call of [`Events::next`] return `None` as soon as no event waits, and the fd
@@ -305,6 +314,18 @@ impl Events {
             let _ = thread.join();
         }
         Ok(())
+    }
+}
+
+/// Keeps events from the host as long as it is there.
+#[must_use]
+pub(crate) struct Hold<'a>(&'a Shared);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut inner = locked(&self.0.inner);
+        inner.holds -= 1;
+        self.0.show(&mut inner);
     }
 }
 

@@ -25,6 +25,7 @@ mod listening;
 mod loops;
 mod memory_limit;
 mod opening;
+mod orphans;
 mod out;
 #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "those that are asked are of that feature"))]
 pub(crate) mod place;
@@ -69,6 +70,7 @@ use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
 use crate::server::loops::Loops;
 use crate::server::opening::Opening;
+use crate::server::orphans::Orphans;
 #[cfg(feature = "rest")]
 use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
@@ -88,6 +90,8 @@ pub struct RRServer {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The threads of the loops that streams share.
     shared: Mutex<Vec<JoinHandle<()>>>,
+    /// Where workers that have lost their server are found.
+    orphans: Option<Orphans>,
 }
 
 impl RRServer {
@@ -95,7 +99,7 @@ impl RRServer {
     ///
     /// # Errors
     /// [`RRError::Limit`] if the process has no fd or thread left, [`RRError::NoMem`] if it has no memory,
-    /// [`RRError::Arg`] for settings that do not hold together.
+    /// [`RRError::Arg`] for settings that do not hold together, [`RRError::Io`] if the folder of workers cannot be used.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
         let config = config.checked()?;
         // Its threads' inboxes alone take 1.2 MB.
@@ -114,7 +118,9 @@ impl RRServer {
         };
         listener_loop.add(Listener::new(Arc::clone(&core)), inboxes.listener, listener_wake, failed())?;
         dial_loop.add(Dialler::new(Arc::clone(&core)), inboxes.dialler, dial_wake, failed())?;
-        let server = Self { core: Arc::clone(&core), threads: Mutex::default(), shared: Mutex::default() };
+        let (orphans, search) = Orphans::new(&core, failed())?.unzip();
+        let (threads, shared) = (Mutex::default(), Mutex::default());
+        let server = Self { core: Arc::clone(&core), threads, shared, orphans };
         let start = |among: &Mutex<Vec<JoinHandle<()>>>, name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
             let entering = Arc::clone(&core);
             let guarded = move || {
@@ -131,6 +137,9 @@ impl RRServer {
             .inspect_err(|_| core.stopped())?;
         start(&server.threads, "listenerThread", Box::new(move || listener_loop.run()))?;
         start(&server.threads, "dialThread", Box::new(move || dial_loop.run()))?;
+        if let Some(search) = search {
+            start(&server.threads, "orphanThread", Box::new(move || search.run()))?;
+        }
         for event_loop in event_loops {
             start(&server.shared, "streamsThread", Box::new(move || event_loop.run()))?;
         }
@@ -165,7 +174,19 @@ impl RRServer {
 
     fn may_listen(&self, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
-        if options.tls { self.core.certificate.needed() } else { Ok(()) }
+        if options.tls {
+            self.core.certificate.needed()?;
+        }
+        self.let_orphans_come();
+        Ok(())
+    }
+
+    /// Takes over workers that have lost their server, at the first call: everything else is set up, and nobody has come to
+    /// their streams.
+    fn let_orphans_come(&self) {
+        if let Some(orphans) = &self.orphans {
+            orphans.begin();
+        }
     }
 
     fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
@@ -237,6 +258,7 @@ impl RRServer {
         self.core.stop(0);
         self.core.wait_stopped();
         self.core.close();
+        self.orphans.iter().for_each(Orphans::wake);
         for thread in std::mem::take(&mut *locked(&self.threads)) {
             // The thread itself has reported its panic, if any.
             let _ = thread.join();

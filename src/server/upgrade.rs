@@ -6,7 +6,7 @@
 //! its tasks go on. So at every moment exactly one process has the connections, also where one of the two is killed.
 
 mod handover;
-mod takeover;
+pub(super) mod takeover;
 mod wire;
 
 use std::os::fd::OwnedFd;
@@ -56,6 +56,10 @@ impl RRServer {
         let moving = Moving::begin(self)?;
         let taken = takeover::take_over(&self.core, &channel, by_ms);
         drop(moving);
+        if taken.is_ok() {
+            // The running server may have been killed before it had handed over all.
+            self.let_orphans_come();
+        }
         taken
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod adoption;
 pub(in crate::stream) mod host;
 mod note;
+pub(crate) mod orphan;
 pub(in crate::stream) mod proxy;
 pub(crate) mod starts;
 pub(crate) mod supervisor;

@@ -274,6 +274,11 @@ static void listening(void) {
     GIVES(rr_server_new, VERSION, (&newer.known, &out));
 
     c.ask = 0;
+    c.isolate = RR_ISOLATE_PROCESS;
+    c.worker_dir = "/dev/null";
+    GIVES(rr_server_new, IO, (&c, &out));
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+
     c.max_sessions = 1;
     s = server(&c);
     GIVES(rr_server_listen, ARG, (s, "nowhere", 0));

@@ -32,14 +32,21 @@ pub(crate) fn isolated() -> ServerConfig {
 
 /// The processes that this one has started and that run a worker.
 pub(crate) fn workers() -> Vec<u32> {
-    let me = std::process::id().to_string();
+    workers_of(std::process::id())
+}
+
+/// Those that this process has started, in the order of their numbers.
+pub(crate) fn workers_of(server: u32) -> Vec<u32> {
+    let me = server.to_string();
     let is_ours = |pid: &u32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = words.split(|&byte| byte == 0);
         words.nth(1) == Some(b"--rrelay-worker") && words.next() == Some(me.as_bytes())
     };
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    all.filter(is_ours).collect()
+    let mut ours: Vec<u32> = all.filter(is_ours).collect();
+    ours.sort_unstable();
+    ours
 }
 
 /// The worker that has the connection of this peer.

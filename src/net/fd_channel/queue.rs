@@ -73,6 +73,11 @@ impl FdQueue {
         Ok(())
     }
 
+    /// The socket itself; what has come of a message that is not whole is lost.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.channel.0.into()
+    }
+
     /// Bytes of messages that wait.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.leaving_bytes

@@ -99,6 +99,8 @@ pub(super) struct Inner {
     pub(super) taking: bool,
     /// The event thread sleeps.
     pub(super) thread_waits: bool,
+    /// How many wait for the host to be told of several things at once: it gets no event meanwhile.
+    pub(super) holds: u32,
     /// No new events or lines are taken; the event thread ends when all are delivered, or at this time.
     pub(super) closing: Option<Instant>,
     /// The server has stopped: the taker of events is told so once it has taken all.
@@ -126,6 +128,9 @@ impl Shared {
 
     /// The oldest event, and whether taking it made room in a queue that was full.
     pub(super) fn take(&self, inner: &mut Inner) -> Option<(Event, bool)> {
+        if inner.is_held() {
+            return None;
+        }
         let was_full = inner.queue.is_full();
         let event = inner.queue.take()?;
         self.show(inner);
@@ -142,7 +147,7 @@ impl Shared {
     /// Updates the fd and the flag, and wakes waiting threads; called after every change of the queue.
     pub(super) fn show(&self, inner: &mut Inner) {
         self.full.store(inner.queue.is_full(), Ordering::Release);
-        let waiting = !inner.queue.is_empty() || inner.woken;
+        let waiting = !inner.queue.is_empty() && !inner.is_held() || inner.woken;
         if self.by_callback {
             if waiting && inner.thread_waits {
                 self.work.notify_one();
@@ -179,6 +184,11 @@ impl LogOutlet for Shared {
 }
 
 impl Inner {
+    /// Whether the host gets no event at the moment. It gets them all once the server ends.
+    pub(super) fn is_held(&self) -> bool {
+        self.holds > 0 && !self.stopped && self.closing.is_none()
+    }
+
     /// Queues a line for the sink; a line without room is counted, and a report takes its place.
     pub(super) fn keep_line(&mut self, line: Line) {
         // The report of dropped lines needs room too. A line for which there is no memory is dropped.

@@ -164,6 +164,34 @@ fn a_taker_that_blocks_gets_every_event_of_many_producers() {
 }
 
 #[test]
+fn while_events_are_held_the_host_gets_none_and_then_all_in_their_order() {
+    let events = by_queue(10);
+    events.push(numbered(EventKind::Session, 1, 1));
+    let (one, other) = (events.hold(), events.hold());
+    events.push(numbered(EventKind::Session, 1, 2));
+    assert!(!readable(&events, 0) && events.next(0).unwrap().is_none() && events.next(20).unwrap().is_none());
+    drop(other);
+    assert!(!readable(&events, 0));
+    std::thread::scope(|scope| {
+        let taken = scope.spawn(|| [1, 2].map(|_| events.next(-1).unwrap().unwrap().value));
+        drop(one);
+        assert_eq!(taken.join().unwrap(), [1, 2]);
+    });
+    let (sender, taken) = mpsc::channel();
+    let events = by_callback(move |event| sender.send(event.value).unwrap());
+    let held = events.hold();
+    events.push(numbered(EventKind::Session, 1, 3));
+    assert!(taken.recv_timeout(Duration::from_millis(20)).is_err());
+    drop(held);
+    assert_eq!(taken.recv_timeout(SOON), Ok(3));
+    // A server that ends keeps nothing from its host.
+    let _held = events.hold();
+    events.push(numbered(EventKind::Session, 1, 4));
+    events.stop(5_000).unwrap();
+    assert_eq!(taken.try_recv(), Ok(4));
+}
+
+#[test]
 fn a_full_queue_says_so_and_tells_when_there_is_room() {
     let told = Arc::new(AtomicU32::new(0));
     let on_room = Arc::clone(&told);

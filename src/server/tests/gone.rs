@@ -31,7 +31,7 @@ pub(super) fn without_threads(config: ServerConfig) -> (RRServer, Inboxes) {
     );
     let controlled = Arc::clone(&core);
     let threads = Mutex::new(vec![std::thread::spawn(move || control::run(&controlled))]);
-    (RRServer { core, threads, shared: Mutex::default() }, inboxes)
+    (RRServer { core, threads, shared: Mutex::default(), orphans: None }, inboxes)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! from a connection or written to it before the old process has let go.
 
 mod isolated;
+pub(in crate::server) mod orphans;
 mod workers;
 
 use std::os::fd::OwnedFd;
@@ -58,7 +59,8 @@ pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Re
         log::warn!("nothing was taken over: {failure}");
         return Err(failure);
     }
-    entering.begin();
+    let (streams, sessions) = entering.begin();
+    log::info!("took over {streams} streams and {sessions} sessions");
     Ok(())
 }
 
@@ -198,8 +200,8 @@ impl<'a> Entering<'a> {
         Ok(())
     }
 
-    /// Lets all of it go on here.
-    fn begin(mut self) {
+    /// Lets all of it go on here. Returns the number of streams and of sessions.
+    fn begin(mut self) -> (usize, usize) {
         let (streams, entrants) = (std::mem::take(&mut self.streams), std::mem::take(&mut self.entrants));
         let of_entrants = entrants.iter().filter(|entrant| matches!(entrant, Entrant::Session(_))).count();
         let (of_workers, without_worker) = self.begin_workers();
@@ -242,7 +244,7 @@ impl<'a> Entering<'a> {
                 (Err(failure), _) => log::error!("cannot listen: {failure}"),
             }
         }
-        log::info!("took over {streams} streams and {sessions} sessions");
+        (streams, sessions)
     }
 }
 

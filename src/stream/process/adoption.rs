@@ -89,6 +89,11 @@ impl IsolatedStream {
         FORM.encode(&StreamState { state, runs, last_handle, mem_limit })
     }
 
+    /// The record of the stream of this state, whose worker runs.
+    pub(super) fn record(state: &[u8], last_handle: Handle, mem_limit: Option<u64>) -> Result<Vec<u8>> {
+        FORM.encode(&StreamState { state, runs: true, last_handle, mem_limit })
+    }
+
     /// The stream of a record.
     ///
     /// # Errors

@@ -359,7 +359,7 @@ impl Proxy {
         if self.worker.is_none() || self.sent_changes == Some(changes) {
             return Ok(());
         }
-        let state = self.without_log(true, now_ms * 1000).state()?;
+        let state = self.without_log(self.stream.book().is_reserved(), now_ms * 1000).state()?;
         let Some(link) = &mut self.worker else { return Ok(()) };
         link.send(&ToWorker::Settings { state: &state }, None)?;
         self.sent_changes = Some(changes);

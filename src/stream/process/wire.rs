@@ -101,6 +101,46 @@ pub(super) struct Begin<'a> {
     pub(super) log_level: u32,
     #[n(13)]
     pub(super) protocol: u16,
+    /// What to do once the server has ended without stopping the worker; `None`: end too.
+    #[b(14)]
+    pub(super) orphan: Option<Waits<'a>>,
+}
+
+/// How a worker without a server goes on.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+pub(super) struct Waits<'a> {
+    /// The folder in which it waits for another one.
+    #[b(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(super) dir: &'a [u8],
+    /// How long.
+    #[n(1)]
+    pub(super) within_ms: u64,
+}
+
+#[cfg(test)]
+impl Begin<'static> {
+    /// One without a stream.
+    pub(super) fn example() -> Self {
+        let (stream, state, step, log_level, protocol) = (7, &[][..], "step", 0, PROTOCOL);
+        let (max_message, handshake_ms, ask_ms, first_data_ms, idle_ms, ping_ms, send_ms) = (1 << 20, 1, 1, 1, 1, 1, 1);
+        Self {
+            stream,
+            state,
+            step,
+            max_message,
+            handshake_ms,
+            ask_ms,
+            first_data_ms,
+            idle_ms,
+            ping_ms,
+            send_ms,
+            mem_limit: None,
+            log_level,
+            protocol,
+            orphan: None,
+        }
+    }
 }
 
 /// What a server tells a worker.

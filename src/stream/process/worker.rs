@@ -6,15 +6,19 @@
 //! server that is slow to read delays no media.
 //!
 //! A worker outlives its server's process where another process takes over its end of the channel. Meanwhile it tells
-//! nothing; before that it has described what it has, for that process.
+//! nothing; before that it has described what it has, for that process. Where it has a folder for that, it also outlives
+//! a server that is killed, and waits there for the next one (`alone`).
 
+mod alone;
 mod server;
+mod waiting;
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use self::server::{Kept, Outbox, Server, silent_ms};
+use self::waiting::Alone;
 use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, Handle, PROTOCOL, ToServer, ToWorker, impossible, shown};
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result, copied};
@@ -88,6 +92,11 @@ struct Worker {
     exports: Vec<(Handle, Wait<Export>)>,
     stops: bool,
     pause: Pausing,
+    /// How it goes on without a server, if it does.
+    alone: Option<Alone>,
+    has_server: bool,
+    /// The last handle that was given.
+    last_handle: Handle,
 }
 
 /// Whether the worker tells what happens.
@@ -118,6 +127,10 @@ impl Worker {
             return Err(Failure::ours(RRError::Version, text));
         }
         let (exported, config) = (ExportedStream::read(begin.state)?, config_of(&begin));
+        let alone = Alone::of(&begin)?;
+        if alone.is_some() {
+            parent.release()?;
+        }
         let channel = Arc::new(channel);
         let outbox = Outbox::start(&channel, begin.log_level)?;
         let server = Arc::new(Server::new(&begin, &config, outbox.clone()));
@@ -141,6 +154,9 @@ impl Worker {
             exports: Vec::new(),
             stops: false,
             pause: Pausing::No,
+            alone,
+            has_server: true,
+            last_handle: 0,
         })
     }
 
@@ -148,6 +164,15 @@ impl Worker {
         let mut report_ms = clock::now_ms();
         loop {
             let now_ms = clock::now_ms();
+            if self.is_late(now_ms) {
+                return Ok(self.end_alone());
+            }
+            if !self.has_server {
+                if self.wait_for_server(now_ms) {
+                    return Ok(self.end_alone());
+                }
+                continue;
+            }
             if now_ms >= report_ms {
                 if self.pause != Pausing::Yes {
                     self.report();
@@ -172,6 +197,7 @@ impl Worker {
             let states = ExportedSession::bytes_max(&self.config).max(ExportedTarget::bytes_max(&self.config));
             match self.channel.receive(|kind| wire::bytes_max(kind, states), clock::now_ms() + MESSAGE_MS)? {
                 Some(message) => self.take(message)?,
+                None if self.loses_server() => {}
                 None => return Ok(0),
             }
         }
@@ -195,19 +221,22 @@ impl Worker {
     fn pause(&mut self) -> Result<()> {
         self.pause = Pausing::Yes;
         self.parent.release()?;
+        self.server.hold();
         self.server.describe()
     }
 
     /// Tells again what happens, and has happened meanwhile.
     fn resume(&mut self, bound: bool, level: u32) -> Result<()> {
-        if bound {
-            self.parent.bind()?;
+        match &mut self.alone {
+            Some(alone) => alone.has_server(),
+            None if bound => self.parent.bind()?,
+            None => {}
         }
         self.outbox.set_level(level);
         // Who reads now may know no figures yet.
         self.reported.clear();
         self.pause = Pausing::No;
-        self.outbox.resume()
+        self.server.resume()
     }
 
     // ---- messages
@@ -215,8 +244,14 @@ impl Worker {
     fn take(&mut self, Message { body, fd, .. }: Message) -> Result<()> {
         match ToWorker::decode(&body)? {
             ToWorker::Begin(_) => return Err(impossible("a stream begins once")),
-            ToWorker::Session { id, standby, state, note } => self.take_session(id, standby, (state, note), fd),
-            ToWorker::Target { id, state } => self.take_target(id, state, fd),
+            ToWorker::Session { id, standby, state, note } => {
+                self.last_handle = self.last_handle.max(id);
+                self.take_session(id, standby, (state, note), fd);
+            }
+            ToWorker::Target { id, state } => {
+                self.last_handle = self.last_handle.max(id);
+                self.take_target(id, state, fd);
+            }
             ToWorker::Close { id, text } => self.order(id, Order::Close(text.to_owned())),
             ToWorker::Reconnect { id, url, text } => {
                 self.order(id, Order::Reconnect(url.map(str::to_owned), text.to_owned()));
@@ -230,7 +265,12 @@ impl Worker {
                 }
             }
             ToWorker::UpdateTarget { id, state } => self.update_target(id, state)?,
-            ToWorker::Settings { state } => self.stream.set_config(None, ExportedStream::read(state)?.config)?,
+            ToWorker::Settings { state } => {
+                self.stream.set_config(None, ExportedStream::read(state)?.config)?;
+                if let Some(alone) = &mut self.alone {
+                    alone.state = copied(state)?;
+                }
+            }
             // Whoever it is may have gone.
             ToWorker::Switch(id) => drop(self.stream.switch(id)),
             ToWorker::Refuse { code, text } => {

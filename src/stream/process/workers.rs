@@ -21,7 +21,14 @@ pub(crate) struct Workers {
 impl Workers {
     /// The workers of a server with these settings.
     pub(crate) fn new(config: &ServerConfig) -> Self {
-        Self { config: config.clone(), session: SessionConfig::from(config), starts: Arc::default() }
+        let mut config = config.clone();
+        // A worker may look for the folder after the host has gone to another one.
+        if let Some(dir) = &mut config.worker.dir
+            && let Ok(whole) = std::path::absolute(&*dir)
+        {
+            *dir = whole;
+        }
+        Self { session: SessionConfig::from(&config), config, starts: Arc::default() }
     }
 
     /// How many were started, have crashed and were hung.

@@ -1,9 +1,10 @@
 //! Who comes to the proxy: publishers, players, targets and sources, with their connections, on their way to the worker.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use super::super::note::Note;
-use super::super::wire::{Begin, Handle, PROTOCOL, ToWorker};
+use super::super::wire::{Begin, Handle, PROTOCOL, ToWorker, Waits};
 use super::link::Link;
 use super::{Proxy, STAYS, WorkerSession, WorkerTarget, refuse};
 use crate::error::{Failure, RRError, Result};
@@ -232,7 +233,7 @@ impl Proxy {
     fn begin(&self, now_us: u64) -> Result<OwnedBegin> {
         let stream = &self.stream;
         let step = stream.upcalls().step(stream.id());
-        let state = self.without_log(true, now_us).state()?;
+        let state = self.without_log(stream.book().is_reserved(), now_us).state()?;
         Ok(OwnedBegin { stream: stream.id(), state, step, workers: Arc::clone(&self.workers) })
     }
 
@@ -277,6 +278,11 @@ impl OwnedBegin {
             mem_limit: self.workers.mem_limit(),
             log_level: log::max_level() as u32,
             protocol: PROTOCOL,
+            orphan: config
+                .worker
+                .dir
+                .as_deref()
+                .map(|dir| Waits { dir: dir.as_os_str().as_bytes(), within_ms: config.worker.orphan_ms.into() }),
         })
         .encode()
     }

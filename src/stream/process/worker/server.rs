@@ -43,6 +43,9 @@ const ONE_PLAY: &str = "a connection plays one stream on this server";
 /// Most messages of a description that wait; the main thread waits for room.
 const DESCRIBING: usize = 64;
 
+/// Most events beside those of states that wait while nothing is told.
+const EVENTS: u32 = 1_000;
+
 /// What is on its way to the server.
 enum Outgoing {
     Message {
@@ -53,6 +56,8 @@ enum Outgoing {
     /// What comes behind this waits, and the description goes, until the end of the pause.
     Pause,
     Resume,
+    /// There is another server.
+    Server(Arc<FdChannel>),
     End,
 }
 
@@ -92,7 +97,7 @@ impl Outbox {
                 state.is_overrun.store(true, Ordering::Release);
             }
         };
-        let writer = spawn("reportThread", move || write(&channel, &waiting, &described), fails)?;
+        let writer = spawn("reportThread", move || write(channel, &waiting, &described), fails)?;
         *locked(&this.0.writer) = Some(writer);
         Ok(this)
     }
@@ -127,6 +132,14 @@ impl Outbox {
         self.0.description.send(outgoing).map_err(|_| Failure::ours(RRError::Closed, "the server has gone"))
     }
 
+    /// From here on the server is at the other end of this channel, and hears what it is told once that goes again.
+    ///
+    /// # Errors
+    /// [`RRError::Closed`] if the thread has ended.
+    pub(super) fn serve(&self, channel: &Arc<FdChannel>) -> Result<()> {
+        self.send_past(Outgoing::Server(Arc::clone(channel)))
+    }
+
     /// Whether all could be told.
     ///
     /// # Errors
@@ -141,6 +154,13 @@ impl Outbox {
     /// Sends the rest, and ends the thread.
     pub(super) fn finish(&self) {
         let _ = self.0.messages.send(Outgoing::End);
+        let writer = locked(&self.0.writer).take();
+        let _ = writer.map(JoinHandle::join);
+    }
+
+    /// Ends the thread; what waits is not told to anybody.
+    pub(super) fn abandon(&self) {
+        let _ = self.send_past(Outgoing::End);
         let writer = locked(&self.0.writer).take();
         let _ = writer.map(JoinHandle::join);
     }
@@ -167,17 +187,22 @@ fn level_of(level: u32) -> LevelFilter {
     i32::try_from(level).ok().and_then(level_filter).unwrap_or(LevelFilter::Trace)
 }
 
-/// Writes what waits until the end, or until the server has gone, which the main thread notices.
-fn write(channel: &FdChannel, waiting: &Receiver<Outgoing>, described: &Receiver<Outgoing>) {
-    let mut from = waiting;
+/// Writes what waits until the end, or until the server takes nothing any more. What waits for a server that has gone, which
+/// the main thread notices, is dropped.
+fn write(channel: Arc<FdChannel>, waiting: &Receiver<Outgoing>, described: &Receiver<Outgoing>) {
+    let (mut from, mut server) = (waiting, Some(channel));
     while let Ok(outgoing) = from.recv() {
         match outgoing {
             Outgoing::Message { kind, body, fd } => {
+                let Some(channel) = &server else { continue };
                 let fd = fd.as_ref().map(std::os::fd::AsFd::as_fd);
-                if channel.send(kind, &body, fd, clock::now_ms() + SEND_MS).is_err() {
-                    return;
+                match channel.send(kind, &body, fd, clock::now_ms() + SEND_MS) {
+                    Ok(()) => {}
+                    Err(failure) if failure.kind == RRError::Closed => server = None,
+                    Err(_) => return,
                 }
             }
+            Outgoing::Server(channel) => server = Some(channel),
             Outgoing::Pause => from = described,
             Outgoing::Resume => from = waiting,
             Outgoing::End => return,
@@ -218,6 +243,30 @@ struct Known {
     targets: HashMap<Handle, KnownTarget>,
     /// The stream's state.
     state: State,
+    /// Nothing is told at the moment.
+    held: Option<Held>,
+}
+
+/// While nothing is told. Whoever is here stays in the tables, also where an end waits to be told, so that a server to which
+/// all that is described learns of the end of nobody else; states are only noted. So what waits is bounded, however long.
+#[derive(Default)]
+struct Held {
+    /// The stream's state as it was described.
+    told: State,
+    /// The events that wait, and those that found no room.
+    events: u32,
+    lost: u64,
+}
+
+impl Held {
+    /// Whether another event may wait.
+    fn has_room(&mut self) -> bool {
+        match self.events < EVENTS {
+            true => self.events += 1,
+            false => self.lost += 1,
+        }
+        self.lost == 0
+    }
 }
 
 /// Bytes for another process of the server, which mean nothing here.
@@ -231,6 +280,10 @@ struct KnownSession {
     record: Arc<RRSession>,
     plays: bool,
     state: State,
+    /// The state as it was told or described.
+    told: State,
+    /// Its end waits to be told.
+    is_over: bool,
     note: Arc<Kept>,
 }
 
@@ -238,6 +291,9 @@ struct KnownSession {
 struct KnownTarget {
     target: Arc<Target>,
     state: State,
+    /// As of a session.
+    told: State,
+    is_over: bool,
     /// The state with which it came.
     came: Arc<Kept>,
     /// That of its later settings.
@@ -290,7 +346,7 @@ impl Server {
 
     /// Tells who publishes and who stands by, if that has changed. No lock of the stream is held.
     pub(super) fn tell_places(&self) {
-        let Some(stream) = self.stream() else { return };
+        let Some(stream) = self.stream().filter(|_| !self.is_held()) else { return };
         // The lock is held until that is told, so that the last word is the newest.
         let mut reported = locked(&self.places);
         let now = (stream.book().places(), stream.book().publisher_via());
@@ -301,23 +357,54 @@ impl Server {
         self.tell(&places(&reported), None);
     }
 
-    /// Describes what is here, as far as the server has been told of it, and lets what happens from now on wait.
+    /// Lets what happens from now on wait.
+    pub(super) fn hold(&self) {
+        let mut known = locked(&self.known);
+        if known.held.is_none() {
+            known.held = Some(Held::default());
+            self.outbox.pause();
+        }
+    }
+
+    /// Whether nothing is told at the moment.
+    fn is_held(&self) -> bool {
+        locked(&self.known).held.is_some()
+    }
+
+    /// Whether nobody publishes, plays or is pushed to any more.
+    pub(super) fn is_deserted(&self) -> bool {
+        let known = locked(&self.known);
+        known.sessions.values().all(|of| of.is_over) && known.targets.values().all(|of| of.is_over)
+    }
+
+    /// Describes what is here over the channel to the server.
     ///
     /// # Errors
-    /// [`RRError::Closed`] if the server has gone.
+    /// Those of [`Self::describe_to`].
     pub(super) fn describe(&self) -> Result<()> {
-        let known = locked(&self.known);
-        self.outbox.pause();
-        let (mut sessions, targets, state): (Vec<_>, Vec<_>, _) =
-            (known.sessions.values().cloned().collect(), known.targets.values().cloned().collect(), known.state);
+        self.describe_to(|message| self.outbox.describe(message))
+    }
+
+    /// Describes what is here, also those whose end waits to be told; nothing is told at the moment.
+    ///
+    /// # Errors
+    /// [`RRError::Closed`] if the server has gone, and whatever `tell` fails with.
+    pub(super) fn describe_to(&self, tell: impl Fn(&ToServer<'_>) -> Result<()>) -> Result<()> {
+        let mut known = locked(&self.known);
+        let state = known.state;
+        known.sessions.values_mut().for_each(|session| session.told = session.state);
+        known.targets.values_mut().for_each(|target| target.told = target.state);
+        known.held.iter_mut().for_each(|held| held.told = state);
+        let (mut sessions, targets): (Vec<_>, Vec<_>) =
+            (known.sessions.values().cloned().collect(), known.targets.values().cloned().collect());
         drop(known);
         let reported = locked(&self.places).clone();
         // As they came, and the publisher first.
         sessions.sort_by_key(|known| (known.record.id != reported.0.live, known.record.id));
         let now_us = clock::now_us();
-        self.outbox.describe(&ToServer::Describes)?;
-        for KnownSession { record, plays, state, note } in &sessions {
-            self.outbox.describe(&ToServer::Session {
+        tell(&ToServer::Describes)?;
+        for KnownSession { record, plays, told: state, note, .. } in &sessions {
+            tell(&ToServer::Session {
                 id: record.id,
                 plays: *plays,
                 state: state.number(),
@@ -327,9 +414,9 @@ impl Server {
             })?;
         }
         let feeds = self.stream().map(|stream| stream.book().sessions()).unwrap_or_default();
-        for KnownTarget { target, state, came, updated, since_ms } in &targets {
+        for KnownTarget { target, told: state, came, updated, since_ms, .. } in &targets {
             let record = feeds.iter().find(|record| record.id == target.id);
-            self.outbox.describe(&ToServer::Target {
+            tell(&ToServer::Target {
                 id: target.id,
                 state: state.number(),
                 silent_ms: silent_ms(record.map_or(0, |record| record.read_ms()), now_us),
@@ -339,35 +426,63 @@ impl Server {
                 updated: updated.as_ref().map(|state| state.as_slice()),
             })?;
         }
-        self.outbox.describe(&places(&reported))?;
+        tell(&places(&reported))?;
         if let Some(stream) = self.stream() {
-            self.outbox.describe(&tracks(&stream))?;
-            self.outbox.describe(&figures(&stream, now_us))?;
+            tell(&tracks(&stream))?;
+            tell(&figures(&stream, now_us))?;
         }
         let event = Event { state, ..Event::new(EventKind::Stream) };
-        self.outbox.describe(&ToServer::Event(EventReport::of(&event)))?;
-        self.outbox.describe(&ToServer::Paused)
+        tell(&ToServer::Event(EventReport::of(&event)))?;
+        tell(&ToServer::Paused)
+    }
+
+    /// Tells again what happens, and first what has happened meanwhile. The ends wait in the outbox already.
+    ///
+    /// # Errors
+    /// [`RRError::Closed`] if the server has gone.
+    pub(super) fn resume(&self) -> Result<()> {
+        let mut known = locked(&self.known);
+        let Some(held) = known.held.take() else { return Ok(()) };
+        known.sessions.retain(|_, session| !session.is_over);
+        known.targets.retain(|_, target| !target.is_over);
+        let of = |kind, session, target, state| Event { session, target, state, ..Event::new(kind) };
+        let sessions = known.sessions.values().filter(|known| known.state != known.told);
+        let sessions = sessions.map(|known| of(EventKind::Session, known.record.id, 0, known.state));
+        let targets = known.targets.values().filter(|known| known.state != known.told);
+        let targets = targets.map(|known| of(EventKind::Target, 0, known.target.id, known.state));
+        let stream = (known.state != held.told).then(|| of(EventKind::Stream, 0, 0, known.state));
+        let changed = sessions.chain(targets).chain(stream).collect::<Vec<_>>();
+        changed.iter().for_each(|event| self.tell(&ToServer::Event(EventReport::of(event)), None));
+        drop(known);
+        self.tell_tracks();
+        if held.lost > 0 {
+            log::warn!("{} events of the time in which no server listened are lost", held.lost);
+        }
+        self.outbox.resume()
     }
 
     // ---- who is here
 
     pub(super) fn add_session(&self, record: &Arc<RRSession>, plays: bool, note: Kept) {
-        let known = KnownSession { record: Arc::clone(record), plays, state: State::Handshake, note: Arc::new(note) };
-        locked(&self.known).sessions.insert(record.id, known);
+        let (record, state, note) = (Arc::clone(record), State::Handshake, Arc::new(note));
+        let known = KnownSession { record, plays, state, told: state, is_over: false, note };
+        locked(&self.known).sessions.insert(known.record.id, known);
     }
 
     pub(super) fn add_target(&self, target: &Arc<Target>, came: Kept, since_ms: u64) {
         let (target, state, came) = (Arc::clone(target), State::Handshake, Arc::new(came));
-        let known = KnownTarget { target, state, came, updated: None, since_ms };
+        let known = KnownTarget { target, state, told: state, is_over: false, came, updated: None, since_ms };
         locked(&self.known).targets.insert(known.target.id, known);
     }
 
     pub(super) fn session(&self, id: Handle) -> Option<Arc<RRSession>> {
-        locked(&self.known).sessions.get(&id).map(|known| Arc::clone(&known.record))
+        let known = locked(&self.known);
+        known.sessions.get(&id).filter(|known| !known.is_over).map(|known| Arc::clone(&known.record))
     }
 
     pub(super) fn target(&self, id: Handle) -> Option<Arc<Target>> {
-        locked(&self.known).targets.get(&id).map(|known| Arc::clone(&known.target))
+        let known = locked(&self.known);
+        known.targets.get(&id).filter(|known| !known.is_over).map(|known| Arc::clone(&known.target))
     }
 
     /// Notes the state of a target's later settings.
@@ -385,7 +500,12 @@ impl Server {
     /// Forgets a session, and tells the server its end; not again, if it is not here any more.
     pub(super) fn tell_last(&self, id: Handle, message: &ToServer<'_>, fd: Option<OwnedFd>) {
         let mut known = locked(&self.known);
-        if known.sessions.remove(&id).is_some() {
+        let Known { sessions, held, .. } = &mut *known;
+        let is_known = match held {
+            Some(_) => sessions.get_mut(&id).is_some_and(|session| !std::mem::replace(&mut session.is_over, true)),
+            None => sessions.remove(&id).is_some(),
+        };
+        if is_known {
             self.tell(message, fd);
         }
     }
@@ -400,10 +520,10 @@ impl Server {
     pub(super) fn each_connection(&self, mut each: impl FnMut(Handle, u64, &Counters)) {
         let feeds = self.stream().map(|stream| stream.book().sessions()).unwrap_or_default();
         let known = locked(&self.known);
-        known.sessions.values().for_each(|KnownSession { record, .. }| {
+        known.sessions.values().filter(|known| !known.is_over).for_each(|KnownSession { record, .. }| {
             each(record.id, record.read_ms(), &record.counters);
         });
-        for KnownTarget { target, .. } in known.targets.values() {
+        for KnownTarget { target, .. } in known.targets.values().filter(|known| !known.is_over) {
             let record = feeds.iter().find(|record| record.id == target.id);
             each(target.id, record.map_or(0, |record| record.read_ms()), &target.counters);
         }
@@ -423,13 +543,16 @@ impl Server {
             self.tell_last_figures(id, 0, &target.counters);
         }
         let mut known = locked(&self.known);
-        known.targets.remove(&id);
+        match known.held {
+            Some(_) => known.targets.get_mut(&id).into_iter().for_each(|target| target.is_over = true),
+            None => drop(known.targets.remove(&id)),
+        }
         self.tell(&ToServer::Parted { id, how }, None);
     }
 
     /// Tells the stream's figures.
     pub(super) fn tell_figures(&self) {
-        if let Some(stream) = self.stream() {
+        if let Some(stream) = self.stream().filter(|_| !self.is_held()) {
             self.tell(&figures(&stream, clock::now_us()), None);
         }
     }
@@ -444,7 +567,7 @@ impl Server {
     }
 
     fn tell_tracks(&self) {
-        if let Some(stream) = self.stream() {
+        if let Some(stream) = self.stream().filter(|_| !self.is_held()) {
             self.tell(&tracks(&stream), None);
         }
     }
@@ -491,20 +614,31 @@ impl EventSink for Server {
             _ => return,
         }
         let mut known = locked(&self.known);
-        let Known { sessions, targets, state } = &mut *known;
-        let of_session = sessions.get_mut(&event.session);
-        let of_target = targets.get_mut(&event.target);
+        let Known { sessions, targets, state, held } = &mut *known;
+        let of_session = sessions.get_mut(&event.session).filter(|known| !known.is_over);
+        let of_target = targets.get_mut(&event.target).filter(|known| !known.is_over);
         // Of those that have ended nothing more is told.
-        match (event.kind, of_session, of_target) {
-            (EventKind::Stream, ..) => *state = event.state,
-            (EventKind::Session, Some(known), _) => known.state = event.state,
-            (EventKind::Target, _, Some(known)) => known.state = event.state,
+        let is_state = match (event.kind, of_session, of_target) {
+            (EventKind::Stream, ..) => {
+                *state = event.state;
+                true
+            }
+            (EventKind::Session, Some(known), _) => {
+                known.state = event.state;
+                true
+            }
+            (EventKind::Target, _, Some(known)) => {
+                known.state = event.state;
+                true
+            }
             (EventKind::Tracks | EventKind::Clock, ..)
             | (EventKind::Slow, Some(_), _)
-            | (EventKind::Slow, None, Some(_)) => {}
+            | (EventKind::Slow, None, Some(_)) => false,
             _ => return,
+        };
+        if held.as_mut().is_none_or(|held| !is_state && held.has_room()) {
+            self.tell(&ToServer::Event(EventReport::of(&event)), None);
         }
-        self.tell(&ToServer::Event(EventReport::of(&event)), None);
     }
 }
 
@@ -608,5 +742,80 @@ impl Upcalls for Server {
 
     fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::memory::budget::Budget;
+
+    /// What a server that reads everything gets, as text, up to the answer to a ping.
+    fn told(channel: &FdChannel) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let message = channel.receive(|_| 1 << 20, clock::now_ms() + 30_000).unwrap().unwrap();
+            match ToServer::decode(&message.body).unwrap() {
+                ToServer::Pong(_) => return told,
+                ToServer::Session { id, state, .. } => told.push(format!("{id} is {state}")),
+                ToServer::Event(event) if event.is(EventKind::Slow) => told.push("slow".to_owned()),
+                ToServer::Event(event) if event.is(EventKind::Session) => {
+                    told.push(format!("{} becomes {}", event.session, event.state().unwrap().number()));
+                }
+                ToServer::Over { id, .. } => told.push(format!("{id} ends")),
+                ToServer::Paused => told.push("all".to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_happens_while_nothing_is_told_is_bounded_and_what_has_changed_is_told_afterwards() {
+        let (here, there) = FdChannel::pair().unwrap();
+        let there = FdChannel::adopt(there).unwrap();
+        let outbox = Outbox::start(&Arc::new(here), 0).unwrap();
+        let begin = Begin::example();
+        let server = Server::new(&begin, &ServerConfig::default(), outbox.clone());
+        let records = [1, 2, 3].map(|id| Arc::new(RRSession::new(id, String::new(), None, String::new())));
+        for record in &records {
+            let _memory = Budget::new(None).nothing();
+            server.add_session(record, true, Kept { bytes: Vec::new(), _memory });
+        }
+        let event = |session, kind, state| server.event(Event { session, state, ..Event::new(kind) });
+        let [waits, runs] = [State::Waiting, State::InProgress].map(State::number);
+        event(1, EventKind::Session, State::Waiting);
+        server.hold();
+        server.describe().unwrap();
+        for _ in 0..2 * WAITING {
+            event(1, EventKind::Session, State::InProgress);
+            event(2, EventKind::Slow, State::None);
+        }
+        let cause = Failure::ours(RRError::Kicked, "kicked");
+        server.session_over(&records[1], &cause);
+        server.session_over(&records[1], &cause);
+        event(2, EventKind::Session, State::InProgress);
+        assert_eq!(outbox.check(), Ok(()));
+        let described = Mutex::new(0);
+        // To another server, which has not heard of anything.
+        let describes = |message: &ToServer<'_>| {
+            *locked(&described) += usize::from(matches!(message, ToServer::Session { .. }));
+            Ok(())
+        };
+        server.describe_to(describes).unwrap();
+        assert_eq!((*locked(&described), server.is_deserted()), (3, false), "it learns of the end of nobody else");
+        event(3, EventKind::Session, State::Waiting);
+        server.session_over(&records[0], &cause);
+        server.resume().unwrap();
+        event(3, EventKind::Session, State::InProgress);
+        server.tell(&ToServer::Pong(1), None);
+        let told = told(&there);
+        let handshake = State::Handshake.number();
+        let before = [format!("1 becomes {waits}"), format!("1 is {waits}"), format!("2 is {handshake}")];
+        assert_eq!(told[..3], before);
+        assert_eq!(told[3..5], [format!("3 is {handshake}"), "all".to_owned()]);
+        let (slow, rest): (Vec<_>, Vec<_>) = told[5..].iter().partition(|line| *line == "slow");
+        assert_eq!(slow.len(), EVENTS as usize);
+        assert_eq!(rest, ["2 ends", "1 ends", &format!("3 becomes {waits}"), &format!("3 becomes {runs}")]);
+        assert!(server.session(1).is_none() && server.session(3).is_some());
     }
 }
