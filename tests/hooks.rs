@@ -4,6 +4,10 @@
 
 #[path = "support/backend.rs"]
 mod backend;
+#[path = "support/c.rs"]
+mod c;
+#[path = "support/isolated.rs"]
+mod isolated;
 #[path = "support/live.rs"]
 mod live;
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -12,6 +16,8 @@ mod raw;
 #[path = "support/secure.rs"]
 mod secure;
 
+#[path = "hooks/ends.rs"]
+mod ends;
 #[path = "hooks/json.rs"]
 mod json;
 #[path = "hooks/nginx.rs"]

@@ -173,7 +173,9 @@ impl Client {
             let n = match self.socket.read(&mut self.read) {
                 Ok(0) => return Err(Failure::peers(rrelay::error::RRError::Closed, "end")),
                 Ok(n) => n,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
+                {
                     return Ok(false);
                 }
                 Err(error) => return Err(Failure::io("read", &error)),

@@ -46,6 +46,13 @@ pub(super) fn begin(
         core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
     }
     core.update_state();
+    // This comes first: from the adoption on any of them may end, which is told of what has begun alone.
+    for (record, plays) in &records {
+        log::info!(target: told::SESSION, "{} goes on {}", record.addr, record.doing());
+        if let Some(hooks) = core.hooks.get() {
+            hooks.began(record, stream, !plays);
+        }
+    }
     let mut targets = targets.into_iter();
     let entered = targets.try_for_each(|(target, endpoint)| enter_target(core, stream, &mut worker, &target, endpoint));
     let adopted = match entered {
@@ -61,10 +68,6 @@ pub(super) fn begin(
         return;
     }
     for (record, plays) in records {
-        log::info!(target: told::SESSION, "{} goes on {}", record.addr, record.doing());
-        if let Some(hooks) = core.hooks.get() {
-            hooks.began(&record, stream, !plays);
-        }
         if let Err(failure) = core.access.check(&record, !plays) {
             let _ = record.order(Order::Close(failure.text.into_owned()));
         } else if record.tls() && record.reconnects() {

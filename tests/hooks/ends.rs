@@ -1,0 +1,140 @@
+//! One done for each publish and play, whatever becomes of the process that has the session.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+
+use super::backend::{Asked, Backend, status};
+use super::isolated::{isolated, kill, worker_of};
+use super::live::{Client, until};
+use super::{Hooked, all};
+use rrelay::config::{Dialect, ServerConfig};
+use rrelay::session::SessionConfig;
+
+const WITHIN_MS: u32 = 30_000;
+const DRAIN_MS: u32 = 30_000;
+
+fn begin(hooked: &Hooked, key: &str, publish: bool) -> Client {
+    Client::configured(hooked.live.port, key, publish, &SessionConfig::default()).unwrap()
+}
+
+/// A publisher with media, and a player that has got some of it.
+fn publisher_and_player(hooked: &Hooked, key: &str) -> (Client, Client) {
+    let mut publisher = begin(hooked, key, true);
+    publisher.key_frame(0, &[7; 100]).unwrap();
+    let mut player = begin(hooked, key, false);
+    player.message();
+    (publisher, player)
+}
+
+/// A back end that lets all in.
+fn backend() -> Backend {
+    Backend::new(|_| status("200 OK"))
+}
+
+/// The values of a notification, by either dialect.
+fn value(asked: &Asked, json: &str, nginx: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(&asked.body) {
+        Ok(body) => body[json].as_str().unwrap_or_default().to_owned(),
+        Err(_) => asked.field(nginx).unwrap(),
+    }
+}
+
+/// How often each publish and play of these back ends was reported as over, by path and key.
+fn dones(backends: &[&Backend]) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    for path in ["on_publish_done", "on_play_done"] {
+        for asked in backends.iter().flat_map(|backend| backend.at(path)) {
+            *counts.entry((path.to_owned(), value(&asked, "key", "name"))).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// As many as these, and no more in the time in which the hooks send what waits.
+fn is_told(hooked: &Hooked, backend: &Backend, publishes: usize, plays: usize) {
+    let count = || (backend.at("on_publish_done").len(), backend.at("on_play_done").len());
+    until("the ends are told", || count() == (publishes, plays));
+    hooked.rest.set_hooks(None).unwrap();
+    assert_eq!(count(), (publishes, plays));
+}
+
+fn hand_over(here: &Hooked, there: &Hooked) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| there.live.server.take_over(theirs.into(), WITHIN_MS));
+        here.live.server.hand_over(ours.into(), WITHIN_MS, DRAIN_MS).unwrap();
+        taking.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_process_that_is_killed_has_one_done_for_each_of_its_sessions() {
+    for dialect in [Dialect::Json, Dialect::Nginx] {
+        let backend = backend();
+        let hooked = Hooked::with(isolated(), all(&backend, dialect));
+        let (mut publisher, mut player) = publisher_and_player(&hooked, "show");
+        let mut other = begin(&hooked, "show", false);
+        other.message();
+        kill(worker_of(&publisher));
+        for peer in [&mut publisher, &mut player, &mut other] {
+            peer.closed();
+        }
+        is_told(&hooked, &backend, 1, 2);
+        let all = backend.at("on_play_done").into_iter().chain(backend.at("on_publish_done"));
+        let mut sessions: Vec<String> = all.map(|asked| value(&asked, "session", "clientid")).collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        assert_eq!(sessions.len(), 3, "each of another session");
+        let asked = backend.at("on_publish_done").remove(0);
+        assert!(dialect == Dialect::Nginx || value(&asked, "error", "") == "RR_ERR_WORKER", "{asked:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_replaced_tells_no_end_and_the_new_one_tells_it_once() {
+    for dialect in [Dialect::Json, Dialect::Nginx] {
+        for config in [ServerConfig::default, isolated] {
+            let [old, new] = [backend(), backend()];
+            let here = Hooked::with(config(), all(&old, dialect));
+            let there = Hooked::with(config(), all(&new, dialect));
+            let (mut publisher, mut player) = publisher_and_player(&here, "show");
+            hand_over(&here, &there);
+            publisher.key_frame(40, &[8; 100]).unwrap();
+            player.message();
+            here.rest.set_hooks(None).unwrap();
+            assert!(dones(&[&old, &new]).is_empty(), "both go on");
+            drop((publisher, player));
+            is_told(&there, &new, 1, 1);
+            assert!(dones(&[&old]).is_empty());
+        }
+    }
+}
+
+#[test]
+fn sessions_that_end_while_a_server_is_replaced_have_one_done_each() {
+    const STREAMS: usize = 10;
+    for config in [ServerConfig::default, isolated] {
+        let [old, new] = [backend(), backend()];
+        let here = Hooked::with(config(), all(&old, Dialect::Json));
+        let there = Hooked::with(config(), all(&new, Dialect::Json));
+        let keys: Vec<String> = (0..STREAMS).map(|n| format!("show-{n}")).collect();
+        let peers: Vec<_> = keys.iter().map(|key| publisher_and_player(&here, key)).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for (publisher, player) in peers {
+                    drop(player);
+                    std::thread::yield_now();
+                    drop(publisher);
+                }
+            });
+            hand_over(&here, &there);
+        });
+        let wanted =
+            ["on_play_done", "on_publish_done"].map(|path| keys.iter().map(move |key| (path.to_owned(), key.clone())));
+        let wanted: BTreeMap<_, _> = wanted.into_iter().flatten().map(|done| (done, 1)).collect();
+        until("all are told", || dones(&[&old, &new]).len() == wanted.len());
+        here.rest.set_hooks(None).unwrap();
+        there.rest.set_hooks(None).unwrap();
+        assert_eq!(dones(&[&old, &new]), wanted);
+    }
+}
