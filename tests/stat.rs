@@ -18,6 +18,7 @@ use quick_xml::events::Event;
 use rrelay::config::ServerConfig;
 use rrelay::proto::command::CAPS_RECONNECT;
 use rrelay::rest::{Rest, RestOptions};
+use rrelay::server::ListenOptions;
 use rrelay::session::{Event as Said, SessionConfig};
 use serde::Deserialize;
 
@@ -277,6 +278,14 @@ fn connections_that_have_gone_stay_in_the_count_of_accepted_ones() {
     assert_eq!(accepted(), "3");
     drop(live.publish("show"));
     assert_eq!(accepted(), "4");
+    // One that the host has accepted.
+    let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(own.local_addr().unwrap()).unwrap();
+    live.server.accept_fd(own.accept().unwrap().0.into(), None, ListenOptions::default()).unwrap();
+    assert_eq!(accepted(), "5");
+    drop(peer);
+    live.server.accept_fd(own.into(), None, ListenOptions::default()).unwrap_err();
+    assert_eq!(accepted(), "5", "a socket that is refused is no connection");
 }
 
 #[test]

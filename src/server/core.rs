@@ -96,7 +96,7 @@ pub(super) struct Core {
     pub(super) bans: Bans,
     pub(super) hooks: Place<dyn Hooks>,
     pub(super) placement: Place<dyn Placement>,
-    /// Number of connections that the listener has accepted so far.
+    /// Number of connections that the listener and the host have accepted so far.
     pub(super) accepted: AtomicU64,
     /// Number of questions to hooks and to the placement so far.
     questions: AtomicU64,

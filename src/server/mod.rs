@@ -212,7 +212,9 @@ impl RRServer {
         let socket = Socket::adopt_connected(fd)?;
         self.core.registry().room()?;
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
-        self.core.to_listener(ToListener::Connection(socket, name, options))
+        self.core.to_listener(ToListener::Connection(socket, name, options))?;
+        self.core.accepted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
     }
 
     /// Sets the certificate (followed by its chain) and the key that listeners with TLS show; PEM files. It may be
@@ -309,7 +311,7 @@ impl RRServer {
         self.core.events.unsubscribe(subscriber);
     }
 
-    /// Number of connections that the listener has accepted so far, also of those that have gone.
+    /// Number of connections that the listener and the host have accepted so far, also of those that have gone.
     #[cfg(feature = "rest")]
     pub(crate) fn accepted(&self) -> u64 {
         self.core.accepted.load(std::sync::atomic::Ordering::Relaxed)
