@@ -9,6 +9,11 @@ mod http;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/raw.rs"]
 mod raw;
+#[path = "support/secure.rs"]
+mod secure;
+
+#[path = "http_flv/wss.rs"]
+mod wss;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

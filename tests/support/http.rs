@@ -160,6 +160,17 @@ impl Http {
     }
 }
 
+/// The tags of a stream behind its file header; the last one is complete.
+pub(crate) fn tags(mut flv: &[u8]) -> Vec<Got> {
+    let mut all = Vec::new();
+    while let Some(got) = tag(flv) {
+        flv = &flv[got.body.len() + 15..];
+        all.push(got);
+    }
+    assert!(flv.is_empty(), "{} bytes are no tag", flv.len());
+    all
+}
+
 /// The tag at the beginning, if it is complete.
 fn tag(flv: &[u8]) -> Option<Got> {
     let head = flv.get(..11)?;
