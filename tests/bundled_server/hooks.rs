@@ -4,11 +4,13 @@ use std::fs;
 use std::process::Command;
 
 use hmac::{Hmac, Mac};
+use md5::Digest;
 use sha2::Sha256;
 
-use super::backend::{Answer, Backend, json, status};
+use super::backend::{Answer, Asked, Backend, json, redirect, status};
 use super::support::program::Room;
-use super::support::rml::Client;
+use super::support::rml::{Client, key_frame, sequence_header};
+use super::support::server::Relay;
 use super::support::until;
 use super::{Server, program};
 
@@ -108,6 +110,48 @@ fn updates_come_as_often_as_the_options_say_and_by_get_where_they_do() {
     for update in asked {
         assert!(update.line.starts_with("GET /update?") && update.body.is_empty(), "{}", update.line);
         assert_eq!(update.field("call").as_deref(), Some("update_publish"));
+    }
+}
+
+#[test]
+fn a_redirect_as_the_answer_to_an_update_ends_a_session_only_where_the_option_says_so() {
+    let backend = Backend::new(|asked| match asked.path() {
+        "/update" => redirect("elsewhere"),
+        _ => status("200 OK"),
+    });
+    let options = ["--notify=nginx", "--hooks-update=1000", "--on-update", &backend.url("update")];
+    let server = Server::start(&options);
+    let mut publisher = Client::publish(server.port, "show");
+    until("another update after its answer", || (backend.at("update").len() >= 2).then_some(()));
+    publisher.send(0, sequence_header(1));
+    publisher.send(0, key_frame(1));
+    let mut player = Client::play(server.port, "show");
+    player.wait("it goes on", |player| !player.video.is_empty());
+    let server = Server::start(&[&options[..], &["--notify-update-strict"]].concat());
+    Client::publish(server.port, "strict").wait_over();
+    let strict = |update: &&Asked| update.field("name").as_deref() == Some("strict");
+    assert_eq!(backend.at("update").iter().filter(strict).count(), 1);
+}
+
+#[test]
+fn a_stream_that_is_redirected_has_the_md5_of_the_address_as_name_only_where_the_option_says_so() {
+    let far = Relay::new();
+    let url = far.url("far");
+    let hash: String = md5::Md5::digest(&url).iter().map(|byte| format!("{byte:02x}")).collect();
+    let location = url.clone();
+    let backend = Backend::new(move |_| redirect(&location));
+    let options = ["--notify=nginx", "--on-publish", &backend.url("publish")];
+    for (more, name) in [(&[][..], "show"), (&["--notify-relay-redirect"], &*hash)] {
+        let server = Server::start(&[&options[..], more].concat());
+        let mut publisher = Client::publish(server.port, "show");
+        publisher.send(0, sequence_header(1));
+        publisher.send(0, key_frame(1));
+        for (port, key) in [(far.port, "far"), (server.port, name)] {
+            let mut player = Client::play(port, key);
+            player.wait("its media", |player| !player.video.is_empty());
+        }
+        drop((publisher, server));
+        until("the push has left", || far.stream("far").is_none().then_some(()));
     }
 }
 
