@@ -614,7 +614,11 @@ typedef struct rr_stream_config {
     uint32_t silent_ms;
     /* RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (repaired). */
     uint32_t metadata;
-    uint32_t reserved0;                /* 0. */
+    /* Most threads that send to the stream's players, 1 to 16: for more players than one processor serves. Players
+       are spread over them as they come; targets are with the first. RR_OFF = 1. Default: 0 (one, and up to 4 on as
+       many processors once each has 500 players or targets). More than 1 is refused (RR_ERR_ARG) where streams share
+       threads (threads in rr_server_config). */
+    uint32_t relay_threads;
 } rr_stream_config;
 
 /* Settings of a target, or of a source. A source does not send, so these settings must be 0 or the default there
@@ -735,9 +739,9 @@ typedef struct rr_server_config {
     /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
     uint32_t send_ms;
     /* Threads that all streams share, 1 to 256: useful for many small streams, with as many threads as processors. A
-       stream then waits while other streams of its thread have their turns, and streams cannot have nice or cpus
-       (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream). With RR_ISOLATE_PROCESS:
-       threads for this process's part of the streams; 0 is one. */
+       stream then waits while other streams of its thread have their turns, and streams cannot have nice, cpus or
+       several relay_threads (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream).
+       With RR_ISOLATE_PROCESS: threads for this process's part of the streams; 0 is one. */
     uint32_t threads;
     uint32_t isolate;                  /* RR_ISOLATE_*: where streams run. Default: 0 (in this process). */
     /* With RR_ISOLATE_PROCESS: the program that carries a stream, 4096 bytes at most; it calls rr_worker_main.

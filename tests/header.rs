@@ -218,7 +218,7 @@ fn documented_defaults_are_the_cores() {
         }};
     }
     check!(rr_stream_config: publisher_policy grace_ms gop_bytes gop_ms max_kbps unwatched_ms nice merge_ms clock start
-        queue_bytes queue_ms slow_ms args key_wait_ms silent_ms metadata);
+        queue_bytes queue_ms slow_ms args key_wait_ms silent_ms metadata relay_threads);
     check!(rr_target_config: retry_min_ms retry_max_ms retry_jitter_pct retry_count retry_total_ms retry_reset_ms
         connect_ms send_ms idle_ms queue_bytes queue_ms slow_policy slow_ms start clock media tracks max_kbps chunk_size
         merge_ms lingering_ms);

@@ -94,6 +94,38 @@ fn a_publisher_and_players_meet_in_a_process_of_their_stream() {
 }
 
 #[test]
+fn a_process_has_as_many_relays_as_its_stream_is_to_have() {
+    let config = StreamConfig { relay_threads: Some(2), ..StreamConfig::default() };
+    let live = Live::new(ServerConfig { stream: config.into(), ..isolated() });
+    let mut publisher = live.publish("show");
+    let mut players: Vec<_> = (0..4).map(|_| live.play("show")).collect();
+    let sent = sends(&mut publisher, 1, 50);
+    players.iter_mut().for_each(|player| assert_eq!(gets(player, 50), sent));
+    let worker = worker_of(&publisher);
+    let tasks = std::fs::read_dir(format!("/proc/{worker}/task")).unwrap();
+    let names = tasks.filter_map(|task| std::fs::read(task.ok()?.path().join("comm")).ok());
+    assert_eq!(names.filter(|name| name.starts_with(b"relayDataThread")).count(), 2);
+    until("the figures are those of both", || {
+        let id = stream(&live.server, "show").unwrap();
+        live.server.stats(id).unwrap().msgs_out >= 200
+    });
+    let gone = players.pop().unwrap();
+    let sessions = live.server.list(0, ids::SESSION).unwrap();
+    let id = sessions.into_iter().find(|&id| live.server.info(id).unwrap().addr == gone.addr()).unwrap();
+    live.server.session_close(id, "enough", 0).unwrap();
+    assert_eq!(live.end_of(&gone.addr()).error, Some(RRError::Kicked));
+    drop(publisher);
+    for player in &mut players {
+        until("the end", || {
+            let _ = player.turn(Duration::from_millis(10));
+            player.said.iter().any(|said| matches!(said, Said::Ended { .. }))
+        });
+    }
+    drop(players);
+    until("the end of the process", || !workers().contains(&worker));
+}
+
+#[test]
 fn a_process_that_is_killed_ends_its_own_connections_and_its_stream_begins_anew() {
     let live = Live::new(isolated());
     let mut others = (live.publish("other"), live.play("other"));

@@ -68,7 +68,8 @@ fn what_is_of_a_thread_of_its_own_is_refused_to_a_stream_that_shares_one() {
         let config = ServerConfig { threads: Some(1), stream: Arc::new(stream.clone()), ..ServerConfig::default() };
         RRServer::new(config, LevelFilter::Off, None)
     };
-    for (stream, name) in [(nice, "nice"), (cpus, "cpus")] {
+    let spread = StreamConfig { relay_threads: Some(2), ..StreamConfig::default() };
+    for (stream, name) in [(nice, "nice"), (cpus, "cpus"), (spread, "relay_threads")] {
         let failure = server(&stream).unwrap_err();
         assert!(failure.kind == RRError::Arg && failure.text.contains(name), "{failure}");
         let server = server(&StreamConfig::default()).unwrap();

@@ -174,7 +174,11 @@ impl ServerConfig {
     /// [`RRError::Arg`] with the setting that it may not have.
     pub fn may_have(&self, stream: &StreamConfig) -> Result<()> {
         let default = StreamConfig::default();
-        let own = [("nice", stream.nice != default.nice), ("cpus", stream.cpus != default.cpus)];
+        let own = [
+            ("nice", stream.nice != default.nice),
+            ("cpus", stream.cpus != default.cpus),
+            ("relay_threads", stream.relay_threads.is_some_and(|threads| threads > 1)),
+        ];
         match own.into_iter().find(|&(_, is_set)| is_set && self.threads.is_some() && self.isolate == Isolate::Threads)
         {
             Some((name, _)) => {

@@ -60,6 +60,8 @@ pub struct StreamConfig {
     /// How players get metadata that does not end as AMF0 prescribes: mended, or byte for byte.
     #[cfg_attr(feature = "rest", schema(value_type = String))]
     pub metadata: Metadata,
+    /// Most threads that send to the stream's players; by default one, and more for many players.
+    pub relay_threads: Option<u32>,
 }
 
 impl Default for StreamConfig {
@@ -84,6 +86,7 @@ impl Default for StreamConfig {
             args: Args::Apart,  // as part of the name a token would be shown, matched and pushed on
             key_wait_ms: 5_000, // longer than most groups, and about as long as a viewer waits
             metadata: Metadata::Mended, // a player that refuses the metadata shows nothing at all
+            relay_threads: None, // few streams are larger than one processor, and nobody knows which will be
         }
     }
 }
@@ -128,6 +131,11 @@ impl StreamConfig {
             "args" => self.args = given.choice(default.args, "RR_ARGS_*", &Args::CHOICES)?,
             "key_wait_ms" => self.key_wait_ms = given.number(default.key_wait_ms, Range::HOUR_MS, Some(0))?,
             "metadata" => self.metadata = given.choice(default.metadata, "RR_METADATA_*", &Metadata::CHOICES)?,
+            "relay_threads" => {
+                const THREADS: Range = Range::new(1, 16, "no stream needs more threads to send than that");
+                let off = given.value == Value::Off;
+                self.relay_threads = if off { Some(1) } else { given.optional(default.relay_threads, THREADS)? };
+            }
             "cpus" => self.cpus = given.text()?.map(|list| cpus(given, list)).transpose()?.unwrap_or_default(),
             _ => return Err(given.unknown("stream")),
         }
@@ -156,6 +164,7 @@ impl StreamConfig {
         give("args", of_choice(self.args, &Args::CHOICES));
         give("key_wait_ms", number(self.key_wait_ms, 0));
         give("metadata", of_choice(self.metadata, &Metadata::CHOICES));
+        give("relay_threads", self.relay_threads.map_or(Value::Default, |number| Value::Number(number.into())));
         give("cpus", if cpus.is_empty() { Value::Default } else { Value::Text(&cpus) });
     }
 
@@ -166,6 +175,7 @@ impl StreamConfig {
             ("clock", self.clock == other.clock),
             ("nice", self.nice == other.nice),
             ("cpus", self.cpus == other.cpus),
+            ("relay_threads", self.relay_threads == other.relay_threads),
         ];
         fixed.into_iter().find(|(_, is_same)| !is_same).map(|(name, _)| name)
     }
@@ -224,6 +234,7 @@ mod tests {
             args: Args::Drop,
             key_wait_ms: 0,
             metadata: Metadata::Verbatim,
+            relay_threads: Some(3),
         };
         for config in [StreamConfig::default(), others] {
             let mut again = StreamConfig { grace_ms: 77, gop_ms: 78, silent_ms: Some(79), ..StreamConfig::default() };

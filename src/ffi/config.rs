@@ -100,8 +100,11 @@ pub struct rr_stream_config {
     pub silent_ms: u32,
     /// RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (repaired).
     pub metadata: u32,
-    /// 0.
-    pub reserved0: u32,
+    /// Most threads that send to the stream's players, 1 to 16: for more players than one processor serves. Players are
+    /// spread over them as they come; targets are with the first. RR_OFF = 1. Default: 0 (one, and up to 4 on as many
+    /// processors once each has 500 players or targets). More than 1 is refused (RR_ERR_ARG) where streams share threads
+    /// (threads in rr_server_config).
+    pub relay_threads: u32,
 }
 
 /// Settings of a target, or of a source. A source does not send, so these settings must be 0 or the default there
@@ -247,9 +250,9 @@ pub struct rr_server_config {
     /// A consumer whose socket takes nothing for this long is closed, ms. Default: 20000.
     pub send_ms: u32,
     /// Threads that all streams share, 1 to 256: useful for many small streams, with as many threads as processors. A
-    /// stream then waits while other streams of its thread have their turns, and streams cannot have nice or cpus
-    /// (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream). With RR_ISOLATE_PROCESS:
-    /// threads for this process's part of the streams; 0 is one.
+    /// stream then waits while other streams of its thread have their turns, and streams cannot have nice, cpus or
+    /// several relay_threads (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream). With
+    /// RR_ISOLATE_PROCESS: threads for this process's part of the streams; 0 is one.
     pub threads: u32,
     /// RR_ISOLATE_*: where streams run. Default: 0 (in this process).
     pub isolate: u32,
@@ -459,7 +462,7 @@ impl rr_stream_config {
             key_wait_ms: core.key_wait_ms,
             silent_ms: core.silent_ms.unwrap_or(u32::MAX),
             metadata: core.metadata as u32,
-            reserved0: 0,
+            relay_threads: core.relay_threads.unwrap_or(0),
         }
     }
 }

@@ -122,12 +122,11 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
     // SAFETY: contract.
     let Some(c) = (unsafe { read_struct(pointer) })? else { return Ok(None) };
     bits("flags", c.flags, 0)?;
-    reserved(rr_stream_config::NAME, c.reserved0)?;
     let mut config = StreamConfig { user: c.user as usize, ..StreamConfig::default() };
     // SAFETY: contract.
     config.set("cpus", unsafe { given_text(c.cpus, "cpus") }?)?;
     give!(c to config: publisher_policy grace_ms gop_bytes gop_ms max_kbps unwatched_ms nice merge_ms clock start
-        queue_bytes queue_ms slow_ms args key_wait_ms silent_ms metadata);
+        queue_bytes queue_ms slow_ms args key_wait_ms silent_ms metadata relay_threads);
     Ok(Some(config.checked()))
 }
 

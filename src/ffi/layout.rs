@@ -45,7 +45,7 @@ type P = *const u8;
 no_padding!(rr_stream_config, 96, size: u16, kind: u16, flags: u32, user: P, publisher_policy: u32, grace_ms: u32, gop_bytes: u32,
     gop_ms: u32, max_kbps: u32, unwatched_ms: u32, nice: i32, merge_ms: u32, clock: u32, start: u32, queue_bytes: u32,
     queue_ms: u32, slow_ms: u32, args: u32, cpus: P, key_wait_ms: u32, silent_ms: u32, metadata: u32,
-    reserved0: u32);
+    relay_threads: u32);
 no_padding!(rr_target_config, 168, size: u16, kind: u16, flags: u32, user: P, url: P, key: P, backup_urls: P, username: P,
     password: P, ca_file: P, pin_sha256: P, bind_addr: P, retry_min_ms: u32, retry_max_ms: u32, retry_jitter_pct: u32,
     retry_count: u32, retry_total_ms: u32, retry_reset_ms: u32, connect_ms: u32, send_ms: u32, idle_ms: u32,

@@ -371,7 +371,7 @@ fn hooks_arrive() {
 
 #[test]
 fn a_setting_out_of_range_is_refused_by_its_name() {
-    use RRError::{Arg, Version};
+    use RRError::Arg;
     refused(stream(|c| c.flags = 1), Arg, "flags");
     refused(stream(|c| c.publisher_policy = 3), Arg, "publisher_policy");
     refused(stream(|c| c.nice = 20), Arg, "nice");
@@ -400,7 +400,7 @@ fn a_setting_out_of_range_is_refused_by_its_name() {
     let urls = [c"rtmp://b/live".as_ptr(); 17];
     refused(target(|c| c.backup_urls = urls.as_ptr()), Arg, "backup_urls");
     refused(target(|c| c.lingering_ms = 86_400_001), Arg, "lingering_ms");
-    refused(stream(|c| c.reserved0 = 1), Version, "reserved");
+    refused(stream(|c| c.relay_threads = 17), Arg, "relay_threads");
     refused(server(|c| c.log_events = 6), Arg, "log_events");
     refused(server(|c| c.ask = 8), Arg, "ask");
     refused(server(|c| c.ask_default = 2), Arg, "ask_default");

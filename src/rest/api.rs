@@ -235,8 +235,8 @@ async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) ->
 }
 
 /// Makes a stream that exists with or without peers, or changes settings of the one that exists. Settings that the body
-/// does not name are the server's for a new stream, and stay as they are in one that exists. `clock`, `nice` and `cpus`
-/// cannot change while the stream runs (409; then nothing has changed). The request can be repeated.
+/// does not name are the server's for a new stream, and stay as they are in one that exists. `clock`, `nice`, `cpus`
+/// and `relay_threads` cannot change while the stream runs (409; then nothing has changed). The request can be repeated.
 #[utoipa::path(
     put, path = "/v1/streams/{app}/{key}",
     params(Names), request_body = StreamSettings,

@@ -128,14 +128,14 @@ pub(super) fn small(n: u64) -> u32 {
 
 /// A stream's figures: incoming from its publisher, outgoing to all its consumers.
 pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
-    let out = stream.stats().outgoing();
+    let out = stream.stats().sent_to_all(now_us);
     Stats {
-        bytes_out: out.bytes.get(),
-        msgs_out: out.msgs.get(),
-        kbps_out: out.rate.kbps(now_us),
-        dropped_msgs: out.dropped.get().msgs,
-        dropped_bytes: out.dropped.get().bytes,
-        dropped_runs: out.dropped.get().runs,
+        bytes_out: out.sent.bytes,
+        msgs_out: out.sent.msgs,
+        kbps_out: out.kbps,
+        dropped_msgs: out.dropped.msgs,
+        dropped_bytes: out.dropped.bytes,
+        dropped_runs: out.dropped.runs,
         queue_bytes: stream.memory().used(),
         sessions: small(stream.sessions() as u64),
         targets: small((stream.book().target_count() + stream.sources().list().len()) as u64),

@@ -728,7 +728,7 @@ impl RRServer {
         if target.is_source() {
             stream.source_changed();
         } else {
-            stream.wake_relay();
+            stream.wake_relays();
         }
         Ok(())
     }
@@ -760,7 +760,7 @@ impl RRServer {
         target.stop(u64::from(deadline_ms));
         self.core.tell_dialler(&target, News::Stop);
         if let Some(stream) = self.core.stream_of(&target) {
-            stream.wake_relay();
+            stream.wake_relays();
             stream.wake_accumulate();
         }
         Ok(())

@@ -13,6 +13,7 @@ mod imports;
 mod kept;
 mod missing_key_frame;
 mod orders;
+mod relays;
 mod requests;
 mod states;
 mod waiting;

@@ -1,15 +1,11 @@
 //! The ways into a stream that may be the first to need one of its threads: publishers, players, targets, and the
-//! host's own messages. Only this file starts the threads.
+//! host's own messages. This file starts the threads; only the relays besides the first are started by that one.
 
 use std::sync::Arc;
-
-use crossbeam::channel::Receiver;
 
 use crate::config::PublisherPolicy;
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
-use crate::net::event_loop::Task;
-use crate::net::thread;
 use crate::proto::message::MessageHead;
 use crate::session::{Role, State};
 use crate::stream::book::{Claim, HostClaim};
@@ -28,10 +24,11 @@ use crate::stream::process::adoption::{AdoptedSession, AdoptedTarget, Adoption, 
 use crate::stream::process::host::HostMessage;
 use crate::stream::process::proxy::Proxy;
 use crate::stream::record::{Caller, RRSession, TargetExport, Wait};
+use crate::stream::relays::LEAD;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
-use crate::stream::threading::{Isolated, Running, Spot, Threading};
-use crate::sync::spawn;
+use crate::stream::start::run;
+use crate::stream::threading::{Isolated, Threading};
 
 impl RRStream {
     /// Makes a session the publisher, or a standby, according to the stream's policy. `was` is its place in another
@@ -186,7 +183,7 @@ impl RRStream {
     #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
     pub(crate) fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         match start_relay(self) {
-            Ok(()) => self.hand_to_relay(delivery),
+            Ok(()) => self.hand_to_relay(LEAD, delivery),
             Err(failure) => Err((delivery, failure)),
         }
     }
@@ -200,7 +197,7 @@ impl RRStream {
     pub(crate) fn resume(self: &Arc<Self>, exported: &ExportedStream, within_ms: u64) -> Result<()> {
         let now_us = clock::now_us();
         // First: where the relay begins, the tail does.
-        self.relay().start(self.threading(), |spot, inbox| {
+        self.relays().lead().start(self.threading(), |spot, inbox| {
             let begin = self.ingest().cursor();
             let (bytes, until_us) = (exported.tail.len() as u64, now_us + within_ms * 1000);
             let relay = Relay::new(Arc::clone(self), begin.clone()).keeping_tail(begin, bytes, until_us);
@@ -210,7 +207,7 @@ impl RRStream {
         self.ingest().resume(from, &exported.clock, &headers, |take| exported.messages(take), now_us)?;
         self.book().keep_place(exported.publisher_moves);
         self.life().recovers();
-        self.relay().wake_for_data();
+        self.relays().wake_for_data();
         let until_ms = now_us / 1000 + within_ms;
         start_accumulate(self, |stream| Accumulate::new(stream).waiting_until(until_ms))?;
         self.accumulate().wake();
@@ -222,7 +219,7 @@ impl RRStream {
     /// # Errors
     /// [`RRError::State`] where the stream is ending.
     pub(crate) fn export(self: &Arc<Self>, room: usize, caller: Caller<StreamExport>) -> Result<()> {
-        self.deliver(Delivery::Export { room, caller }).map_err(|(_, failure)| failure)
+        self.deliver(Delivery::Export { room, caller, of_others: None }).map_err(|(_, failure)| failure)
     }
 
     /// Lets accumulate offer the publisher and the standbys to another process, these connected sources among them. It
@@ -259,7 +256,7 @@ impl RRStream {
         targets: Vec<(Arc<Target>, Backoff)>,
     ) -> Result<Wait<OfferedStream>> {
         let (caller, wait) = Caller::new();
-        let order = Delivery::Offer { verdict: Arc::clone(verdict), targets, caller };
+        let order = Delivery::Offer { verdict: Arc::clone(verdict), targets, caller, of_others: None };
         self.deliver(order).map_err(|(_, failure)| failure)?;
         Ok(wait)
     }
@@ -392,12 +389,12 @@ impl RRStream {
         if let Threading::Process(Isolated { host, .. }) = self.threading() {
             let memory = self.memory().budget().charge_about(body.len())?;
             host.push(HostMessage { type_id, ts_ms, body: copied(body)?, end, memory })?;
-            self.relay().wake_for_data();
+            self.relays().wake_for_data();
         } else if carries {
             // The wire's clock wraps at 2^32 ms, so it has the low bits.
             let head = MessageHead { timestamp_ms: ts_ms as u32, type_id, ..MessageHead::default() };
             self.ingest().push(&Incoming::new(head, body, clock::now_us()))?;
-            self.relay().wake_for_data();
+            self.relays().wake_for_data();
         }
         if end {
             self.end_host();
@@ -441,7 +438,7 @@ fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
     if let Threading::Process(isolated) = stream.threading() {
         return start_proxy(stream, isolated);
     }
-    stream.relay().start(stream.threading(), |spot, inbox| {
+    stream.relays().lead().start(stream.threading(), |spot, inbox| {
         run(stream, "relayDataThread", spot, Relay::new(Arc::clone(stream), stream.ingest().cursor()), inbox)
     })
 }
@@ -456,39 +453,10 @@ fn may_start(stream: &RRStream) -> Result<()> {
 
 /// Starts the task that stands for both in this process.
 fn start_proxy(stream: &Arc<RRStream>, isolated: &Isolated) -> Result<()> {
-    stream.relay().start(stream.threading(), |spot, inbox| {
+    stream.relays().lead().start(stream.threading(), |spot, inbox| {
         let publishers = stream.accumulate().join(&spot.wake)?;
         let (workers, supervisor) = (Arc::clone(&isolated.workers), Arc::clone(&isolated.supervisor));
         let proxy = Proxy::new(Arc::clone(stream), workers, supervisor, Arc::clone(&isolated.host), publishers);
         run(stream, "streamsThread", spot, proxy, inbox)
-    })
-}
-
-/// Runs one of a stream's tasks, on a thread with this name if it has its own. If the task panics, the stream fails.
-fn run<T: Task>(
-    stream: &Arc<RRStream>,
-    name: &str,
-    spot: Spot<'_>,
-    task: T,
-    inbox: Receiver<T::Message>,
-) -> Result<Running> {
-    let failed = || {
-        let stream = Arc::clone(stream);
-        Box::new(move |text: &str| stream.panicked(text))
-    };
-    spot.run(task, inbox, failed(), |event_loop| {
-        let (stream, on_panic) = (Arc::clone(stream), failed());
-        let body = move || {
-            stream.upcalls().enter_thread();
-            let config = stream.config();
-            if let Err(error) = thread::set_nice(thread::CALLER, config.nice) {
-                log::warn!("nice {} was refused: {error}", config.nice);
-            }
-            if let Err(error) = thread::set_cpus(thread::CALLER, &config.cpus) {
-                log::warn!("the CPU set was refused: {error}");
-            }
-            event_loop.run();
-        };
-        spawn(name, body, on_panic)
     })
 }

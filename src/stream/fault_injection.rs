@@ -1,32 +1,68 @@
-//! Fault injection for tests: a test orders a panic, and the stream's thread panics in its next round. Release builds
-//! of the library do not contain this module.
+//! Fault injection for tests: a test orders a panic, and the stream's thread panics in its next round; or it lets a relay
+//! stand still in the middle of a round. Release builds of the library do not contain this module.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Which of the two threads.
+/// Which of the threads.
 #[derive(Clone, Copy, Debug)]
-#[repr(u8)]
 pub(crate) enum In {
     /// accumulate.
-    Accumulate = 1,
-    /// relay.
-    Relay = 2,
+    Accumulate,
+    /// The relay with this number.
+    Relay(usize),
 }
 
-/// The pending order, at first none.
+impl In {
+    fn number(self) -> usize {
+        match self {
+            Self::Accumulate => 1,
+            Self::Relay(number) => 2 + number,
+        }
+    }
+}
+
+/// The pending orders, at first none.
 #[derive(Debug, Default)]
-pub(crate) struct FaultInjection(AtomicU8);
+pub(crate) struct FaultInjection {
+    panics: AtomicUsize,
+    stalls: AtomicUsize,
+    is_stalled: AtomicBool,
+}
 
 impl FaultInjection {
     /// Orders it. The caller wakes the thread.
     pub(crate) fn set(&self, thread: In) {
-        self.0.store(thread as u8, Ordering::Release);
+        self.panics.store(thread.number(), Ordering::Release);
     }
 
     /// Called by each thread once a round.
     pub(crate) fn pass(&self, me: In) {
-        if self.0.compare_exchange(me as u8, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if self.panics.compare_exchange(me.number(), 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             panic!("injected in {me:?}");
+        }
+    }
+
+    /// Lets this relay stand still after it has read the log and before it sends, until [`go_on`](Self::go_on). The caller
+    /// wakes the thread.
+    pub(crate) fn stall(&self, thread: In) {
+        self.stalls.store(thread.number(), Ordering::Release);
+    }
+
+    /// Whether it stands still now.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Acquire)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.stalls.store(0, Ordering::Release);
+    }
+
+    /// Called by each relay once a round, between reading and sending.
+    pub(crate) fn stand(&self, me: In) {
+        while self.stalls.load(Ordering::Acquire) == me.number() {
+            self.is_stalled.store(true, Ordering::Release);
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 }

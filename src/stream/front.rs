@@ -1,6 +1,6 @@
 //! RRStream: one live stream, as other code holds it. It is a small front over the stream's parts: the book (its
 //! peers), the ingest (the way into the log), memory, figures, sources, its life (state and end), and the links to its
-//! two threads. Methods that touch several parts are here; callers use a single part directly.
+//! threads. Methods that touch several parts are here; callers use a single part directly.
 //!
 //! `accumulate` reads publishers and pushes what comes into the log; `relay` follows the log and feeds players and
 //! targets. For what they cannot do themselves (events, the listener, dialling) they call [`Upcalls`], which the server
@@ -29,6 +29,7 @@ use crate::stream::memory::{GiveUp, Memory};
 use crate::stream::name::StreamName;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
+use crate::stream::relays::{self, LEAD, Relays};
 use crate::stream::remote::source::{self, Sources};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::StreamStats;
@@ -50,7 +51,7 @@ pub(crate) struct RRStream {
     sources: Sources,
     threading: Threading,
     accumulate: Link<ForAccumulate>,
-    relay: Link<Delivery>,
+    relays: Relays,
     upcalls: Arc<dyn Upcalls>,
     #[cfg(test)]
     fault_injection: FaultInjection,
@@ -69,15 +70,16 @@ impl RRStream {
     ) -> Self {
         let identity = Arc::new(Identity::new(id, name, config, Arc::<dyn Upcalls>::clone(&upcalls)));
         let life = Arc::new(Life::new(Arc::clone(&identity)));
-        let stats = Arc::new(StreamStats::new(clock::wall_us()));
+        let relays = relays::most(&identity.config(), &threading);
+        let stats = Arc::new(StreamStats::new(clock::wall_us(), relays));
         Self {
             ingest: Ingest::new(Arc::clone(&identity), Arc::clone(&life), Arc::clone(&stats), budget.clone()),
             book: Book::new(reserved),
-            memory: Memory::new(budget),
+            memory: Memory::new(budget, relays),
             sources: Sources::default(),
             threading,
             accumulate: Link::default(),
-            relay: Link::default(),
+            relays: Relays::new(relays),
             identity,
             life,
             stats,
@@ -115,7 +117,7 @@ impl RRStream {
     /// [`RRError::Again`] if it has others than `was`, [`RRError::Exists`] with the setting that cannot change.
     pub(crate) fn set_config(&self, was: Option<&StreamConfig>, config: StreamConfig) -> Result<()> {
         self.identity.set_config(was, config)?;
-        self.wake_relay();
+        self.wake_relays();
         Ok(())
     }
 
@@ -180,7 +182,7 @@ impl RRStream {
         &self.fault_injection
     }
 
-    /// Where its two tasks run.
+    /// Where its tasks run.
     pub(in crate::stream) fn threading(&self) -> &Threading {
         &self.threading
     }
@@ -190,9 +192,9 @@ impl RRStream {
         &self.accumulate
     }
 
-    /// The link to the relay task.
-    pub(in crate::stream) fn relay(&self) -> &Link<Delivery> {
-        &self.relay
+    /// Its relays.
+    pub(in crate::stream) fn relays(&self) -> &Relays {
+        &self.relays
     }
 
     // ---- wakes; none takes a lock
@@ -202,9 +204,9 @@ impl RRStream {
         self.accumulate.wake();
     }
 
-    /// Wakes the relay to look at a target or a stop.
-    pub(crate) fn wake_relay(&self) {
-        self.relay.wake();
+    /// Wakes the relays to look at a target or a stop.
+    pub(crate) fn wake_relays(&self) {
+        self.relays.wake();
     }
 
     // ---- players
@@ -217,26 +219,30 @@ impl RRStream {
         self.book.sessions().iter().filter(|record| !is_source(record)).count()
     }
 
-    /// Hands a player's connection, whose newest subscription is to this stream, over to the relay. The relay runs,
-    /// since the player was admitted.
+    /// Hands a player's connection, whose newest subscription is to this stream, over to the relay that leads, which
+    /// runs, since the player was admitted.
     ///
     /// # Errors
     /// The peer, with the reason, if the relay cannot take it.
     pub(crate) fn hand_player(&self, peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
         peer.record.set_stream(self.id());
-        match self.hand_to_relay(Delivery::Player(peer)) {
+        match self.hand_to_relay(LEAD, Delivery::Player(peer)) {
             Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
             _ => Ok(()),
         }
     }
 
-    /// Hands something over to the relay thread, which runs.
+    /// Hands something over to the relay with this number, which runs.
     ///
     /// # Errors
     /// The delivery, with the reason, if that thread cannot take it.
     #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
-    pub(in crate::stream) fn hand_to_relay(&self, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
-        let sent = self.relay.send(delivery, |delivery, wake| match delivery {
+    pub(in crate::stream) fn hand_to_relay(
+        &self,
+        number: usize,
+        delivery: Delivery,
+    ) -> std::result::Result<(), (Delivery, Failure)> {
+        let sent = self.relays.link(number).send(delivery, |delivery, wake| match delivery {
             Delivery::Player(peer) => peer.record.set_owner(Arc::clone(wake)),
             Delivery::Adopt(adoption) => {
                 adoption.sessions.iter().for_each(|session| session.record.set_owner(Arc::clone(wake)));
@@ -265,7 +271,7 @@ impl RRStream {
     pub(in crate::stream) fn end_feed(&self) {
         self.ingest.end();
         self.life.rests();
-        self.relay.wake();
+        self.relays.lead().wake();
     }
 
     /// Releases the place of a publisher or standby that has ended, or has gone before it could begin; called by the
@@ -368,7 +374,7 @@ impl RRStream {
     /// Refuses waiting players, with the reason, because nothing will serve them.
     pub(crate) fn refuse_players(&self, code: &'static str, failure: Failure) {
         self.sources.refuse_players(code, failure);
-        self.relay.wake();
+        self.relays.lead().wake();
     }
 
     /// The streams through which its media comes, ending with this stream, separated by commas; for relays that pull
@@ -410,10 +416,10 @@ impl RRStream {
 
     // ---- memory
 
-    /// Makes the relay give up memory, because the server's is short.
+    /// Makes the relays give up memory, because the server's is short.
     pub(crate) fn give_up(&self, what: GiveUp) {
-        self.memory.ask(what);
-        self.relay.wake();
+        self.memory.ask(what, self.relays.made());
+        self.relays.wake();
     }
 
     /// Closes the publisher, because this stream uses the most memory.
@@ -444,13 +450,13 @@ impl RRStream {
         // A thread that has not been started is never started now. The relay is always started before accumulate, so if
         // it was not started, neither was, and the stream ends here.
         self.accumulate.refuse();
-        let no_threads = self.relay.refuse();
+        let no_threads = self.relays.refuse();
         if first {
             self.life.stopping();
         }
         self.end_host();
         self.accumulate.wake();
-        self.relay.wake();
+        self.relays.wake();
         if first && no_threads {
             self.upcalls.stream_over(self.id());
         }
@@ -467,10 +473,10 @@ impl RRStream {
         self.accumulate.close();
     }
 
-    /// Closes the inbox of the relay and the book.
-    pub(in crate::stream) fn close_relay(&self) {
+    /// Closes the inbox of the relay with this number, and the book.
+    pub(in crate::stream) fn close_relay(&self, number: usize) {
         self.book.close();
-        self.relay.close();
+        self.relays.link(number).close();
     }
 
     /// Notes a panic in a task of the stream: the stream is FAILED and its peers are closed; everything else goes on.
@@ -489,12 +495,12 @@ impl RRStream {
         self.upcalls.stream_over(self.id());
     }
 
-    /// The two tasks, for which the server's control thread waits; the stream's references to other objects are
+    /// Its tasks, for which the server's control thread waits; the stream's references to other objects are
     /// dropped.
     pub(crate) fn take_running(&self) -> Vec<Running> {
         self.book.forget_targets();
         self.sources.clear();
-        [self.accumulate.take_running(), self.relay.take_running()].into_iter().flatten().collect()
+        self.accumulate.take_running().into_iter().chain(self.relays.take_running()).collect()
     }
 }
 
@@ -514,10 +520,6 @@ impl Subscribed for RRStream {
 
     fn log_name(&self) -> Vec<u8> {
         self.upcalls.step(self.id()).into_bytes()
-    }
-
-    fn stats(&self) -> &StreamStats {
-        &self.stats
     }
 
     fn leave(&self, record: &RRSession) {

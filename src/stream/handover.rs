@@ -1,17 +1,20 @@
-//! The values that are handed over to a stream's two threads: connections with their subscriptions, publishers,
+//! The values that are handed over to a stream's threads: connections with their subscriptions, publishers,
 //! targets.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::net::conn::Conn;
 use crate::stream::book::Claim;
 use crate::stream::exported::MovedFeed;
 use crate::stream::exported::target::MovedPush;
-use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
+use crate::stream::log::cursor::Cursor;
+use crate::stream::offer::{OfferedPublisher, OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::process::adoption::{Adoption, OfferedProcess};
 use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::source::Refusal;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
 
@@ -24,6 +27,8 @@ pub(crate) enum Delivery {
         room: usize,
         /// Who waits for the outcome.
         caller: Caller<StreamExport>,
+        /// What the other relays have said to it; `None` where it has not been to them.
+        of_others: Option<Box<OfOthers>>,
     },
     /// An order to offer the stream and its players to another process.
     Offer {
@@ -33,6 +38,8 @@ pub(crate) enum Delivery {
         targets: Vec<(Arc<Target>, Backoff)>,
         /// Who waits for the outcome.
         caller: Caller<OfferedStream>,
+        /// What the other relays have said to it; `None` where it has not been to them.
+        of_others: Option<Box<OfOthers>>,
     },
     /// An order to offer the stream with its process to another one. For a stream that has such a process.
     OfferProcess {
@@ -43,6 +50,8 @@ pub(crate) enum Delivery {
     },
     /// A worker that another process has left to this one. For a stream that has such a process.
     Adopt(Box<Adoption>),
+    /// An order of the relay that leads to another one: to tell waiting players that nobody will serve them.
+    Refuse(Refusal),
     /// A player whose newest subscription is to this stream.
     Player(Peer),
     /// A target that has had `Publish.Start`.
@@ -69,6 +78,21 @@ pub(crate) enum Delivery {
         /// Who waits for the outcome.
         caller: Caller<TargetExport>,
     },
+}
+
+/// What the relays of a stream besides the first say to an order on its way through them.
+#[derive(Default)]
+pub(crate) struct OfOthers {
+    /// From where on they need the log.
+    pub(in crate::stream) needs_from: Option<Cursor>,
+    /// The players that they offer.
+    pub(in crate::stream) players: Vec<OfferedSession>,
+}
+
+impl fmt::Debug for OfOthers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OfOthers").field("players", &self.players).finish_non_exhaustive()
+    }
 }
 
 /// A publisher's connection for accumulate, or an order of the host.

@@ -196,8 +196,10 @@ impl Ingest {
         let mut writer = locked(&self.writer);
         writer.buffer.new_publisher();
         if self.ended_at.swap(NOT_ENDED, Ordering::AcqRel) == END_TAKEN {
-            // No consumer is left that would notice a jump of the time.
+            // No consumer is left that would notice a jump of the time: those who have not heard of the end find it in the
+            // log.
             writer.clock.forget();
+            writer.buffer.ended();
         }
         writer.clock.begin();
         drop(writer);
@@ -219,8 +221,8 @@ impl Ingest {
         Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at < END_TAKEN)
     }
 
-    /// Notes that the relay tells its consumers of this end, so the next publisher may begin at another time unnoticed.
-    /// False if another publisher has begun meanwhile: for the consumers the stream has gone on, and so its time goes
+    /// Notes that the relays tell their consumers of this end, so the next publisher may begin at another time
+    /// unnoticed. False if another publisher has begun meanwhile: for the consumers the stream has gone on, and so its time goes
     /// on. Takes no lock.
     pub(in crate::stream) fn take_end(&self, end: u64) -> bool {
         self.ended_at.compare_exchange(end, END_TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()

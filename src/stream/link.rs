@@ -159,6 +159,11 @@ impl<T> Link<T> {
         drop(inbox);
     }
 
+    /// Whether the task has ended, or will never be started.
+    pub(in crate::stream) fn is_closed(&self) -> bool {
+        matches!(locked(&self.state).inbox, Inbox::Closed)
+    }
+
     /// Closes the link, so that items still in the inbox are dropped, and returns the running task, to be waited for.
     pub(in crate::stream) fn take_running(&self) -> Option<Running> {
         self.close();

@@ -19,7 +19,7 @@ pub(in crate::stream) const ROOM_MS: u64 = 2_000;
 /// room.
 const LIVED_MS: u64 = ROOM_MS + 1_000;
 
-/// The parts of memory that the relay is asked to give up; each step includes those before it.
+/// The parts of memory that the relays are asked to give up; each step includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum GiveUp {
@@ -37,8 +37,8 @@ pub(crate) struct Memory {
     budget: Budget,
     /// The budget of consumers' private memory, which may be refused: consumers can be closed.
     private: Budget,
-    /// The greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 means none.
-    asked: AtomicU8,
+    /// Of each relay: the greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 means none.
+    asked: Box<[AtomicU8]>,
     evict: AtomicBool,
     /// Since when the stream has used memory, monotonic; 0 while it uses none.
     since_ms: AtomicU64,
@@ -56,12 +56,12 @@ pub(crate) struct Lived {
 }
 
 impl Memory {
-    /// The accounting in `budget`, which belongs to this stream only.
-    pub(in crate::stream) fn new(budget: Budget) -> Self {
+    /// The accounting in `budget`, which belongs to this stream only, with at most this many relays.
+    pub(in crate::stream) fn new(budget: Budget, relays: usize) -> Self {
         Self {
             private: budget.modest(),
             budget,
-            asked: AtomicU8::new(0),
+            asked: (0..relays).map(|_| AtomicU8::new(0)).collect(),
             evict: AtomicBool::new(false),
             since_ms: AtomicU64::new(0),
             lately: AtomicU64::new(0),
@@ -115,21 +115,24 @@ impl Memory {
         &self.private
     }
 
-    /// Leaves a request for the relay, which the caller wakes.
-    pub(in crate::stream) fn ask(&self, what: GiveUp) {
-        self.asked.fetch_max(what as u8, Ordering::AcqRel);
+    /// Leaves a request for the first `relays`, which the caller wakes.
+    pub(in crate::stream) fn ask(&self, what: GiveUp, relays: usize) {
+        for asked in self.asked.iter().take(relays) {
+            asked.fetch_max(what as u8, Ordering::AcqRel);
+        }
     }
 
-    /// Whether a request to the relay has not been carried out yet.
+    /// Whether a request to a relay has not been carried out yet.
     pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire) != 0
+        self.asked.iter().any(|asked| asked.load(Ordering::Acquire) != 0)
     }
 
-    /// Takes the pending request to give memory up; the relay, which calls this, then carries it out.
-    pub(in crate::stream) fn asked(&self) -> Option<GiveUp> {
+    /// Takes the pending request to the relay with this number, which calls this and then carries the request out.
+    pub(in crate::stream) fn asked(&self, relay: usize) -> Option<GiveUp> {
+        let asked = self.asked.get(relay)?;
         // There is nearly always none, and then no locked instruction is needed.
-        let none = self.asked.load(Ordering::Relaxed) == 0;
-        match if none { 0 } else { self.asked.swap(0, Ordering::AcqRel) } {
+        let none = asked.load(Ordering::Relaxed) == 0;
+        match if none { 0 } else { asked.swap(0, Ordering::AcqRel) } {
             0 => None,
             1 => Some(GiveUp::Caches),
             2 => Some(GiveUp::Cursors),

@@ -204,6 +204,14 @@ pub(crate) struct Dropped {
     pub runs: u64,
 }
 
+impl AddAssign for Dropped {
+    fn add_assign(&mut self, more: Self) {
+        self.msgs += more.msgs;
+        self.bytes += more.bytes;
+        self.runs += more.runs;
+    }
+}
+
 impl Dropped {
     /// The difference to an earlier total.
     #[must_use]
@@ -214,13 +222,13 @@ impl Dropped {
 }
 
 /// A stream's figures: incoming from its publisher, outgoing to all its consumers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StreamStats {
     incoming: Counters,
-    outgoing: Outgoing,
+    outgoing: Box<[Outgoing]>,
 }
 
-/// Counters of all consumers of a stream, written by the relay.
+/// Counters of all consumers of one relay, which writes them.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     /// Bytes to players and targets together.
@@ -231,12 +239,37 @@ pub(crate) struct Outgoing {
     pub rate: Rate,
     /// Messages and bytes that consumers jumped over.
     pub dropped: Drops,
+    /// The lag of the consumer that is furthest behind.
+    lag_ms: Count,
+}
+
+/// What all consumers of a stream got, of whichever relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SentToAll {
+    /// Messages and bytes.
+    pub sent: Sent,
+    /// The rate of the bytes.
+    pub kbps: u32,
+    /// What consumers jumped over.
+    pub dropped: Dropped,
+}
+
+impl Outgoing {
+    /// Counts what was sent; only the relay calls it.
+    pub(in crate::stream) fn sent(&self, sent: Sent, now_us: u64) {
+        if sent != Sent::default() {
+            self.bytes.add(sent.bytes);
+            self.msgs.add(sent.msgs);
+            self.rate.add(sent.bytes, now_us);
+        }
+    }
 }
 
 impl StreamStats {
-    /// Figures that begin now.
-    pub(in crate::stream) fn new(started_us: i64) -> Self {
-        Self { incoming: Counters::new(started_us), outgoing: Outgoing::default() }
+    /// Figures that begin now, of a stream with at most this many relays.
+    pub(in crate::stream) fn new(started_us: i64, relays: usize) -> Self {
+        let outgoing = (0..relays.max(1)).map(|_| Outgoing::default()).collect();
+        Self { incoming: Counters::new(started_us), outgoing }
     }
 
     /// Counters of the publisher, written by the thread that publishes; and the largest lag of a consumer.
@@ -244,29 +277,30 @@ impl StreamStats {
         &self.incoming
     }
 
-    /// Counters of the consumers.
-    pub(crate) fn outgoing(&self) -> &Outgoing {
-        &self.outgoing
+    /// Counters of the consumers of the relay with this number.
+    pub(in crate::stream) fn outgoing(&self, relay: usize) -> &Outgoing {
+        self.outgoing.get(relay).unwrap_or(&self.outgoing[0])
     }
 
-    /// Counts what was sent; only the relay calls it.
-    pub(in crate::stream) fn sent(&self, sent: Sent, now_us: u64) {
-        if sent != Sent::default() {
-            self.outgoing.bytes.add(sent.bytes);
-            self.outgoing.msgs.add(sent.msgs);
-            self.outgoing.rate.add(sent.bytes, now_us);
+    /// What all consumers got until now.
+    pub(crate) fn sent_to_all(&self, now_us: u64) -> SentToAll {
+        self.outgoing.iter().fold(SentToAll::default(), |mut all, outgoing| {
+            all.sent += Sent { msgs: outgoing.msgs.get(), bytes: outgoing.bytes.get() };
+            all.kbps = all.kbps.saturating_add(outgoing.rate.kbps(now_us));
+            all.dropped += outgoing.dropped.get();
+            all
+        })
+    }
+
+    /// Sets the lag of the consumer of this relay that is furthest behind. The first relay also sets that of the stream;
+    /// only the relays call it.
+    pub(in crate::stream) fn lag(&self, relay: usize, ms: u64) {
+        self.outgoing(relay).lag_ms.set(ms);
+        if relay == 0 {
+            let most_ms = self.outgoing.iter().map(|outgoing| outgoing.lag_ms.get()).max().unwrap_or(ms);
+            self.incoming.queue_ms.set(most_ms);
+            self.incoming.queue_ms_max.set(self.incoming.queue_ms_max.get().max(most_ms));
         }
-    }
-
-    /// Counts what consumers jumped over; only the relay calls it.
-    pub(in crate::stream) fn dropped(&self, dropped: Dropped) {
-        self.outgoing.dropped.add(dropped);
-    }
-
-    /// Sets the lag of the consumer that is furthest behind; only the relay calls it.
-    pub(in crate::stream) fn lag(&self, ms: u64) {
-        self.incoming.queue_ms.set(ms);
-        self.incoming.queue_ms_max.set(self.incoming.queue_ms_max.get().max(ms));
     }
 }
 

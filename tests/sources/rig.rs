@@ -68,7 +68,7 @@ impl Server {
     }
 
     pub(crate) fn stream(&self, key: &str, config: StreamConfig) -> Id {
-        self.server.stream_create(b"live", key.as_bytes(), Some(config)).unwrap()
+        self.server.stream_create(b"live", key.as_bytes(), Some(threading::spread(config))).unwrap()
     }
 
     /// The number of events for which `is` holds.

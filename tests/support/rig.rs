@@ -14,7 +14,7 @@ use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
 use rrelay::server::{Event, EventKind, Id, LevelFilter, RRServer, flag};
 use rrelay::session::State;
 
-use threading::threaded;
+use threading::{spread, threaded};
 pub(crate) use wait::{PATIENCE, until};
 
 pub(crate) const AUDIO: u8 = 8;
@@ -71,7 +71,7 @@ impl Rig {
 
     pub(crate) fn with(config: StreamConfig) -> Self {
         let server = RRServer::new(threaded(ServerConfig::default()), LevelFilter::Off, None).unwrap();
-        let stream = server.stream_create(b"live", b"show", Some(config)).unwrap();
+        let stream = server.stream_create(b"live", b"show", Some(spread(config))).unwrap();
         Self { server, stream, events: Vec::new(), frames: 0 }
     }
 

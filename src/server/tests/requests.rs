@@ -34,6 +34,7 @@ fn a_stream_that_is_asked_for_again_gets_the_settings_that_can_change() {
         ("clock", StreamConfig { clock: ClockMode::Zero, ..was.clone() }),
         ("nice", StreamConfig { nice: 5, ..was.clone() }),
         ("cpus", StreamConfig { cpus: vec![0], ..was.clone() }),
+        ("relay_threads", StreamConfig { relay_threads: Some(2), ..was.clone() }),
     ] {
         let failure = ensure_config(None, with(config)).carry_out(&server).unwrap_err();
         assert!(failure.kind == RRError::Exists && failure.text.contains(name), "{failure}");

@@ -145,7 +145,7 @@ impl Offered {
     fn settle(&self, taken: bool) {
         self.verdict.settle(taken);
         self.stream.hold(0);
-        self.stream.wake_relay();
+        self.stream.wake_relays();
     }
 }
 

@@ -285,11 +285,11 @@ impl Consumer {
 
     // ---- sending: plan, write, advance
 
-    /// Plans the next bytes to send.
+    /// Plans the next bytes to send; the relay's join index has read up to `home`.
     ///
     /// # Errors
     /// Errors of the socket, of memory and of its limit; each ends the consumer.
-    pub(in crate::stream) fn plan(&mut self, now_us: u64) -> Result<Plan> {
+    pub(in crate::stream) fn plan(&mut self, home: Head, now_us: u64) -> Result<Plan> {
         let begins = !self.stops();
         loop {
             let Some(current) = self.subscriptions.get_mut(self.current) else { return Ok(Plan::Nothing) };
@@ -305,7 +305,7 @@ impl Consumer {
                 self.private.fill(self.conn.take_output());
                 continue;
             }
-            match self.plan_media(begins, now_us)? {
+            match self.plan_media(begins, home, now_us)? {
                 Next::Private => {}
                 Next::Log(len) => return Ok(Plan::Send(Run { private: false, len })),
                 Next::Nothing => return Ok(Plan::Nothing),
@@ -317,13 +317,13 @@ impl Consumer {
 
     /// Asks each subscription in turn until one has something; if none has, returns the earliest time at which one may
     /// have.
-    fn plan_media(&mut self, begins: bool, now_us: u64) -> Result<Next> {
+    fn plan_media(&mut self, begins: bool, home: Head, now_us: u64) -> Result<Next> {
         let mut next = Next::Nothing;
         let subscriptions = self.subscriptions.as_mut_slice();
         let count = subscriptions.len();
         for _ in 0..count {
             let Some(subscription) = subscriptions.get_mut(self.current) else { break };
-            match subscription.plan(&mut self.private, begins, now_us)? {
+            match subscription.plan(&mut self.private, begins, home, now_us)? {
                 something @ (Next::Log(_) | Next::Private) => return Ok(something),
                 waits @ (Next::Collects(until) | Next::Limited(until)) => {
                     if !subscription.is_between() {
@@ -384,7 +384,7 @@ impl Consumer {
     /// Those of [`plan`](Self::plan) and [`write`](Self::write).
     pub(in crate::stream) fn send(&mut self, mut runs: usize, head: Head, now_us: u64) -> Result<Plan> {
         loop {
-            match self.plan(now_us)? {
+            match self.plan(head, now_us)? {
                 Plan::Send(run) if runs > 0 => {
                     let taken = self.write(run)?;
                     if !self.advance(run, taken, now_us) {

@@ -4,7 +4,7 @@
 //! The owner reads the other stream's log like any reader, with a second [`JoinIndex`], which shows where the
 //! subscription may begin. A [`Registration`] at that stream's relay tells the owner what the log does not: that there
 //! is new media, where the stream ends, and that memory is short. The owner leaves the counts of what it sent in the
-//! registration, because a stream's figures have one writer, the stream's own relay; and a place up to which it needs
+//! registration, because figures have one writer, that relay; and a place up to which it needs
 //! the log no more, so that what it needs goes along when that stream moves to another process.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use crate::stream::egress::join::JoinIndex;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::record::RRSession;
-use crate::stream::stats::{Dropped, Drops, Sent, StreamStats};
+use crate::stream::stats::{Dropped, Drops, Outgoing, Sent};
 use crate::sync::locked;
 
 /// The end of a stream that has not ended.
@@ -64,13 +64,13 @@ struct Registered {
 }
 
 impl Registered {
-    fn report(&mut self, stats: &StreamStats, now_us: u64) {
+    fn report(&mut self, outgoing: &Outgoing, now_us: u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         let Registration { sent_bytes, sent_messages, dropped, .. } = &*self.registration;
-        stats.sent(Sent { bytes: take(sent_bytes), msgs: take(sent_messages) }, now_us);
+        outgoing.sent(Sent { bytes: take(sent_bytes), msgs: take(sent_messages) }, now_us);
         let dropped = dropped.get();
         if dropped != self.counted {
-            stats.dropped(dropped.since(self.counted));
+            outgoing.dropped.add(dropped.since(self.counted));
             self.counted = dropped;
         }
     }
@@ -88,7 +88,7 @@ impl Registrations {
 
     /// Tells all registrations the end of the stream, if any, wakes their owners if there is something `new`, and
     /// counts what they were sent.
-    pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, stats: &StreamStats, now_us: u64) {
+    pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, outgoing: &Outgoing, now_us: u64) {
         self.0.retain_mut(|registered| {
             let registration = &registered.registration;
             if let Some(end) = end {
@@ -99,7 +99,7 @@ impl Registrations {
             }
             let stays = !registration.gone.load(Ordering::Acquire);
             // `gone` was read before the report: an owner that set it had counted its last bytes before.
-            registered.report(stats, now_us);
+            registered.report(outgoing, now_us);
             stays
         });
     }

@@ -109,9 +109,12 @@ pub(crate) struct Seen {
     pub flawed: bool,
     /// Number of headers that were too large, or found no memory. Later joiners will miss them.
     pub headers_lost: u32,
+    /// The advance went no further, because the next message is behind an end of the stream.
+    pub at_end: bool,
 }
 
 /// Looks at every message of the log once.
+#[derive(Clone)]
 pub(crate) struct JoinIndex {
     cursor: Cursor,
     headers: HeaderSet,
@@ -134,6 +137,7 @@ pub(crate) struct JoinIndex {
     last_ts_ms: u32,
 }
 
+#[derive(Clone)]
 struct GopStart {
     point: JoinPoint,
     arrival_us: u64,
@@ -181,8 +185,23 @@ impl JoinIndex {
 
     /// Looks at every message published since the last call. Allocates only for a changed header.
     pub(crate) fn advance(&mut self) -> Seen {
+        self.advance_while(|_, _| true)
+    }
+
+    /// As [`advance`](Self::advance), but no further than to an end that those who follow the stream are told of
+    /// ([`flag::AFTER_END`]); `live` says whether there are any who may have had messages before it. With `live` false
+    /// the next call goes on.
+    pub(crate) fn advance_to_end(&mut self, live: bool) -> Seen {
+        self.advance_while(|mark, seen| !mark.has(flag::AFTER_END) || !(live || seen.messages > 0))
+    }
+
+    fn advance_while(&mut self, goes_on: impl Fn(&Mark, &Seen) -> bool) -> Seen {
         let mut seen = Seen::default();
         while let Some(mark) = self.cursor.mark_here() {
+            if !goes_on(&mark, &seen) {
+                seen.at_end = true;
+                break;
+            }
             seen.messages += 1;
             seen.bytes += u64::from(mark.len);
             if mark.has(flag::NEW_PUBLISHER) {

@@ -4,6 +4,9 @@
 //! index over new messages; sends to all consumers with room (the pass); and reads ready sockets. The tick checks
 //! timers. The relay never waits for a consumer: a socket that takes no more is left until the poller reports it
 //! writable, its lag is bounded, and past the bound the consumer jumps forward to a key frame.
+//!
+//! A large stream has several relays (`spread`), which follow the log independently. The first one leads: it has all targets,
+//! and does what is done once for the stream. The relays share nothing but the log, and never wait for each other.
 
 mod export;
 mod input;
@@ -12,6 +15,7 @@ mod memory_pressure;
 mod missing_key_frame;
 mod offer;
 mod pass;
+mod spread;
 mod tail;
 mod targets;
 mod timers;
@@ -31,17 +35,24 @@ use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::join::{JoinIndex, Seen};
 use crate::stream::egress::relay::pass::{Met, Pass, Until};
 use crate::stream::egress::relay::tail::Tail;
+use crate::stream::egress::subscription::Subscription;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::offer::Offer;
 use crate::stream::peer::Peer;
+use crate::stream::relays::{LEAD, Spread};
+use crate::stream::stats::Outgoing;
 use crate::stream::upcalls::Timeouts;
 
 /// The task; only the relay's thread uses its fields.
 pub(in crate::stream) struct Relay {
     stream: Arc<RRStream>,
+    /// Its number among the stream's relays.
+    number: usize,
+    /// When it starts another one.
+    spread: Spread,
     join_index: JoinIndex,
     consumers: Slab<Box<Consumer>>,
     /// Subscriptions of this stream on connections of other relays.
@@ -50,6 +61,8 @@ pub(in crate::stream) struct Relay {
     has_waiting: bool,
     /// Media flows: messages of a publisher have been seen, and its end has not.
     live: bool,
+    /// The last end of a publisher that its consumers were told of; 0 before the first.
+    told_end: u64,
     /// When the last message came.
     media_ms: u64,
     /// Targets were closed for lack of media: they are dialled again when media comes.
@@ -78,19 +91,22 @@ pub(in crate::stream) struct Relay {
 }
 
 impl Relay {
-    /// `cursor` is where the log began when the relay was first needed.
+    /// The relay that leads; `cursor` is where the log began when it was first needed.
     pub(in crate::stream) fn new(stream: Arc<RRStream>, cursor: Cursor) -> Self {
         let settings_changes = stream.identity().changes();
         let config = stream.config();
         let join_index = JoinIndex::new(cursor, config.gop_bytes, config.gop_ms).with_key_wait(config.key_wait_ms);
         let timeouts = stream.upcalls().timeouts();
         Self {
+            spread: Spread::of(&config, stream.relays()),
             stream,
+            number: LEAD,
             registrations: Registrations::default(),
             join_index,
             consumers: Slab::new(),
             has_waiting: false,
             live: false,
+            told_end: 0,
             media_ms: 0,
             has_idle_targets: false,
             filters_pending: false,
@@ -116,7 +132,8 @@ impl Task for Relay {
     const SCRATCH_BYTES: usize = READ_LITTLE_BYTES;
 
     fn wants_ticks(&self) -> bool {
-        !self.consumers.is_empty() || self.stream.stop_by_ms().is_some() || self.tail.is_some()
+        let is_busy = !self.consumers.is_empty() || self.has_others();
+        is_busy || self.stream.stop_by_ms().is_some() || self.tail.is_some()
     }
 
     fn next_timeout(&self) -> Option<u64> {
@@ -135,19 +152,25 @@ impl Task for Relay {
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
         match delivery {
             Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
-            Delivery::Player(peer) => self.adopt(self.new_player(peer, io.now_us), io),
+            Delivery::Player(peer) => {
+                let Some(peer) = self.give_away(peer) else { return };
+                self.read_to_end(io.now_us);
+                self.adopt(self.new_player(peer, io.now_us), io);
+            }
             Delivery::Target { target, conn, endpoint, moved, .. } => {
+                self.stream.relays().came(self.number);
                 let consumer = self.new_target(target, *conn, endpoint, moved, io.now_us);
                 self.adopt(consumer, io);
             }
             Delivery::ExportTarget { target, history, room, caller } => {
                 self.export_target(&target, history, room, caller, io);
             }
-            Delivery::Export { room, caller } => self.export_stream(room, &caller, io.now_us),
-            Delivery::Offer { verdict, targets, caller } => {
+            Delivery::Export { room, caller, of_others } => self.export_stream(room, caller, of_others, io.now_us),
+            Delivery::Offer { verdict, targets, caller, of_others } => {
                 self.let_go(io);
-                self.offer(verdict, targets, &caller, io.now_us);
+                self.offer(verdict, targets, caller, of_others, io.now_us);
             }
+            Delivery::Refuse(refusal) => self.refuse_waiting(&refusal, io),
             // These come to proxies only.
             Delivery::OfferProcess { .. } | Delivery::Adopt(_) => {}
         }
@@ -155,10 +178,12 @@ impl Task for Relay {
 
     fn begin_round(&mut self, ready: &[Ready], io: &mut Io<'_>) {
         #[cfg(test)]
-        self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
+        self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay(self.number));
         self.let_go(io);
         self.take_settings();
         self.read_log(io.now_us);
+        #[cfg(test)]
+        self.stream.fault_injection().stand(crate::stream::fault_injection::In::Relay(self.number));
         for ready in ready {
             self.unblock(*ready);
         }
@@ -173,16 +198,23 @@ impl Task for Relay {
     }
 
     fn on_tick(&mut self, nudged: bool, io: &mut Io<'_>) {
-        if nudged {
-            self.refuse_waiting(io);
+        if nudged
+            && self.is_lead()
+            && let Some(refusal) = self.stream.sources().take_refusal()
+        {
+            self.tell_others(|| Delivery::Refuse(refusal.clone()));
+            self.refuse_waiting(&refusal, io);
         }
         self.tick(io);
     }
 
-    /// Ends the relay of a stream that stops, once all is sent or the stop's deadline has passed.
+    /// Ends the relay of a stream that stops, once all is sent or the stop's deadline has passed. The one that leads ends
+    /// last.
     fn end_round(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
         let Some(by_ms) = self.stream.stop_by_ms() else { return };
-        self.over = io.now_us / 1000 >= by_ms || (self.consumers.is_empty() && inbox.is_empty());
+        let is_last = || !self.is_lead() || self.stream.relays().others_are_over();
+        let is_done = self.consumers.is_empty() && inbox.is_empty() && is_last();
+        self.over = io.now_us / 1000 >= by_ms || is_done;
     }
 
     fn is_over(&self) -> bool {
@@ -193,7 +225,11 @@ impl Task for Relay {
     fn on_end(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
         self.let_go(io);
         self.close(inbox, io);
-        self.stream.upcalls().stream_over(self.stream.id());
+        if self.is_lead() {
+            self.stream.upcalls().stream_over(self.stream.id());
+        } else {
+            self.stream.relays().lead().wake();
+        }
     }
 }
 
@@ -205,6 +241,7 @@ impl Relay {
         let mut consumer = Box::new(consumer);
         let entry = self.consumers.vacant_entry();
         if let Err(failure) = io.add(&mut consumer.conn.socket, entry.key()) {
+            self.stream.relays().left(self.number);
             self.end(consumer, &failure, io);
             return;
         }
@@ -265,7 +302,11 @@ impl Relay {
         record.set_role(Role::Player);
         let (mut is_new, mut goes_on) = (false, false);
         for subscription in &mut subscriptions {
-            is_new |= subscription.come_to(self.stream.id(), now_us);
+            let came = subscription.come_to(self.stream.id(), now_us);
+            is_new |= came;
+            if !came {
+                self.end_missed(subscription);
+            }
             goes_on |= !subscription.is_foreign() && !subscription.is_waiting();
         }
         let who = Who::Player(Arc::clone(&record));
@@ -282,6 +323,16 @@ impl Relay {
         consumer.is_due = question.as_ref().is_some_and(|question| question.by_ms <= now_us / 1000);
         consumer.question = question;
         consumer
+    }
+
+    /// Ends a subscription that has come back from another stream's relay, where it could not hear of an end that the
+    /// consumers here were told of.
+    fn end_missed(&self, subscription: &mut Subscription) {
+        let end = self.told_end;
+        let at = subscription.needs_from().filter(|_| !subscription.is_foreign()).map(|cursor| cursor.position());
+        if end > 0 && at.is_some_and(|at| at < end || (at == end && !self.live)) {
+            subscription.end_at(end);
+        }
     }
 
     /// Places the waiting subscriptions of a consumer that may begin now.
@@ -302,8 +353,43 @@ impl Relay {
     // ---- new messages in the log
 
     fn read_log(&mut self, now_us: u64) {
-        let seen = self.join_index.advance();
+        if self.is_lead() {
+            let seen = self.join_index.advance();
+            self.notice(&seen, now_us);
+            return;
+        }
+        // The end that the leading relay has taken may be followed by another publisher already.
+        while self.step_to_end(now_us) {}
+    }
+
+    /// Reads the log up to the last end that the leading relay has told of, for a player that has come after that: it is
+    /// not told of it.
+    fn read_to_end(&mut self, now_us: u64) {
+        while self.told_end < self.stream.relays().told_end() && self.step_to_end(now_us) {}
+    }
+
+    /// Reads the log up to an end; false if there is none.
+    fn step_to_end(&mut self, now_us: u64) -> bool {
+        let seen = self.join_index.advance_to_end(self.live);
         self.notice(&seen, now_us);
+        seen.at_end
+    }
+
+    /// Where the publisher has ended, if the consumers are to be told of that now: once the join index has passed it, so
+    /// that all messages before it are known. The relay that leads decides, and the others follow.
+    fn publisher_end(&self, seen: &Seen) -> Option<u64> {
+        let indexed = self.join_index.head().position;
+        if seen.at_end {
+            return Some(indexed);
+        }
+        let (ingest, relays) = (self.stream.ingest(), self.stream.relays());
+        let is_here = |end: u64| self.live && indexed >= end;
+        if !self.is_lead() {
+            return Some(relays.told_end()).filter(|&end| end > self.told_end && is_here(end));
+        }
+        let taken = ingest.ended_at().filter(|&end| is_here(end) && ingest.take_end(end))?;
+        relays.tell_end(taken);
+        Some(taken)
     }
 
     fn notice(&mut self, seen: &Seen, now_us: u64) {
@@ -313,11 +399,11 @@ impl Relay {
         if seen.messages > 0 && (!self.live || self.has_idle_targets) {
             self.live = true;
             self.has_idle_targets = false;
-            for target in self.stream.book().targets() {
-                self.stream.upcalls().dial(&target);
+            for target in self.stream.book().targets().iter().filter(|_| self.is_lead()) {
+                self.stream.upcalls().dial(target);
             }
         }
-        if seen.headers_lost > 0 {
+        if seen.headers_lost > 0 && self.is_lead() {
             log::warn!("{} headers were too large to keep: late joiners will miss them", seen.headers_lost);
         }
         if seen.flawed && !self.flaw_told {
@@ -337,20 +423,20 @@ impl Relay {
                 self.filters_pending |= subscription.wants_key_frame();
             }
         }
-        // The publisher's end takes effect once the join index has passed it, so that all messages before it are known.
-        let (indexed, ingest) = (self.join_index.head().position, self.stream.ingest());
-        let ended = ingest.ended_at().filter(|&end| self.live && indexed >= end && ingest.take_end(end));
+        let ended = self.publisher_end(seen);
         let end = match self.stream.stop_by_ms() {
-            Some(_) => ended.or(Some(indexed)),
+            Some(_) => ended.or_else(|| Some(self.join_index.head().position)),
             None => ended,
         };
         if let Some(end) = end {
             self.live = false;
+            self.told_end = end;
             for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
                 subscription.end_at(end);
             }
         }
-        self.registrations.tell(seen.messages > 0, end, self.stream.stats(), now_us);
+        let outgoing = self.stream.stats().outgoing(self.number);
+        self.registrations.tell(seen.messages > 0, end, outgoing, now_us);
     }
 
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
@@ -371,12 +457,17 @@ impl Relay {
 
     // ---- sending
 
+    /// Where it counts what it sends.
+    fn outgoing(&self) -> &Outgoing {
+        self.stream.stats().outgoing(self.number)
+    }
+
     /// Sends to every consumer that has room, and then acts on what the pass found.
     fn run_pass(&mut self, io: &mut Io<'_>) {
         let pass = &mut self.pass;
         pass.run(&mut self.consumers, &self.join_index, io.now_us);
         self.has_waiting |= std::mem::take(&mut pass.let_go);
-        self.stream.stats().sent(std::mem::take(&mut pass.sent), io.now_us);
+        self.stream.stats().outgoing(self.number).sent(std::mem::take(&mut pass.sent), io.now_us);
         if !pass.met.is_nothing() {
             let met = std::mem::take(&mut pass.met);
             self.see_to(met, io);

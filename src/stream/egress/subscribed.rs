@@ -6,7 +6,6 @@ use std::fmt::Debug;
 use crate::session::State;
 use crate::stream::identity::Identity;
 use crate::stream::record::RRSession;
-use crate::stream::stats::StreamStats;
 
 /// What a subscription asks of its stream. No call blocks.
 pub(crate) trait Subscribed: Debug + Send + Sync {
@@ -18,8 +17,6 @@ pub(crate) trait Subscribed: Debug + Send + Sync {
     fn log_position(&self) -> u64;
     /// The name of its log, which no other log has.
     fn log_name(&self) -> Vec<u8>;
-    /// Its figures.
-    fn stats(&self) -> &StreamStats;
     /// Notes that a play of this session is over.
     fn leave(&self, record: &RRSession);
 }

@@ -29,8 +29,9 @@ use crate::stream::identity::Identity;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::{Cursor, Lag, Message};
 use crate::stream::log::lineage::LogPlace;
+use crate::stream::log::segment::flag;
 use crate::stream::record::RRSession;
-use crate::stream::stats::{Counters, Dropped, Sent};
+use crate::stream::stats::{Counters, Dropped, Outgoing, Sent};
 
 /// A subscription's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,7 +254,7 @@ impl Subscription {
     /// relay.
     pub(in crate::stream) fn follow(&mut self, now_us: u64) {
         let Some(mut foreign) = self.foreign.take() else { return };
-        let seen = foreign.join_index.advance();
+        let seen = foreign.join_index.advance_to_end(foreign.live);
         foreign.live |= seen.messages > 0;
         let head = foreign.join_index.head();
         let lets_go = foreign.take_let_go();
@@ -261,8 +262,11 @@ impl Subscription {
             let dropped = self.jump(None, head);
             foreign.registration().count_dropped(dropped);
         }
-        if let Some(end) = foreign.ended_at() {
+        // Another publisher may have begun before the stream's relay could say that it has ended.
+        let ended = foreign.ended_at().or_else(|| seen.at_end.then_some(head.position));
+        if let Some(end) = ended {
             self.position.end_at(end);
+            foreign.live = false;
         } else if seen.messages > 0
             && foreign.live
             && let Some((start, waits)) = self.waits()
@@ -514,11 +518,20 @@ impl Subscription {
 
     // ---- sending
 
-    /// Plans the next step. If `begins` is false, no further message is begun.
+    /// Plans the next step. If `begins` is false, no further message is begun. No message behind an end of the stream goes
+    /// before the join index (the relay's, up to `home`, or its own) has passed the end, because the consumer may have to be
+    /// told of it.
     ///
     /// # Errors
     /// Errors of memory and of its limit; each ends the consumer.
-    pub(in crate::stream) fn plan(&mut self, private: &mut Private, begins: bool, now_us: u64) -> Result<Next> {
+    pub(in crate::stream) fn plan(
+        &mut self,
+        private: &mut Private,
+        begins: bool,
+        home: Head,
+        now_us: u64,
+    ) -> Result<Next> {
+        let indexed = self.head(home).position;
         if let Some(tail) = self.position.tail() {
             let len = tail.bytes().len();
             return Ok(self.within_rate(len, now_us).map_or_else(Next::Limited, Next::Log));
@@ -552,23 +565,27 @@ impl Subscription {
         let left = left.min(self.pending_filters.distance(position));
         let rewrite = &self.rewrite;
         let run = if rewrite.is_plain() { cursor.run() } else { cursor.run_until(|mark| rewrite.is_special(mark)) };
-        let len = usize::try_from(left).map_or(run.len(), |left| left.min(run.len()));
+        let len = run.len();
+        let left = if cursor.may_pass_end() { left.min(indexed.saturating_sub(position)) } else { left };
+        let len = usize::try_from(left).map_or(len, |left| left.min(len));
         if len == 0 {
-            return self.rewrite_next(private);
+            return self.rewrite_next(private, indexed);
         }
         Ok(self.within_rate(len, now_us).map_or_else(Next::Limited, Next::Log))
     }
 
     /// Rewrites consecutive messages that differ for this consumer, up to the bytes of one send.
-    fn rewrite_next(&mut self, private: &mut Private) -> Result<Next> {
+    fn rewrite_next(&mut self, private: &mut Private, indexed: u64) -> Result<Next> {
         let leave_at = self.position.end();
         let Some(cursor) = self.position.cursor_mut() else { return Ok(Next::Nothing) };
         let end = cursor.position().saturating_add(self.pending_filters.distance(cursor.position()));
         let end = leave_at.map_or(end, |leave_at| end.min(leave_at));
         let mut any = false;
         while !private.is_full() && cursor.position() < end {
+            let at = cursor.position();
             let Some(message) = cursor.message() else { break };
-            if !self.rewrite.is_special(&message.mark) {
+            let is_behind_end = message.mark.has(flag::AFTER_END) && at >= indexed;
+            if is_behind_end || !self.rewrite.is_special(&message.mark) {
                 break;
             }
             any = true;
@@ -763,11 +780,11 @@ impl Subscription {
         recovered
     }
 
-    /// Counts a jump in the figures of the consumer and of the stream.
-    pub(in crate::stream) fn count_dropped(&self, consumer: &Counters, dropped: Dropped) {
+    /// Counts a jump in the figures of the consumer and of its relay, or of its own stream's relay.
+    pub(in crate::stream) fn count_dropped(&self, consumer: &Counters, outgoing: &Outgoing, dropped: Dropped) {
         consumer.dropped.add(dropped);
         match &self.foreign {
-            None => self.stream.stats().dropped(dropped),
+            None => outgoing.dropped.add(dropped),
             Some(foreign) => foreign.registration().count_dropped(dropped),
         }
     }

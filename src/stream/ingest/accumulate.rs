@@ -313,7 +313,7 @@ impl Accumulate {
             self.step_in(slot);
         }
         if is_live && (took || owes) {
-            self.stream.relay().wake_for_data();
+            self.stream.relays().wake_for_data();
         }
         if let Some(failure) = failed {
             return Err(failure.into());
@@ -424,7 +424,7 @@ impl Accumulate {
             } else {
                 io.tick_by(io.now_us + LOOK_US);
             }
-            self.stream.relay().wake_for_data();
+            self.stream.relays().wake_for_data();
         }
         self.flush(slot, io);
         Ok(())

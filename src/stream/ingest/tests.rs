@@ -28,7 +28,7 @@ fn ingest() -> (Arc<Ingest>, Cursor, Arc<Told>) {
 fn ingest_with(sink: Arc<dyn EventSink>, budget: Budget) -> Ingest {
     let stream = Arc::new(Identity::new(1, StreamName::default(), StreamConfig::default(), sink));
     let life = Arc::new(Life::new(Arc::clone(&stream)));
-    Ingest::new(stream, life, Arc::new(StreamStats::new(0)), budget)
+    Ingest::new(stream, life, Arc::new(StreamStats::new(0, 1)), budget)
 }
 
 /// A log within a budget, and a reader of it.
@@ -83,7 +83,10 @@ fn time_goes_on_with_the_next_publisher_unless_players_saw_the_end() {
         }
         ingest.begin();
         assert!(!ingest.take_end(end), "another has begun");
+        let mut next = reader.clone();
         assert_eq!(push(&ingest, &mut reader, 7, 500), if told { 7 } else { 1_500 });
+        let mark = next.mark_here().unwrap();
+        assert_eq!(mark.has(flag::AFTER_END), told, "readers that have not heard of the end find it");
     }
 }
 

@@ -114,6 +114,11 @@ impl RRBuffer {
         self.pending_flags |= flag::NEW_PUBLISHER;
     }
 
+    /// Notes that consumers are told of the end of the stream before the next message, which gets [`flag::AFTER_END`].
+    pub(crate) fn ended(&mut self) {
+        self.pending_flags |= flag::AFTER_END;
+    }
+
     /// The end of the log now.
     pub(crate) fn head(&self) -> Head {
         let (segment, done) = (self.writer.segment(), self.writer.published());

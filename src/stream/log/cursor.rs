@@ -92,6 +92,11 @@ impl Cursor {
         &self.segment.bytes()[self.pos as usize..end]
     }
 
+    /// Whether a message with [`flag::AFTER_END`] may be in the last run. It is not where this is false.
+    pub(crate) fn may_pass_end(&self) -> bool {
+        self.segment.has_end()
+    }
+
     /// The published bytes from here to the end of the segment, or to the first message for which `stop` is true.
     /// `stop` is not called for the message that the cursor is inside of; its rest always belongs to the run. Empty:
     /// nothing more is published, or the next message is one to stop at; [`message`](Self::message) tells which.

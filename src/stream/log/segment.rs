@@ -52,6 +52,8 @@ pub(crate) mod flag {
     pub(crate) const FLAWED: u8 = 32;
     /// Enhanced RTMP's multitrack form: the place of a track is known only with the whole body.
     pub(crate) const MULTITRACK: u8 = 64;
+    /// The first message behind an end that consumers are told of: whoever follows the stream from before ends here.
+    pub(crate) const AFTER_END: u8 = 128;
 }
 
 /// The facts of one message in a segment, in 24 bytes.
@@ -107,6 +109,8 @@ pub(in crate::stream) struct Segment {
     published: AtomicU64,
     /// A message with [`flag::FLAWED`] is, or is about to be, published. Set before that message, and never unset.
     flawed: AtomicBool,
+    /// The same for a message with [`flag::AFTER_END`].
+    ended: AtomicBool,
     next: OnceLock<Arc<Self>>,
 }
 
@@ -215,6 +219,11 @@ impl Segment {
         self.flawed.load(Relaxed)
     }
 
+    /// The same for messages with [`flag::AFTER_END`].
+    pub(in crate::stream) fn has_end(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+
     /// The next segment. Once there is one, a *later* result of [`published`](Self::published) is final.
     pub(in crate::stream) fn next(&self) -> Option<&Arc<Self>> {
         self.next.get()
@@ -250,6 +259,7 @@ impl SegmentWriter {
             marks: Block::empty(),
             published: AtomicU64::new(0),
             flawed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             next: OnceLock::new(),
         })
     }
@@ -268,6 +278,7 @@ impl SegmentWriter {
             marks: Block::zeroed(marks as usize)?,
             published: AtomicU64::new(0),
             flawed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             next: OnceLock::new(),
         });
         let linked = self.segment.next.set(Arc::clone(&next.segment));
@@ -306,6 +317,9 @@ impl SegmentWriter {
         if mark.has(flag::FLAWED) {
             // The release store below orders this store.
             self.segment.flawed.store(true, Relaxed);
+        }
+        if mark.has(flag::AFTER_END) {
+            self.segment.ended.store(true, Relaxed);
         }
         self.segment.bytes.watch.wrote(index);
         // SAFETY: `index` < marks.len, so the pointer is in the block.

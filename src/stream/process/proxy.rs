@@ -45,6 +45,7 @@ use crate::stream::front::RRStream;
 use crate::stream::handover::{Delivery, ForAccumulate};
 use crate::stream::memory::budget::Charge;
 use crate::stream::record::{Caller, Export, Order, RRSession};
+use crate::stream::relays::LEAD;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::remote::target::Target;
@@ -226,6 +227,8 @@ impl Task for Proxy {
             Delivery::Export { caller, .. } => refuse(&caller, refused()),
             Delivery::Offer { caller, .. } => refuse(&caller, refused()),
             Delivery::ExportTarget { caller, .. } => refuse(&caller, refused()),
+            // This comes to relays only.
+            Delivery::Refuse(_) => {}
         }
     }
 
@@ -282,7 +285,7 @@ impl Task for Proxy {
 
     fn on_end(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
         self.stream.close_accumulate();
-        self.stream.close_relay();
+        self.stream.close_relay(LEAD);
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         for target in self.stream.sources().list().into_iter().chain(self.stream.book().targets()) {
             target.stop(0);
@@ -295,7 +298,8 @@ impl Task for Proxy {
                 Delivery::Export { .. }
                 | Delivery::Offer { .. }
                 | Delivery::ExportTarget { .. }
-                | Delivery::OfferProcess { .. } => {}
+                | Delivery::OfferProcess { .. }
+                | Delivery::Refuse(_) => {}
             }
         }
         while let Ok(message) = self.publishers.try_recv() {
@@ -331,7 +335,7 @@ impl Proxy {
             let (code, text) = (refusal.code, cut(&refusal.failure.text));
             link.send(&ToWorker::Refuse { code, text }, None)?;
         }
-        if let Some(what) = self.stream.memory().asked() {
+        if let Some(what) = self.stream.memory().asked(LEAD) {
             link.send(&ToWorker::GiveUp(what as u8), None)?;
         }
         // The host learns that at its next message.

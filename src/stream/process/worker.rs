@@ -260,7 +260,7 @@ impl Worker {
             ToWorker::StopTarget { id, within_ms } => {
                 if let Some(target) = self.server.target(id) {
                     target.stop(within_ms);
-                    self.stream.wake_relay();
+                    self.stream.wake_relays();
                     self.stream.wake_accumulate();
                 }
             }
@@ -463,7 +463,7 @@ impl Worker {
         if target.is_source() {
             self.stream.source_changed();
         } else {
-            self.stream.wake_relay();
+            self.stream.wake_relays();
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::sync::locked;
 
 /// The refusal of a player whose stream cannot be pulled.
 #[derive(Clone, Debug)]
-pub(in crate::stream) struct Refusal {
+pub(crate) struct Refusal {
     pub(in crate::stream) code: &'static str,
     pub(in crate::stream) failure: Failure,
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use minicbor::{Decode, Encode};
 
-use super::{Counters, Dropped, Outgoing};
+use super::{Counters, Dropped, Outgoing, SentToAll};
 use crate::error::{Failure, RRError, Result};
 
 /// Largest figure that is accepted: sums of such figures do not overflow soon.
@@ -110,11 +110,10 @@ impl Figures {
     }
 
     /// What a stream's consumers got together.
-    pub(in crate::stream) fn of_outgoing(outgoing: &Outgoing) -> Self {
-        let dropped = outgoing.dropped.get();
+    pub(in crate::stream) fn of_outgoing(SentToAll { sent, dropped, .. }: SentToAll) -> Self {
         Self {
-            bytes_out: outgoing.bytes.get(),
-            msgs_out: outgoing.msgs.get(),
+            bytes_out: sent.bytes,
+            msgs_out: sent.msgs,
             dropped_msgs: dropped.msgs,
             dropped_bytes: dropped.bytes,
             dropped_runs: dropped.runs,

@@ -367,6 +367,26 @@ fn another_publisher_begins_with_nothing_of_the_one_before() {
 }
 
 #[test]
+fn an_advance_to_an_end_stops_there_if_somebody_is_to_be_told() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.video(&[KEY]);
+    let before = feed.log.head();
+    feed.log.ended();
+    feed.log.new_publisher();
+    feed.video(&[KEY, KEY]);
+    let mut late = feed.join_index.fork();
+    let seen = feed.join_index.advance_to_end(false);
+    assert!(seen.at_end && seen.messages > 0 && feed.join_index.head() == before);
+    let seen = feed.join_index.advance_to_end(true);
+    assert!(seen.at_end && seen.messages == 0, "it stays there as long as somebody is to be told");
+    let seen = feed.join_index.advance_to_end(false);
+    assert!(!seen.at_end && seen.messages == 2 && seen.first.is_some() && feed.join_index.head() == feed.log.head());
+    let seen = late.advance();
+    assert!(!seen.at_end && late.head() == feed.log.head(), "others pass it");
+}
+
+#[test]
 fn headers_sent_again_change_nothing() {
     let mut feed = Feed::new(1 << 20, 10_000);
     feed.begin();

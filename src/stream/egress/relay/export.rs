@@ -17,7 +17,7 @@ use crate::stream::exported;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::exported::target::{About, Pause};
 use crate::stream::front::RRStream;
-use crate::stream::handover::StreamExport;
+use crate::stream::handover::{Delivery, OfOthers, StreamExport};
 use crate::stream::log::cursor::Cursor;
 use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS};
 use crate::stream::peer::Peer;
@@ -190,17 +190,33 @@ impl Relay {
         caller.tell(Ok(TargetExport::Gone { fd: (!is_tls).then(|| conn.into_fd()), state }));
     }
 
-    /// Makes the state with which the stream goes on in another process.
-    pub(super) fn export_stream(&mut self, room: usize, caller: &Caller<StreamExport>, now_us: u64) {
+    /// Makes the state with which the stream goes on in another process, once all relays have said what they need of the
+    /// log.
+    pub(super) fn export_stream(
+        &mut self,
+        room: usize,
+        caller: Caller<StreamExport>,
+        of_others: Option<Box<OfOthers>>,
+        now_us: u64,
+    ) {
+        self.read_log(now_us);
+        let is_new = of_others.is_none();
+        let mut of_others = of_others.unwrap_or_default();
+        if self.has_others() && is_new {
+            return self.pass_on_order(Delivery::Export { room, caller, of_others: Some(of_others) });
+        }
+        of_others.needs_from = self.needs_from(of_others.needs_from);
+        if !self.is_lead() {
+            return self.pass_on_order(Delivery::Export { room, caller, of_others: Some(of_others) });
+        }
         if caller.take() {
-            self.read_log(now_us);
-            caller.tell(self.stream_state(room, now_us));
+            caller.tell(self.stream_state(room, of_others.needs_from, now_us));
         }
     }
 
-    pub(super) fn stream_state(&mut self, room: usize, now_us: u64) -> Result<StreamExport> {
+    /// From where on the log is needed here, or by those that have said so.
+    pub(super) fn needs_from(&mut self, others: Option<Cursor>) -> Option<Cursor> {
         let head = self.join_index.head().position;
-        let newest_key = self.join_index.newest_key().cloned();
         let (bound, group_bytes) = (self.tail_bytes(), u64::from(self.stream.config().gop_bytes));
         let own = self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own());
         let of_others = self.registrations.places().filter(|cursor| head.saturating_sub(cursor.position()) <= bound);
@@ -209,9 +225,16 @@ impl Relay {
             let most = subscription.may_be_behind().saturating_add(group_bytes);
             subscription.needs_from().filter(|cursor| head.saturating_sub(cursor.position()) <= most)
         });
+        needed.chain(of_others).chain(others).min_by_key(Cursor::position)
+    }
+
+    /// The state, with the log from `needed` or from the newest key frame on.
+    pub(super) fn stream_state(&self, room: usize, needed: Option<Cursor>, now_us: u64) -> Result<StreamExport> {
+        let (head, bound) = (self.join_index.head().position, self.tail_bytes());
+        let newest_key = self.join_index.newest_key().cloned();
         let key = newest_key.iter().map(|key| key.cursor.clone());
-        let within =
-            needed.chain(of_others).chain(key.filter(|cursor| head.saturating_sub(cursor.position()) <= bound));
+        let key = key.filter(|cursor| head.saturating_sub(cursor.position()) <= bound);
+        let within = needed.into_iter().chain(key);
         let mut cursor = within.min_by_key(Cursor::position).unwrap_or_else(|| self.join_index.here().cursor);
         let headers = newest_key.map_or_else(|| self.join_index.here().headers, |key| key.headers);
         let position = cursor.position();

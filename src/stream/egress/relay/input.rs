@@ -60,7 +60,7 @@ impl Relay {
         // Answers go out at once, unless they must wait for the end of a half-sent message.
         if consumer.conn.has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
             let sent = consumer.send(RUNS, self.join_index.head(), now_us);
-            self.stream.stats().sent(consumer.take_sent(), now_us);
+            self.stream.stats().outgoing(self.number).sent(consumer.take_sent(), now_us);
             self.pass.until.note(sent?);
         }
         Ok(())

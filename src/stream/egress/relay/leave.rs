@@ -15,6 +15,7 @@ use crate::stream::egress::subscription::Subscription;
 use crate::stream::handover::Delivery;
 use crate::stream::peer::{Leave, Peer, Stays};
 use crate::stream::record::RRSession;
+use crate::stream::remote::source::Refusal;
 
 /// How long a target may take to receive its closing commands before it is closed.
 const GOODBYE_MS: u64 = 3_000;
@@ -109,8 +110,7 @@ impl Relay {
 
     /// Tells players that wait for a first message that none will come, after a source has been refused. A player's
     /// other plays go on; without others its connection ends.
-    pub(super) fn refuse_waiting(&mut self, io: &mut Io<'_>) {
-        let Some(refusal) = self.stream.sources().take_refusal() else { return };
+    pub(super) fn refuse_waiting(&mut self, refusal: &Refusal, io: &mut Io<'_>) {
         for slot in self.slots() {
             let Some(consumer) = self.consumers.get_mut(slot) else { continue };
             let Some(session) = consumer.conn.inbound() else { continue };
@@ -137,7 +137,8 @@ impl Relay {
 
     pub(super) fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
         let mut consumer = self.consumers.try_remove(slot)?;
-        self.stream.stats().sent(consumer.take_sent(), clock::now_us());
+        self.stream.relays().left(self.number);
+        self.outgoing().sent(consumer.take_sent(), clock::now_us());
         Some(consumer)
     }
 
@@ -173,10 +174,11 @@ impl Relay {
             _ => Failure::ours(RRError::Kicked, "the stream was stopped"),
         };
         // With the link closed nothing more arrives, so draining the inbox once is enough.
-        self.stream.close_relay();
+        self.stream.close_relay(self.number);
         let end = Some(self.join_index.head().position);
-        self.registrations.tell(false, end, self.stream.stats(), clock::now_us());
-        for target in self.stream.book().targets() {
+        let outgoing = self.stream.stats().outgoing(self.number);
+        self.registrations.tell(false, end, outgoing, clock::now_us());
+        for target in self.stream.book().targets().iter().filter(|_| self.is_lead()) {
             target.stop(0);
         }
         while let Ok(delivery) = inbox.try_recv() {
@@ -191,6 +193,7 @@ impl Relay {
                 | Delivery::Offer { .. }
                 | Delivery::ExportTarget { .. }
                 | Delivery::OfferProcess { .. }
+                | Delivery::Refuse(_)
                 | Delivery::Adopt(_) => {}
             }
         }

@@ -27,7 +27,7 @@ impl Relay {
         if self.stream.memory().is_tight() {
             self.drop_idle(io);
         }
-        let Some(asked) = self.stream.memory().asked() else { return };
+        let Some(asked) = self.stream.memory().asked(self.number) else { return };
         self.join_index.drop_gop_start();
         self.drop_tail();
         if asked >= GiveUp::Cursors {
@@ -87,7 +87,7 @@ impl Relay {
                     continue;
                 }
                 let dropped = subscription.jump(None, head);
-                subscription.count_dropped(counters, dropped);
+                subscription.count_dropped(counters, self.stream.stats().outgoing(self.number), dropped);
                 self.has_waiting = true;
                 jumped += 1;
                 messages_dropped += dropped.msgs;

@@ -2,7 +2,7 @@
 //! with periodic refresh, or with a group without end), so players that join or fall behind wait in vain, or begin
 //! without one.
 //!
-//! The relay's tick calls it. It changes no state except the time of the last warning.
+//! The relay's tick calls it. The relay that leads writes the line, for all that wait with any relay.
 
 use super::Relay;
 use crate::stream::egress::subscription::Subscription;
@@ -18,11 +18,17 @@ impl Relay {
     pub(super) fn warn_of_missing_key_frame(&mut self, now_us: u64) {
         let (now_ms, without_key_frame_ms) = (now_us / 1000, self.join_index.without_key_frame_ms());
         if !self.live || without_key_frame_ms < MISSING_KEY_FRAME_MS {
+            self.stream.relays().note_awaiting_key_frame(self.number, 0);
             return;
         }
         let own = self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own());
         let waits = |subscription: &&mut Subscription| subscription.waits().is_some() || subscription.wants_key_frame();
-        let waiting = own.filter(waits).count();
+        let relays = self.stream.relays();
+        relays.note_awaiting_key_frame(self.number, own.filter(waits).count());
+        if !self.is_lead() {
+            return;
+        }
+        let waiting = relays.awaiting_key_frame();
         let told_ms = self.missing_key_frame_warned_ms;
         let (name, for_s) = (self.stream.masked_name(), without_key_frame_ms / 1000);
         if waiting > 0 && told_ms.is_none_or(|told_ms| now_ms >= told_ms + AGAIN_MS) {

@@ -6,31 +6,58 @@ use super::Relay;
 use crate::error::{RRError, Result};
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::{Consumer, Who};
-use crate::stream::handover::StreamExport;
+use crate::stream::handover::{Delivery, OfOthers, StreamExport};
 use crate::stream::offer::{Besides, Offer, OfferedSession, OfferedStream, OfferedTarget, Verdict};
 use crate::stream::record::Caller;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::Backoff;
 
 impl Relay {
-    /// Offers the stream with all players that can go, and those of these targets whose connections can, and does nothing
-    /// more until the verdict.
+    /// Offers the stream with all players that can go, and those of these targets whose connections can. Each relay adds
+    /// its own and does nothing more until the verdict; the one that leads is the last.
     pub(super) fn offer(
         &mut self,
         verdict: Arc<Verdict>,
         mut targets: Vec<(Arc<Target>, Backoff)>,
-        caller: &Caller<OfferedStream>,
+        caller: Caller<OfferedStream>,
+        of_others: Option<Box<OfOthers>>,
         now_us: u64,
     ) {
+        self.read_log(now_us);
+        let is_new = of_others.is_none();
+        let mut of_others = of_others.unwrap_or_default();
+        if self.has_others() && is_new {
+            return self.pass_on_order(Delivery::Offer { verdict, targets, caller, of_others: Some(of_others) });
+        }
+        let needed = self.needs_from(of_others.needs_from.take());
+        if !self.is_lead() {
+            let (offer, players, _) = self.offer_consumers(&verdict, &mut Vec::new(), now_us);
+            of_others.players.extend(players);
+            of_others.needs_from = needed;
+            self.offer = Some(offer);
+            return self.pass_on_order(Delivery::Offer { verdict, targets, caller, of_others: Some(of_others) });
+        }
         if !caller.take() {
             return;
         }
-        self.read_log(now_us);
-        let state = match self.stream_state(usize::MAX, now_us) {
+        let state = match self.stream_state(usize::MAX, needed, now_us) {
             Ok(StreamExport::State(state)) => state,
             Ok(StreamExport::Needs(_)) => return caller.tell(Err(RRError::Limit.into())),
             Err(failure) => return caller.tell(Err(failure)),
         };
+        let (offer, mut players, targets) = self.offer_consumers(&verdict, &mut targets, now_us);
+        self.offer = Some(offer);
+        players.extend(of_others.players);
+        caller.tell(Ok(OfferedStream { state, players, targets }));
+    }
+
+    /// Makes the states of all that can go.
+    fn offer_consumers(
+        &mut self,
+        verdict: &Arc<Verdict>,
+        targets: &mut Vec<(Arc<Target>, Backoff)>,
+        now_us: u64,
+    ) -> (Offer, Vec<OfferedSession>, Vec<OfferedTarget>) {
         let log = self.stream.log_place().log;
         let (mut slots, mut players, mut pushed) = (Vec::new(), Vec::new(), Vec::new());
         for (slot, consumer) in &mut self.consumers {
@@ -60,9 +87,8 @@ impl Relay {
             Some(besides) => offer.unless_stays(*slot, besides),
             None => offer,
         };
-        self.offer = Some(players.iter().fold(Offer::new(verdict, slots), with_others));
-        let players = players.into_iter().map(|(_, player)| player).collect();
-        caller.tell(Ok(OfferedStream { state, players, targets: pushed }));
+        let offer = players.iter().fold(Offer::new(Arc::clone(verdict), slots), with_others);
+        (offer, players.into_iter().map(|(_, player)| player).collect(), pushed)
     }
 
     /// Lets go of what another process has taken.

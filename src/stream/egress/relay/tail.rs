@@ -4,6 +4,7 @@ use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Cursor;
 
 /// The tail.
+#[derive(Clone)]
 pub(super) struct Tail {
     /// Its first message.
     begin: Cursor,

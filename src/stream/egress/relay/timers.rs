@@ -27,10 +27,9 @@ impl Relay {
             let stays = self.check_timers(slot, head, io);
             self.apply(slot, stays.map_err(Leave::Over), io);
         }
-        // The stream's lag is that of the consumer furthest behind.
         let lag_ms = |consumer: &Consumer| consumer.who.counters().queue_ms.get();
         let lag_ms = self.consumers.iter().map(|(_, consumer)| lag_ms(consumer)).max().unwrap_or(0);
-        self.stream.stats().lag(lag_ms);
+        self.stream.stats().lag(self.number, lag_ms);
     }
 
     fn check_timers(&mut self, slot: usize, head: Head, io: &mut Io<'_>) -> Result<()> {
@@ -125,7 +124,7 @@ impl Relay {
             let ahead = subscription.key_frame_ahead(&self.join_index, head, now_us);
             self.has_waiting |= ahead.is_none();
             let dropped = subscription.jump(ahead, head);
-            subscription.count_dropped(who.counters(), dropped);
+            subscription.count_dropped(who.counters(), self.stream.stats().outgoing(self.number), dropped);
             if subscription.note_slow(now_ms, SLOW_REPORT_MS) {
                 let ((subject, name), messages) = (told_of(who), dropped.msgs);
                 log::warn!(target: subject, "{name} is too slow: {messages} messages dropped, {} ms behind", lag.ms);

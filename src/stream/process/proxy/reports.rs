@@ -19,6 +19,7 @@ use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::exported::{Doing, ExportedSession};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Export, RRSession};
+use crate::stream::relays::LEAD;
 use crate::stream::stats::reported::Figures;
 use crate::stream::tracks;
 
@@ -355,10 +356,10 @@ impl Proxy {
         let has_news = incoming.has_more(stats.incoming());
         if self.is_described {
             incoming.begin(stats.incoming(), now_us);
-            outgoing.begin_outgoing(stats.outgoing(), now_us);
+            outgoing.begin_outgoing(stats.outgoing(LEAD), now_us);
         }
         incoming.note(stats.incoming(), now_us);
-        outgoing.note_outgoing(stats.outgoing(), now_us);
+        outgoing.note_outgoing(stats.outgoing(LEAD), now_us);
         // A worker may pass its limit by little, and what it says counts up to that.
         let limit = self.mem_limit.unwrap_or(u64::MAX);
         if memory > limit.saturating_mul(2) || memory > MEMORY_BYTES {

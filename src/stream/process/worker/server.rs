@@ -597,7 +597,7 @@ fn tracks(stream: &RRStream) -> ToServer<'static> {
 /// What is told of a stream's figures.
 fn figures(stream: &RRStream, now_us: u64) -> ToServer<'static> {
     let stats = stream.stats();
-    let (incoming, outgoing) = (Figures::of(stats.incoming(), now_us), Figures::of_outgoing(stats.outgoing()));
+    let (incoming, outgoing) = (Figures::of(stats.incoming(), now_us), Figures::of_outgoing(stats.sent_to_all(now_us)));
     ToServer::Figures { incoming, outgoing, memory: stream.memory().used() }
 }
 

@@ -1,0 +1,89 @@
+//! How many relays a stream has whose settings do not say it, and what one tells its players that is later than another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::live::{Client, Live, until};
+use crate::config::{ServerConfig, StreamConfig};
+use crate::proto::message::kind::VIDEO;
+use crate::server::slots::kind;
+use crate::session::Event as Said;
+use crate::stream::RRStream;
+use crate::stream::fault_injection::In;
+
+#[test]
+fn a_stream_gets_more_relays_with_more_players_where_there_are_processors() {
+    let live = Live::new(ServerConfig::default());
+    let mut publisher = live.publish("show");
+    // The library that is tested starts another relay once each has three players.
+    let mut players: Vec<_> = (0..3).map(|_| live.play("show")).collect();
+    publisher.key_frame(0, b"0").unwrap();
+    players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"0")));
+    assert_eq!(live.lines_with("relay threads"), 0, "one is enough for three");
+
+    players.extend((3..16).map(|_| live.play("show")));
+    publisher.key_frame(40, b"1").unwrap();
+    for player in &mut players {
+        while !player.message().1.ends_with(b"1") {}
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = processors.min(4);
+    for relays in 2..=most {
+        live.line_with(&[&format!("has {relays} relay threads")]);
+    }
+    assert_eq!(live.lines_with("relay threads"), most - 1, "{:?}", live.lines.lock().unwrap());
+}
+
+/// The last byte of each picture that it has had by the end of the stream.
+fn until_the_end(player: &mut Client) -> Vec<u8> {
+    until("the end of the stream", || {
+        let _ = player.turn(Duration::from_millis(10));
+        player.said.iter().any(|said| matches!(said, Said::Ended { .. }))
+    });
+    player.messages.drain(..).filter_map(|(_, body)| body.last().copied()).collect()
+}
+
+/// Lets a stalled relay go on at the latest when the test fails.
+struct Stalled(Arc<RRStream>);
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        self.0.fault_injection().go_on();
+    }
+}
+
+#[test]
+fn players_of_a_relay_that_is_late_hear_of_an_end_before_the_next_publisher() {
+    let stream = StreamConfig { relay_threads: Some(2), ..StreamConfig::default() };
+    let live = Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() });
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let write = |number, end| live.server.stream_write(id, VIDEO, 0, &[0x17, 1, 0, 0, 0, number], end).unwrap();
+    let next = |player: &mut Client| player.message().1.last().copied();
+    let (mut of_lead, mut of_other) = (live.play("show"), live.play("show"));
+    write(0, false);
+    assert_eq!((next(&mut of_lead), next(&mut of_other)), (Some(0), Some(0)));
+
+    let stream = live.server.stream(id).unwrap();
+    stream.fault_injection().stall(In::Relay(1));
+    let stalled = Stalled(Arc::clone(&stream));
+    stream.wake_relays();
+    until("the other relay stands still", || stream.fault_injection().is_stalled());
+    write(1, true);
+    assert_eq!(until_the_end(&mut of_lead), [1]);
+    write(2, false);
+    // The third of these comes to the other relay, which lets it begin only then. The last one comes after it.
+    let mut late = vec![live.play("show"), live.play("show")];
+    let port = live.port;
+    let third = std::thread::spawn(move || Client::new(port, "show", false));
+    until("the third is with its stream", || live.server.list(id, kind::SESSION).unwrap().len() == 4);
+    late.push(live.play("show"));
+    late.iter_mut().for_each(|player| assert_eq!(next(player), Some(2)));
+    assert!(!third.is_finished());
+    drop(stalled);
+    assert_eq!(until_the_end(&mut of_other), [1], "it is told of the end, and of nothing behind that");
+    late.push(third.join().unwrap());
+    assert_eq!(next(&mut late[3]), Some(2), "it has come behind the end");
+    write(3, false);
+    late.iter_mut().for_each(|player| assert_eq!(next(player), Some(3)));
+    assert!(late.iter().all(|player| !player.said.iter().any(|said| matches!(said, Said::Ended { .. }))));
+}

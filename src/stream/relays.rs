@@ -1,0 +1,216 @@
+//! The relays of a stream, as its other threads reach them: a link to each, and what each has.
+//!
+//! The first relay leads. All that is for the stream's relays comes to it. It starts the others, gives them players, and
+//! passes on what concerns them too. Media, a stop and other calls wake all that run.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::config::StreamConfig;
+use crate::stream::handover::Delivery;
+use crate::stream::link::Link;
+use crate::stream::threading::{Running, Threading};
+
+/// The number of the relay that leads.
+pub(in crate::stream) const LEAD: usize = 0;
+
+/// Most relays of a stream whose settings do not say how many. What one more sends is sent by a thread more, and other
+/// streams want processors too.
+const AUTOMATIC: usize = 4;
+
+/// When another relay is started, where the settings do not say how many a stream has: once each has so many consumers.
+/// With fewer, one thread serves a good stream within a few milliseconds, and each further thread is woken for each
+/// message.
+const AUTOMATIC_FROM: usize = if cfg!(test) { 3 } else { 500 };
+
+/// When the relay that leads starts another one.
+#[derive(Debug)]
+pub(in crate::stream) struct Spread {
+    /// Once each relay has so many consumers.
+    from: usize,
+    /// Most relays that there is room for.
+    room: usize,
+    /// Most relays for the processors; `None` as long as nobody has looked.
+    processors: Option<usize>,
+}
+
+impl Spread {
+    /// As the settings say.
+    pub(in crate::stream) fn of(config: &StreamConfig, relays: &Relays) -> Self {
+        let room = relays.most();
+        match config.relay_threads {
+            Some(_) => Self { from: 1, room, processors: Some(room) },
+            None => Self { from: AUTOMATIC_FROM, room, processors: None },
+        }
+    }
+
+    /// Never.
+    pub(in crate::stream) fn none() -> Self {
+        Self { from: usize::MAX, room: 1, processors: Some(1) }
+    }
+
+    /// Whether it does so now that there are this many, each with at least so many consumers.
+    pub(in crate::stream) fn wants_another(&mut self, relays: usize, consumers: usize) -> bool {
+        if relays >= self.room || consumers < self.from {
+            return false;
+        }
+        // Those of the calling thread, which are those of the stream's settings.
+        let processors = || thread::available_parallelism().map_or(1, usize::from);
+        relays < *self.processors.get_or_insert_with(processors)
+    }
+}
+
+/// The relays of one stream, by their numbers.
+#[derive(Debug)]
+pub(in crate::stream) struct Relays {
+    ends: Box<[RelayEnd]>,
+    /// Log position of the last end of a publisher that consumers are told of; 0 before the first.
+    told_end: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct RelayEnd {
+    link: Link<Delivery>,
+    /// Consumers that it has, or that are on their way to it.
+    consumers: AtomicUsize,
+    /// Its subscriptions that waited for a key frame at its last look.
+    awaiting_key_frame: AtomicUsize,
+}
+
+/// How many relays a stream with these settings has at most. On a shared loop more would not send more.
+pub(in crate::stream) fn most(config: &StreamConfig, threading: &Threading) -> usize {
+    match threading {
+        Threading::Own => config.relay_threads.map_or(AUTOMATIC, |number| number as usize),
+        Threading::Shared(_) | Threading::Process(_) => 1,
+    }
+}
+
+impl Relays {
+    /// Room for this many, none of which runs.
+    pub(in crate::stream) fn new(most: usize) -> Self {
+        Self { ends: (0..most.max(1)).map(|_| RelayEnd::default()).collect(), told_end: AtomicU64::new(0) }
+    }
+
+    /// How many there can be.
+    pub(in crate::stream) fn most(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// How many have been started: those with the lowest numbers.
+    pub(in crate::stream) fn made(&self) -> usize {
+        self.running().count()
+    }
+
+    fn running(&self) -> impl Iterator<Item = &RelayEnd> {
+        self.ends.iter().take_while(|end| end.link.is_made())
+    }
+
+    fn end(&self, number: usize) -> &RelayEnd {
+        // There is at least one.
+        self.ends.get(number).unwrap_or(&self.ends[LEAD])
+    }
+
+    /// The link to this one.
+    pub(in crate::stream) fn link(&self, number: usize) -> &Link<Delivery> {
+        &self.end(number).link
+    }
+
+    /// The link to the one that leads.
+    pub(in crate::stream) fn lead(&self) -> &Link<Delivery> {
+        self.link(LEAD)
+    }
+
+    // ---- wakes; none takes a lock
+
+    /// Wakes all for media.
+    pub(in crate::stream) fn wake_for_data(&self) {
+        self.running().for_each(|end| end.link.wake_for_data());
+    }
+
+    /// Wakes all for something other than media.
+    pub(in crate::stream) fn wake(&self) {
+        self.running().for_each(|end| end.link.wake());
+    }
+
+    // ---- who has how many
+
+    /// Counts a consumer that this one gets.
+    pub(in crate::stream) fn came(&self, number: usize) {
+        self.end(number).consumers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a consumer that has left this one, or has not come.
+    pub(in crate::stream) fn left(&self, number: usize) {
+        self.end(number).consumers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The one with the fewest consumers, and their number.
+    pub(in crate::stream) fn emptiest(&self) -> (usize, usize) {
+        let counts = self.running().map(|end| end.consumers.load(Ordering::Relaxed));
+        counts.enumerate().min_by_key(|&(_, count)| count).unwrap_or((LEAD, 0))
+    }
+
+    /// Notes how many subscriptions of this one wait for a key frame.
+    pub(in crate::stream) fn note_awaiting_key_frame(&self, number: usize, waiting: usize) {
+        self.end(number).awaiting_key_frame.store(waiting, Ordering::Relaxed);
+    }
+
+    /// How many subscriptions of all wait for a key frame.
+    pub(in crate::stream) fn awaiting_key_frame(&self) -> usize {
+        self.running().map(|end| end.awaiting_key_frame.load(Ordering::Relaxed)).sum()
+    }
+
+    // ---- the end of a publisher
+
+    /// Notes an end of a publisher that consumers are told of, and wakes all but the relay that leads, which calls this.
+    pub(in crate::stream) fn tell_end(&self, end: u64) {
+        self.told_end.store(end, Ordering::Release);
+        self.running().skip(1).for_each(|end| end.link.wake());
+    }
+
+    /// The last such end; 0 before the first.
+    pub(in crate::stream) fn told_end(&self) -> u64 {
+        self.told_end.load(Ordering::Acquire)
+    }
+
+    // ---- the end
+
+    /// Prevents the start of those that have not been started; others go on. True if none was ever started.
+    pub(in crate::stream) fn refuse(&self) -> bool {
+        let mut none = true;
+        for end in &self.ends {
+            none &= end.link.refuse();
+        }
+        none
+    }
+
+    /// Whether all but the one that leads have ended, or have never run.
+    pub(in crate::stream) fn others_are_over(&self) -> bool {
+        self.running().skip(1).all(|end| end.link.is_closed())
+    }
+
+    /// Closes the links and returns the running tasks, to be waited for.
+    pub(in crate::stream) fn take_running(&self) -> impl Iterator<Item = Running> {
+        self.ends.iter().filter_map(|end| end.link.take_running())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_streams_with_threads_of_their_own_have_several_relays() {
+        let config = |relay_threads| StreamConfig { relay_threads, ..StreamConfig::default() };
+        assert_eq!(most(&config(None), &Threading::Own), 4);
+        assert_eq!(most(&config(Some(1)), &Threading::Own), 1);
+        assert_eq!(most(&config(Some(7)), &Threading::Own), 7);
+    }
+
+    #[test]
+    fn those_that_were_not_started_are_refused() {
+        let relays = Relays::new(3);
+        assert_eq!((relays.most(), relays.made(), relays.emptiest()), (3, 0, (LEAD, 0)));
+        assert!(relays.others_are_over() && relays.refuse() && relays.refuse());
+    }
+}

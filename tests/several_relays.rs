@@ -1,0 +1,31 @@
+//! Streams with several relay threads (`relay_threads`): the promises that other test programs check for streams with one
+//! hold for these too, and whatever happens to a stream reaches the players of all its relays.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+#![allow(clippy::duplicate_mod, reason = "each of these programs brings the parts that it uses")]
+
+#[path = "handover_plays.rs"]
+mod handover_plays;
+#[path = "support/live.rs"]
+mod live;
+#[path = "support/load.rs"]
+mod load;
+#[path = "playing.rs"]
+mod playing;
+#[path = "plays.rs"]
+mod plays;
+#[path = "publisher_ends.rs"]
+mod publisher_ends;
+#[path = "slow_players.rs"]
+mod slow_players;
+#[path = "sources.rs"]
+mod sources;
+#[path = "streams.rs"]
+mod streams;
+#[path = "targets.rs"]
+mod targets;
+#[path = "upgrade.rs"]
+mod upgrade;
+
+#[path = "several_relays/players.rs"]
+mod players;
