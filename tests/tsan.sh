@@ -74,5 +74,6 @@ status=0
 # The fuzz bodies are one thread each and count what they manage in a time, as one more does: nothing to see here.
 run --lib -- --skip fuzzing:: --skip mutated_headers_are_taken_or_refused_within_bounds || status=1
 run --no-fail-fast --test threads --test playing --test slow_players --test streams --test plays --test publisher_ends \
-    --test sources --test targets --test shared_loops --test shared_loops_end --test control_at_once || status=1
+    --test sources --test targets --test shared_loops --test shared_loops_end --test several_relays --test several_relays_end \
+    --test control_at_once || status=1
 exit $status

@@ -85,6 +85,7 @@ impl Contestant {
     /// Whether the server can run the row; the error names what is missing.
     pub(crate) fn can(&self, shape: &Shape) -> Result<(), String> {
         match self {
+            Self::Minimal | Self::Nginx if shape.relay_threads > 1 => Err("has one thread for a stream".to_owned()),
             Self::Minimal | Self::Nginx if shape.isolated => Err("runs no streams in processes".to_owned()),
             Self::Minimal | Self::Nginx if shape.http => Err("has no players over HTTP".to_owned()),
             Self::Minimal if shape.tls => Err("speaks no TLS".to_owned()),
@@ -135,6 +136,9 @@ impl Contestant {
                 if shape.tls {
                     command.args(["--tls", &tls_port.to_string(), "--cert"]).arg(&papers.certificate);
                     command.arg("--key").arg(&papers.key);
+                }
+                if shape.relay_threads > 0 {
+                    command.args(["--relay-threads", &shape.relay_threads.to_string()]);
                 }
                 if shape.isolated {
                     command.args(["--isolate", "process"]);

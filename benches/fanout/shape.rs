@@ -24,6 +24,8 @@ pub(crate) struct Shape {
     pub(crate) isolated: bool,
     /// The memory of a stream and the time of its first picture are measured too.
     pub(crate) starts: bool,
+    /// Threads that send to each stream's players; every server is also measured with one. 0: as many as it has by itself.
+    pub(crate) relay_threads: u32,
 }
 
 /// Largest rate at which a key frame is a single chunk.
@@ -41,6 +43,7 @@ const PLAIN: Shape = Shape {
     idle: false,
     isolated: false,
     starts: false,
+    relay_threads: 0,
 };
 
 /// A row: its name on the command line, and whether the short bench has it.
@@ -69,6 +72,7 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
         row("rtmps200", false, Shape { players: 200, tls: true, ..PLAIN }),
         row("http200", false, Shape { players: 200, http: true, ..PLAIN }),
         row("processes", false, Shape { isolated: true, starts: true, ..fifty(0) }),
+        row("1x4000", false, Shape { players: 4_000, kbps: 500, relay_threads: 2, ..PLAIN }),
         row("idle", false, Shape { players: idle, idle: true, ..PLAIN }),
     ]
 }
@@ -124,20 +128,22 @@ impl Shape {
 
     /// As one word, for the load tool.
     pub(crate) fn to_words(self) -> String {
-        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, starts } = self;
+        let Self { streams, players, kbps, stalled, targets, merge_ms, relay_threads, .. } = self;
+        let Self { tls, http, idle, isolated, starts, .. } = self;
         let flags = [tls, http, idle, isolated, starts].map(|flag| u8::from(flag).to_string()).join(",");
-        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{flags}")
+        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{relay_threads},{flags}")
     }
 
     /// Reads the word of [`to_words`](Self::to_words).
     pub(crate) fn from_words(words: &str) -> Self {
         let numbers: Vec<u32> = words.split(',').map(|word| word.parse().expect("a number")).collect();
-        let &[streams, players, kbps, stalled, targets, merge_ms, ref flags @ ..] = numbers.as_slice() else {
+        let &[streams, players, kbps, stalled, targets, merge_ms, relay_threads, ref flags @ ..] = numbers.as_slice()
+        else {
             panic!("\"{words}\" is no shape");
         };
         let &[tls, http, idle, isolated, starts] = flags else { panic!("\"{words}\" is no shape") };
         let [tls, http, idle, isolated, starts] = [tls, http, idle, isolated, starts].map(|flag| flag == 1);
         let [streams, players, stalled, targets] = [streams, players, stalled, targets].map(|number| number as usize);
-        Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, starts }
+        Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, starts, relay_threads }
     }
 }

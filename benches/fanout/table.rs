@@ -40,12 +40,14 @@ struct Entry<'a> {
     name: String,
 }
 
-/// The lines of a row. If players come over TLS or HTTP, or streams run in processes, every contestant has a second line
-/// without that.
+/// The lines of a row. If players come over TLS or HTTP, or streams run in processes or have several relay threads, every
+/// contestant has a second line without that.
 fn entries<'a>(options: &'a Options, row: &Row) -> Vec<Entry<'a>> {
-    let plain = Shape { tls: false, http: false, isolated: false, ..row.shape };
+    let relay_threads = row.shape.relay_threads.min(1);
+    let plain = Shape { tls: false, http: false, isolated: false, relay_threads, ..row.shape };
     let kinds = match row.shape {
         Shape { isolated: true, .. } => vec![(plain, ", threads"), (row.shape, ", processes")],
+        Shape { relay_threads: 2.., .. } => vec![(plain, ", 1 relay thread"), (row.shape, ", 2 relay threads")],
         Shape { tls: true, .. } | Shape { http: true, .. } => vec![(plain, ", plain"), (row.shape, "")],
         shape => vec![(shape, "")],
     };
@@ -98,22 +100,29 @@ fn compared(entries: &[Entry<'_>], one: usize, other: usize) -> Option<String> {
     let first = entries.iter().find(|entry| is_rrelay(entry)).map(|entry| entry.contestant);
     let (one, other) = (&entries[one], &entries[other]);
     if one.contestant == other.contestant {
-        let is_plain = |entry: &Entry<'_>| !entry.shape.tls && !entry.shape.http && !entry.shape.isolated;
-        let name = if one.shape.isolated { " of threads" } else { " of plain" };
+        let is_plain = |entry: &Entry<'_>| special(&entry.shape) == (false, false, false, false);
+        let name = match one.shape {
+            Shape { isolated: true, .. } => " of threads",
+            Shape { relay_threads: 2.., .. } => " of 1",
+            _ => " of plain",
+        };
         return (!is_plain(one) && is_plain(other)).then(|| name.to_owned());
     }
     match other.contestant {
         // The others run no streams in processes.
         Contestant::Minimal if one.shape.isolated => Some(String::new()),
-        _ if (one.shape.tls, one.shape.http, one.shape.isolated)
-            != (other.shape.tls, other.shape.http, other.shape.isolated) =>
-        {
-            None
-        }
+        // Nor do they have several threads for a stream.
+        Contestant::Minimal if one.shape.relay_threads > 1 => Some(String::new()),
+        _ if special(&one.shape) != special(&other.shape) => None,
         Contestant::Minimal => Some(String::new()),
         Contestant::Rrelay { name, .. } if first == Some(one.contestant) => Some(format!(" of {name}")),
         _ => None,
     }
+}
+
+/// What a line without that is also measured for.
+fn special(shape: &Shape) -> (bool, bool, bool, bool) {
+    (shape.tls, shape.http, shape.isolated, shape.relay_threads > 1)
 }
 
 fn cell<'a>(rounds: &Rounds, beside: impl Iterator<Item = (String, &'a Rounds)>, row: &Row) -> String {
@@ -146,7 +155,10 @@ fn cell<'a>(rounds: &Rounds, beside: impl Iterator<Item = (String, &'a Rounds)>,
             }
             _ => String::new(),
         };
-    format!("{figure}{ratio} ({ages}{busy}{starts})")
+    let rate = value(|report| report.delivered_pct).filter(|_| row.shape.relay_threads > 0);
+    let sent = f64::from(row.shape.kbps) / 8e3 * (row.shape.streams * row.shape.players) as f64;
+    let rate = rate.map_or_else(String::new, |pct| format!(", {:.0} MB/s", sent * pct / 100.0));
+    format!("{figure}{ratio} ({ages}{rate}{busy}{starts})")
 }
 
 /// The median of a figure over all rounds.
