@@ -309,6 +309,41 @@ fn processes_that_were_handed_over_once_wait_for_another_server_too() {
     load.end();
 }
 
+#[cfg(feature = "rest")]
+#[test]
+fn the_next_server_has_the_settings_that_a_stream_had_last() {
+    let folder = folder("settings");
+    let token = c::workshop("orphans").join(format!("token-{}", std::process::id()));
+    fs::write(&token, "token-of-the-user\n").unwrap();
+    let mut host = Host::start(&folder, LONG, &["--rest", "127.0.0.1:0", "--token-file", token.to_str().unwrap()]);
+    let mut publisher = Client::new(host.port, "show", true);
+    publisher.key_frame(0, b"first").unwrap();
+    host.says("Ctrl-C");
+    let words = host.words();
+    let (_, rest) = words.split_once("http://127.0.0.1:").unwrap();
+    let port: u16 = rest.split(|one: char| !one.is_ascii_digit()).next().unwrap().parse().unwrap();
+    let mut control = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let body = "{\"grace_ms\":12345}";
+    let head = format!(
+        "PUT /v1/streams/live/show HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer token-of-the-user\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    control.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    control.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    // The process has them before whoever comes later.
+    let mut player = Client::new(host.port, "show", false);
+    player.message();
+    host.kill(1);
+    wait_in(&folder, 1);
+    let next = Live::new(waiting_in(&folder));
+    let show = stream(&next, "show");
+    assert_eq!(next.server.stream_config(show).unwrap().grace_ms, 12_345);
+    let _ = fs::remove_file(token);
+}
+
 /// The servers that have this folder.
 fn running(folder: &Path) -> Vec<u32> {
     let name = folder.to_str().unwrap().as_bytes();
