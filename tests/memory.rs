@@ -15,7 +15,7 @@ mod secure;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -363,28 +363,61 @@ fn what_the_host_publishes_waits_for_a_process_within_the_limit() {
     until("it has taken what waited", || write().is_ok());
 }
 
-/// The statement of rrelay.h and docs/limits.md about the memory of a process that runs only the server.
+/// The bundled server with a limit of 16 MiB, and the ports that it listens on, for RTMP and RTMPS.
+struct Bundled {
+    server: Child,
+    ports: [u16; 2],
+    _papers: secure::Papers,
+}
+
+const BUNDLED_KIB: u64 = 16 << 10;
+
+impl Bundled {
+    fn new(name: &str) -> Self {
+        let papers = secure::Papers::new(name);
+        let mut server = Command::new(c::build(name, &c::server_sources(), c::As::C99))
+            .args(["--addr", "127.0.0.1", "--port", "0", "--log", "off", "--mem-limit", "16M"])
+            .args(["--tls", "0", "--cert"])
+            .arg(&papers.certificate)
+            .arg("--key")
+            .arg(&papers.key)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let ports = ["listens on port ", "rtmps://, on port "].map(|before| {
+            let port = lines.find_map(|line| {
+                let (_, rest) = line.split_once(before)?;
+                rest.split_whitespace().next()?.parse().ok()
+            });
+            port.expect("it says its port")
+        });
+        // The thread ends with the program; the output is not needed, but it must be read.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { server, ports, _papers: papers }
+    }
+}
+
+impl Drop for Bundled {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// What docs/limits.md and rrelay.h say of the growth of a process that runs only the server, in KiB.
+fn documented_kib(streams: u64, connections: u64) -> u64 {
+    BUNDLED_KIB + BUNDLED_KIB / 4 + (4 << 10) + streams * 256 + connections * 24
+}
+
 #[test]
 fn resident_memory_stays_within_what_is_documented_of_the_limit() {
-    const LIMIT_KIB: u64 = 16 << 10;
     const STREAMS: u64 = 20;
     const PLAYERS: u64 = 40;
     const NEWCOMERS: u64 = 100;
-    let program = c::build("resident", &c::server_sources(), c::As::C99);
-    let mut server = Command::new(program)
-        .args(["--addr", "127.0.0.1", "--port", "0", "--log", "off", "--mem-limit", "16M"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let port = lines.find_map(|line| {
-        let (_, rest) = line.split_once("listens on port ")?;
-        rest.split_whitespace().next()?.parse().ok()
-    });
-    let port = port.expect("it says its port");
-    let before = process::most_rss_kib(server.id());
-    // The thread ends with the program; the output is not needed, but it must be read.
-    std::thread::spawn(move || lines.for_each(drop));
+    let bundled = Bundled::new("resident");
+    let port = bundled.ports[0];
+    let before = process::most_rss_kib(bundled.server.id());
     let mut publisher = Client::new(port, "show", true);
     publisher.key_frame(0, b"key").unwrap();
     let stalled: Vec<_> = (0..PLAYERS).map(|_| stalled(port)).collect();
@@ -400,14 +433,47 @@ fn resident_memory_stays_within_what_is_documented_of_the_limit() {
             break; // it held too much
         }
     }
-    let most = process::most_rss_kib(server.id());
-    let documented = LIMIT_KIB + LIMIT_KIB / 4 + (4 << 10) + STREAMS * 256 + (STREAMS + PLAYERS + NEWCOMERS) * 24;
-    let grown = most - before;
-    assert!(grown > LIMIT_KIB / 2, "the limit was never near: {grown} KiB more than {before}");
+    let grown = process::most_rss_kib(bundled.server.id()) - before;
+    let documented = documented_kib(STREAMS, STREAMS + PLAYERS + NEWCOMERS);
+    assert!(grown > BUNDLED_KIB / 2, "the limit was never near: {grown} KiB more than {before}");
     assert!(grown <= documented, "{grown} KiB more than {before}, where {documented} are documented");
     drop((stalled, others, newcomers));
-    server.kill().unwrap();
-    server.wait().unwrap();
+}
+
+#[test]
+fn resident_memory_stays_within_what_is_documented_also_with_many_peers_over_tls() {
+    const PLAYERS: u64 = 200;
+    const SILENT: u64 = 1_500;
+    let bundled = Bundled::new("resident-tls");
+    let [port, tls] = bundled.ports;
+    let before = process::most_rss_kib(bundled.server.id());
+    let mut publisher = Client::new(port, "show", true);
+    publisher.key_frame(0, b"key").unwrap();
+    let config = secure::trusting();
+    // They read nothing from here on.
+    let players: Vec<_> = (0..PLAYERS).map(|_| secure::connect(&config, tls, "show", false)).collect();
+    // Half a record, which waits for its rest.
+    let half = [&[0x16, 3, 1, 0x3f, 0xf0, 1, 0, 0x3f, 0xec][..], &[0; 12_000]].concat();
+    let mut silent = Vec::new();
+    for frame in 1..=20 {
+        let went = publisher.key_frame(frame * 40, &[7; 1 << 20]).is_ok();
+        for _ in 0..SILENT / 20 {
+            let mut socket = live::raw(tls);
+            // A peer that is closed already takes nothing.
+            let _ = socket.write_all(&half);
+            silent.push(socket);
+        }
+        if !went {
+            break; // it held too much
+        }
+    }
+    let grown = process::most_rss_kib(bundled.server.id()) - before;
+    // A quarter of the limit has room for so many silent ones at once, of more than 12 KiB each.
+    let silent_at_once = BUNDLED_KIB / 4 / 12;
+    let documented = documented_kib(1, 1 + PLAYERS + silent_at_once);
+    assert!(grown > BUNDLED_KIB / 2, "the limit was never near: {grown} KiB more than {before}");
+    assert!(grown <= documented, "{grown} KiB more than {before}, where {documented} are documented");
+    drop((players, silent));
 }
 
 #[test]
