@@ -153,18 +153,9 @@ fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
 /// Closes publishers until `enough` bytes will be free, beginning with streams that use the most above their floors. If
 /// no stream is above its floor, this happens only if a stream within its floor `starved`.
 fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
-    let mut by_use: Vec<_> = streams.iter().map(|stream| (stream.memory().above_floor(), stream)).collect();
-    if starved && by_use.iter().all(|&(above, _)| above == 0) {
-        by_use.iter_mut().for_each(|(used, stream)| *used = stream.memory().used());
-    }
-    by_use.sort_unstable_by_key(|&(used, _)| Reverse(used));
-    let (mut freed, mut closed) = (0, Vec::new());
-    for (used, stream) in by_use {
-        if used == 0 || freed >= enough {
-            break;
-        }
-        let memory = stream.memory().used();
-        freed += memory;
+    let uses = streams.iter().map(|stream| (stream.memory().above_floor(), stream.memory().used(), stream));
+    let mut closed = Vec::new();
+    for (memory, stream) in to_close(uses.collect(), enough, starved) {
         // A stream without a publisher is ending, and its memory comes back anyway.
         if stream.has_publisher() {
             stream.evict_publisher();
@@ -183,11 +174,58 @@ fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
     }
 }
 
+/// Of streams with what each uses above its floor and altogether: those that give up all they use, with how much that
+/// is, as [`evict`] says.
+fn to_close<T>(mut streams: Vec<(u64, u64, T)>, enough: u64, starved: bool) -> Vec<(u64, T)> {
+    if starved && streams.iter().all(|&(above, ..)| above == 0) {
+        streams.iter_mut().for_each(|(above, used, _)| *above = *used);
+    }
+    streams.sort_unstable_by_key(|&(above, ..)| Reverse(above));
+    let mut freed = 0;
+    let chosen = streams.into_iter().take_while(|&(above, used, _)| {
+        let goes = above > 0 && freed < enough;
+        freed += if goes { used } else { 0 };
+        goes
+    });
+    chosen.map(|(_, used, stream)| (used, stream)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const KIB: u64 = 1024;
+
+    #[test]
+    fn newcomers_are_closed_in_numbers_until_a_sixteenth_of_the_limit_will_be_free() {
+        // 900 newcomers of 80 KB under 64 MiB, and an older stream that uses more than each, within its floor.
+        let enough = (64 << 20) / FREED_PART;
+        let newcomers = (1..=700).map(|number| (80 * KIB, 80 * KIB, number));
+        let streams: Vec<_> = [(0, 500 * KIB, 0)].into_iter().chain(newcomers).collect();
+        for starved in [false, true] {
+            let closed = to_close(streams.clone(), enough, starved);
+            let freed: u64 = closed.iter().map(|(used, _)| used).sum();
+            assert!(freed >= enough && freed < enough + 80 * KIB, "{freed} in one step");
+            assert!(closed.iter().all(|&(_, stream)| stream != 0), "not the one that lives within its floor");
+        }
+    }
+
+    #[test]
+    fn those_that_use_the_most_above_their_floors_go_first() {
+        let streams = vec![(10, 900, 'a'), (300, 300, 'b'), (200, 700, 'c'), (0, 5_000, 'd')];
+        let closed = |enough| to_close(streams.clone(), enough, true);
+        assert_eq!(closed(1), [(300, 'b')]);
+        assert_eq!(closed(301), [(300, 'b'), (700, 'c')]);
+        assert_eq!(closed(10_000), [(300, 'b'), (700, 'c'), (900, 'a')], "nobody within its floor");
+    }
+
+    #[test]
+    fn a_stream_within_its_floor_goes_only_for_another_one_within_its_own() {
+        let streams = vec![(0, 200, 'a'), (0, 500, 'b'), (0, 0, 'c')];
+        assert_eq!(to_close(streams.clone(), 600, false), []);
+        assert_eq!(to_close(streams.clone(), 400, true), [(500, 'b')], "the one that uses the most");
+        assert_eq!(to_close(streams, 600, true), [(500, 'b'), (200, 'a')]);
+    }
 
     #[test]
     fn floors_are_what_streams_have_lived_on_as_far_as_there_is_room_for_what_they_do_not_use() {
