@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests under ThreadSanitizer: tsan.sh TARGET_DIR [cargo's words for what to test]. Without such words the unit tests, those
 # that go through the C functions, those of the relay with players, publishers, targets and sources over loopback (of streams
-# with threads of their own and of streams that share loops), and those of control from many threads at once.
+# with threads of their own and of streams that share loops), those of control from many threads at once, those of
+# players over HTTP and of the readers of figures, and those of a controller.
 #
 # ThreadSanitizer has to see the standard library's locks. Where the toolchain has the library's source it is compiled with
 # the rest; where not (or with RR_TSAN_COMPILED=1), tests/tsan/std_sync.c tells of what the compiled library does. Either way tests/sanitizer.rs is run
@@ -75,5 +76,5 @@ status=0
 run --lib -- --skip fuzzing:: --skip mutated_headers_are_taken_or_refused_within_bounds || status=1
 run --no-fail-fast --test threads --test playing --test slow_players --test streams --test plays --test publisher_ends \
     --test sources --test targets --test shared_loops --test shared_loops_end --test several_relays --test several_relays_end \
-    --test control_at_once || status=1
+    --test control_at_once --test controller --test http_flv --test metrics --test noalbs --test stat || status=1
 exit $status
