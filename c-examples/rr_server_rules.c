@@ -382,7 +382,7 @@ const struct rule rules[] = {
     {"--threads", "N", take_threads, AT(threads), 1, 256, 0,
      "number of threads that all streams share, for many small streams; not with\n--nice; or: stream, two threads for each stream (default: stream)"},
     {"--relay-threads", "N", take_number, AT(stream.relay_threads), 0, 16, 0,
-     "most threads that send to one stream's players, or 0: 1, and up to 4 on as\nmany processors for a stream of more than 500 players; more than 1 not with\n--threads N (default: 0)"},
+     "most threads that send to one stream's players, or 0: 1, and for a stream\nof more than 500 players up to 4, with one processor left; more than 1 not\nwith --threads N (default: 0)"},
     {"--isolate", "WORD", take_isolate, 0, 0, 0, 0,
      "where streams run: threads of this process, or each in a process of its own:\nprocess; then --threads are those that talk to the processes, 1 unless it is\ngiven (default: threads)"},
     {"--worker", "FILE", take_text, AT(worker), 0, 0, WORKER,

@@ -23,6 +23,10 @@ const AUTOMATIC: usize = 4;
 /// message.
 const AUTOMATIC_FROM: usize = if cfg!(test) { 3 } else { 500 };
 
+/// Processors that such a stream leaves to others: to the thread that reads its publisher, to other streams, and to the
+/// system. On two processors a second relay shortens the sending of a message only while nobody else wants the second.
+const LEFT: usize = if cfg!(test) { 0 } else { 1 };
+
 /// When the relay that leads starts another one.
 #[derive(Debug)]
 pub(in crate::stream) struct Spread {
@@ -55,7 +59,7 @@ impl Spread {
             return false;
         }
         // Those of the calling thread, which are those of the stream's settings.
-        let processors = || thread::available_parallelism().map_or(1, usize::from);
+        let processors = || thread::available_parallelism().map_or(1, |all| all.get().saturating_sub(LEFT));
         relays < *self.processors.get_or_insert_with(processors)
     }
 }
