@@ -544,7 +544,7 @@ async fn get_control(server: State<Shared>, uri: Uri, args: Query<Vec<(String, S
     control(server, uri, args).await
 }
 
-/// [`Document`], as it was written to a file.
+/// `Document`, as it was written to a file.
 async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], include_str!("../../docs/openapi.json"))
 }
