@@ -3,12 +3,18 @@
 #![cfg(feature = "rest")]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[path = "page/acts.rs"]
+mod acts;
 #[path = "page/chromium.rs"]
 mod chromium;
 #[path = "page/codecs.rs"]
 mod codecs;
 #[path = "page/preview.rs"]
 mod preview;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "page/returns.rs"]
+mod returns;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
@@ -19,13 +25,13 @@ use rrelay::session::Role;
 use std::sync::Arc;
 use support::program::{Program, Room};
 use support::server::Relay;
-use support::{PATIENCE, until};
+use support::{PATIENCE, flv, until};
 
 const TOKEN: &str = "token-of-tests";
 
 /// The card of the stream `live/KEY`, in the page.
 fn card(key: &str) -> String {
-    let is_it = format!("card.querySelector('h3').textContent === 'live/{key}'");
+    let is_it = format!("card.querySelector('h3').textContent === `live/{key}`");
     format!("[...document.querySelectorAll('.stream')].find((card) => {is_it})")
 }
 
@@ -50,6 +56,15 @@ fn publishes(room: &Room, name: &str, url: &str) -> Program {
     let output = "-c:v libx264 -preset ultrafast -tune zerolatency -g 10 -pix_fmt yuv420p -c:a aac -f flv";
     let args: Vec<&str> = input.split(' ').chain(output.split(' ')).chain([url]).collect();
     room.start(name, "ffmpeg", &args)
+}
+
+/// Real pictures and sound, written by the host.
+fn written(relay: &Relay, key: &str) {
+    let id = relay.server.stream_create(b"live", key.as_bytes(), None).unwrap();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/media/many-tracks.flv");
+    for tag in flv::read(file.as_ref()) {
+        relay.server.stream_write(id, tag.kind, tag.ts_ms.into(), &tag.body, false).unwrap();
+    }
 }
 
 /// Types the token and sends the form, as a person does.
@@ -139,7 +154,7 @@ fn the_page_shows_streams_and_does_what_its_buttons_say() {
     until("the target is gone", || (other.count("copy", Role::Publisher) == 0).then_some(()));
 
     // From now on the tab knows the token.
-    browser.call("Page.reload", serde_json::json!({}));
+    browser.reload();
     browser.until(&format!("{card}.querySelector('.badge').textContent === 'live'"));
     browser.eval(&format!("{card}.querySelector('.sessions button[aria-label^=Kick]').click()"));
     browser.until("document.getElementById('sure-dialog').open");

@@ -65,12 +65,23 @@ impl Chromium {
         });
         let mut this = Self { child, to, from, session: None, calls: 0, complaints: Vec::new() };
         let page = this.page_target();
-        let attached = this.call("Target.attachToTarget", json!({"targetId": page, "flatten": true}));
-        this.session = attached["sessionId"].as_str().map(ToOwned::to_owned);
-        for domain in ["Page", "Runtime", "Log"] {
-            this.call(&format!("{domain}.enable"), json!({}));
-        }
+        this.attach(&page);
         this
+    }
+
+    /// Calls go to this page from now on.
+    fn attach(&mut self, page: &Value) {
+        let attached = self.call("Target.attachToTarget", json!({"targetId": page, "flatten": true}));
+        self.session = attached["sessionId"].as_str().map(ToOwned::to_owned);
+        for domain in ["Page", "Runtime", "Log"] {
+            self.call(&format!("{domain}.enable"), json!({}));
+        }
+    }
+
+    /// Opens an address in a new tab, where calls go from now on.
+    pub(crate) fn open_tab(&mut self, url: &str) {
+        let made = self.call("Target.createTarget", json!({"url": url}));
+        self.attach(&made["targetId"]);
     }
 
     fn page_target(&mut self) -> Value {
@@ -97,7 +108,9 @@ impl Chromium {
         loop {
             let said = self.from.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{method}: {error}"));
             if said["id"] == self.calls {
-                assert!(said["error"].is_null(), "{method}: {said}");
+                // The page that was asked may be left meanwhile; a page that is there again can be asked again.
+                let left = said["error"]["message"] == "Inspected target navigated or closed";
+                assert!(said["error"].is_null() || left, "{method}: {said}");
                 return said["result"].clone();
             }
             let security = said["params"]["entry"]["source"] == "security";
@@ -110,6 +123,10 @@ impl Chromium {
     /// Goes to an address.
     pub(crate) fn open(&mut self, url: &str) {
         self.call("Page.navigate", json!({"url": url}));
+    }
+
+    pub(crate) fn reload(&mut self) {
+        self.call("Page.reload", json!({}));
     }
 
     /// The value of an expression in the page.

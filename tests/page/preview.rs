@@ -5,10 +5,9 @@ use rrelay::server::EventKind;
 use rrelay::session::Role;
 
 use super::chromium::Chromium;
-use super::support::flv;
 use super::support::program::{Program, Room};
 use super::support::server::Relay;
-use super::{card, listens_for_players, page_of};
+use super::{card, listens_for_players, page_of, written};
 
 /// Publishes video, audio or both, for as long as the test runs.
 fn publishes(room: &Room, relay: &Relay, key: &str) -> Program {
@@ -21,15 +20,6 @@ fn publishes(room: &Room, relay: &Relay, key: &str) -> Program {
     };
     let line = format!("-hide_banner -re {} {} -f flv {}", wanted(inputs), wanted(outputs), relay.url(key));
     room.start(key, "ffmpeg", &line.split(' ').collect::<Vec<_>>())
-}
-
-/// Real pictures and sound, written by the host.
-fn written(relay: &Relay, key: &str) {
-    let id = relay.server.stream_create(b"live", key.as_bytes(), None).unwrap();
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/media/many-tracks.flv");
-    for tag in flv::read(file.as_ref()) {
-        relay.server.stream_write(id, tag.kind, tag.ts_ms.into(), &tag.body, false).unwrap();
-    }
 }
 
 fn opens(browser: &mut Chromium, key: &str) {

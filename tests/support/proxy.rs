@@ -41,6 +41,8 @@ struct Shared {
     over: AtomicBool,
     open: AtomicUsize,
     accepted: AtomicUsize,
+    /// Connections up to this number are silent for good.
+    forgotten: AtomicUsize,
     /// When the network came to its state.
     since: Mutex<Instant>,
 }
@@ -63,6 +65,7 @@ impl Proxy {
             over: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
+            forgotten: AtomicUsize::new(0),
             since: Mutex::new(Instant::now()),
         });
         let accepting = Arc::clone(&shared);
@@ -71,12 +74,12 @@ impl Proxy {
                 if accepting.over.load(Ordering::SeqCst) {
                     return;
                 }
-                accepting.accepted.fetch_add(1, Ordering::SeqCst);
+                let number = accepting.accepted.fetch_add(1, Ordering::SeqCst) + 1;
                 let socket = socket.unwrap();
                 match accepting.net() {
                     Net::Closes => {}
                     Net::Resets => reset(&socket),
-                    Net::Good | Net::Silent => begin(socket, &accepting),
+                    Net::Good | Net::Silent => begin(socket, number, &accepting),
                 }
             }
         });
@@ -87,6 +90,11 @@ impl Proxy {
     pub(crate) fn becomes(&self, net: Net) {
         *self.shared.since.lock().unwrap() = Instant::now();
         self.shared.net.store(net as u8, Ordering::SeqCst);
+    }
+
+    /// Present connections are silent from now on, whatever the network's state, as where a router has forgotten them.
+    pub(crate) fn forgets(&self) {
+        self.shared.forgotten.store(self.accepted(), Ordering::SeqCst);
     }
 
     /// Connections that are open.
@@ -116,12 +124,13 @@ fn reset(socket: &TcpStream) {
 struct Link {
     near: TcpStream,
     far: TcpStream,
+    number: usize,
     /// The connection is over in both directions.
     dead: AtomicBool,
     shared: Arc<Shared>,
 }
 
-fn begin(near: TcpStream, shared: &Arc<Shared>) {
+fn begin(near: TcpStream, number: usize, shared: &Arc<Shared>) {
     // Where nobody listens the peer sees a close, as through any proxy.
     let Ok(far) = TcpStream::connect(shared.to) else { return };
     for socket in [&near, &far] {
@@ -130,7 +139,7 @@ fn begin(near: TcpStream, shared: &Arc<Shared>) {
         socket.set_nodelay(true).unwrap();
     }
     shared.open.fetch_add(1, Ordering::SeqCst);
-    let link = Arc::new(Link { near, far, dead: AtomicBool::new(false), shared: Arc::clone(shared) });
+    let link = Arc::new(Link { near, far, number, dead: AtomicBool::new(false), shared: Arc::clone(shared) });
     for outward in [true, false] {
         let link = Arc::clone(&link);
         std::thread::spawn(move || {
@@ -141,10 +150,14 @@ fn begin(near: TcpStream, shared: &Arc<Shared>) {
 }
 
 impl Link {
+    fn is_silent(&self) -> bool {
+        self.shared.net() == Net::Silent || self.number <= self.shared.forgotten.load(Ordering::SeqCst)
+    }
+
     fn pump(&self, mut from: &TcpStream, to: &TcpStream) {
         let mut buffer = [0; 16 * 1024];
         while !self.is_over() {
-            if self.shared.net() == Net::Silent {
+            if self.is_silent() {
                 std::thread::sleep(LOOK);
                 continue;
             }
@@ -181,7 +194,7 @@ impl Link {
             if self.is_over() {
                 return false;
             }
-            if self.shared.net() == Net::Silent {
+            if self.is_silent() {
                 std::thread::sleep(LOOK);
                 continue;
             }

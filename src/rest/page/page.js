@@ -6,6 +6,11 @@ const $ = (id) => document.getElementById(id);
 const POLL_MS = 1000;
 const HISTORY = 120;
 const LINES = 500;
+// A connection can die without a word. An answer takes less than this, and of events something comes every ten seconds.
+const ANSWER_MS = 10_000;
+const SILENCE_MS = 25_000;
+// The id of no event: the relay begins with the oldest event that it keeps.
+const OLDEST = '0-begin';
 
 // The address that the relay prints carries the token behind `#`, which no server and no log ever sees.
 if (location.hash.startsWith('#token=')) {
@@ -19,12 +24,12 @@ const reasons = new Map(); // by target id: what its last event said of its fail
 let run = 0;
 let asking = false;
 
-async function ask(method, path, body, more) {
+async function ask(method, path, body, more, signal = AbortSignal.timeout(ANSWER_MS)) {
   const headers = { Authorization: 'Bearer ' + token, ...more };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   const answer = await fetch(path, {
-    method, headers, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
-  });
+    method, headers, signal, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
+  }).catch(() => { throw new Error('The relay does not answer.'); });
   if (answer.status === 401) {
     const problem = new Error('The token is wrong.');
     problem.status = 401;
@@ -337,7 +342,9 @@ function note(time, who, text, style) {
   const when = document.createElement('time');
   const name = document.createElement('b');
   const what = document.createElement('span');
-  when.textContent = new Date(time).toLocaleTimeString([], { hour12: false });
+  const at = new Date(time);
+  const today = at.toDateString() === new Date().toDateString();
+  when.textContent = today ? at.toLocaleTimeString([], { hour12: false }) : at.toLocaleString([], { hour12: false });
   name.textContent = who;
   what.textContent = text;
   line.className = style || '';
@@ -372,9 +379,12 @@ function said(kind, event) {
   }
 }
 
-function tell(kind, event) {
+// `known`: the page has had events before.
+function tell(kind, event, known) {
   if (kind === 'lost') {
-    note(Date.now(), '', event.count ? event.count + ' events were missed' : 'The relay was started anew', 'warn');
+    if (event.count) note(Date.now(), '', event.count + ' events were missed', 'warn');
+    else if (known) note(Date.now(), '', 'The relay was started anew', 'warn');
+    reasons.clear();
     return;
   }
   if (event.last) reasons.delete(event.target);
@@ -390,22 +400,28 @@ function tell(kind, event) {
 
 // Reads server-sent events with `fetch`, which can send the token; comes back when the connection is lost.
 async function listen(mine) {
-  let last = '';
   while (mine === run) {
     try {
-      const answer = await ask('GET', '/v1/events', undefined, last && { 'Last-Event-ID': last });
+let last = OLDEST;
+      const answer = await ask('GET', '/v1/events', undefined, { 'Last-Event-ID': last }, silent.signal);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = '';;) {
+    const known = last !== OLDEST;
+    const silent = new AbortController();
+    let timer;
+    const heard = () => { clearTimeout(timer); timer = setTimeout(() => silent.abort(), SILENCE_MS); };
+    heard();
         const { done, value } = await reader.read();
         if (done) break;
         const blocks = (rest + value).split('\n\n');
         rest = blocks.pop();
         blocks.forEach((block) => {
           const field = (name) => (block.split('\n').find((line) => line.startsWith(name + ': ')) || '').slice(name.length + 2);
+        heard();
           last = field('id') || last;
-          if (field('data')) tell(field('event'), JSON.parse(field('data')));
         });
         if (blocks.length) soon();
+          if (field('data')) tell(field('event'), JSON.parse(field('data')), known);
       }
     } catch (problem) {
       if (problem.status === 401) return;
@@ -413,6 +429,8 @@ async function listen(mine) {
     await new Promise((done) => setTimeout(done, 2 * POLL_MS));
   }
 }
+    } finally {
+      clearTimeout(timer);
 
 // Something has happened: the streams are asked for anew, a few times a second at most.
 let due = 0;
