@@ -9,6 +9,8 @@ mod acts;
 mod chromium;
 #[path = "page/codecs.rs"]
 mod codecs;
+#[path = "page/figures.rs"]
+mod figures;
 #[path = "page/preview.rs"]
 mod preview;
 #[path = "support/proxy.rs"]

@@ -4,7 +4,7 @@ import { Preview } from '/page/preview.js';
 // network but the relay.
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 1000;
-const HISTORY = 120;
+const HISTORY_MS = 120_000;
 const LINES = 500;
 // A connection can die without a word. An answer takes less than this, and of events something comes every ten seconds.
 const ANSWER_MS = 10_000;
@@ -159,8 +159,10 @@ function show(found, stream) {
   const { node, history } = found;
   found.stream = stream;
   const stats = stream.stats;
-  history.push([stats.kbps_in, stats.kbps_out]);
-  if (history.length > HISTORY) history.shift();
+  // Events are a reason to ask, too, but the plot has a point a second.
+  const now = performance.now();
+  if (!history.length || now - history[history.length - 1].at > POLL_MS / 2) history.push({ at: now, in: stats.kbps_in, out: stats.kbps_out });
+  while (now - history[0].at > HISTORY_MS) history.shift();
   node.querySelector('h3').textContent = stream.app + '/' + stream.key;
   const badge = node.querySelector('.badge');
   badge.textContent = words(stream.state);
@@ -175,7 +177,7 @@ function show(found, stream) {
     ['lag', seconds(stats.queue_ms)], ['dropped', String(stats.dropped_msgs)], ['memory', bytes(stats.queue_bytes)],
     ['since', age(stats.started_us)],
   ]);
-  node.querySelector('.plot').hidden = !history.flat().some(Boolean);
+  node.querySelector('.plot').hidden = !history.some((point) => point.in || point.out);
   plot(node.querySelector('.plot'), history);
   const order = { publisher: 0, standby: 1, player: 2, none: 3 };
   const sessions = [...stream.sessions].sort((a, b) => order[a.role] - order[b.role]);
@@ -224,10 +226,11 @@ function plot(canvas, history) {
   const pen = canvas.getContext('2d');
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name);
-  const most = Math.max(100, ...history.flat());
-  const left = (at) => width - 1 - (history.length - 1 - at) * (width / (HISTORY - 1));
+  const last = history[history.length - 1];
+  const most = Math.max(100, ...history.map((point) => Math.max(point.in, point.out)));
+  const left = (point) => width - 1 - (last.at - point.at) / HISTORY_MS * width;
   const top = (kbps) => height - 1 - kbps / most * (height - 18);
-  const trace = (which) => history.forEach((point, at) => pen.lineTo(left(at), top(point[which])));
+  const trace = (which) => history.forEach((point) => pen.lineTo(left(point), top(point[which])));
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
   pen.strokeStyle = color('--line');
@@ -238,13 +241,13 @@ function plot(canvas, history) {
   pen.fillStyle = color('--in');
   pen.globalAlpha = .18;
   pen.beginPath();
-  pen.moveTo(left(0), height);
-  trace(0);
+  pen.moveTo(left(history[0]), height);
+  trace('in');
   pen.lineTo(width, height);
   pen.fill();
   pen.globalAlpha = 1;
-  ['--in', '--out'].forEach((name, which) => {
-    pen.strokeStyle = color(name);
+  ['in', 'out'].forEach((which) => {
+    pen.strokeStyle = color('--' + which);
     pen.lineWidth = 1.5;
     pen.beginPath();
     trace(which);
@@ -256,8 +259,7 @@ function plot(canvas, history) {
   pen.fillText(kbit(most), 1, 11);
   pen.textAlign = 'right';
   pen.fillText('two minutes', width - 1, 11);
-  const last = history[history.length - 1] || [0, 0];
-  canvas.setAttribute('aria-label', `Rates of the last two minutes: now ${kbit(last[0])} in, ${kbit(last[1])} out`);
+  canvas.setAttribute('aria-label', `Rates of the last two minutes: now ${kbit(last.in)} in, ${kbit(last.out)} out`);
 }
 
 // ---- dialogs
