@@ -11,6 +11,10 @@ mod chromium;
 mod codecs;
 #[path = "page/figures.rs"]
 mod figures;
+#[path = "page/keyboard.rs"]
+mod keyboard;
+#[path = "page/looks.rs"]
+mod looks;
 #[path = "page/preview.rs"]
 mod preview;
 #[path = "support/proxy.rs"]

@@ -128,6 +128,10 @@ fn send_until(publishers: &mut [Client], mut so: impl FnMut() -> bool) {
     }
 }
 
+/// Keeps the methods of the page's requests from now on; two of them a second.
+const METHODS: &str = "{ const plain = window.fetch; window.methods = [];
+    window.fetch = (path, init) => { window.methods.push(init.method); return plain(path, init); }; 0 }";
+
 #[test]
 fn a_standby_is_made_live_and_a_stream_ends_only_when_that_is_confirmed() {
     let standby = StreamConfig { publisher_policy: PublisherPolicy::Standby, ..StreamConfig::default() };
@@ -152,9 +156,15 @@ fn a_standby_is_made_live_and_a_stream_ends_only_when_that_is_confirmed() {
 
     opens(&mut browser, "show", ".end", "sure");
     assert_eq!(browser.eval("document.getElementById('sure-title').textContent"), "End live/show?");
+    browser.eval(METHODS);
     browser.eval("document.querySelector('#sure-dialog button[value=no]').click()");
     browser.until("!document.getElementById('sure-dialog').open");
-    opens(&mut browser, "show", ".end", "sure");
+    browser.until("window.methods.length >= 4");
+    assert_eq!(browser.eval("window.methods.every((method) => method === 'GET')"), true);
+    // The question is asked anew before the page has heard that it was closed.
+    let end = format!("{}.querySelector('.end').click()", card("show"));
+    browser.eval(&format!("{end}; document.getElementById('sure-dialog').close(); {end}"));
+    browser.until("document.getElementById('sure-dialog').open");
     assert_eq!(relay.count("show", Role::Publisher), 1);
     browser.eval("document.getElementById('sure-yes').click()");
     publishers.iter_mut().for_each(Client::wait_over);

@@ -129,6 +129,44 @@ impl Chromium {
         self.call("Page.reload", json!({}));
     }
 
+    /// Shows pages in a window of this size from now on: a narrow one is a phone's.
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 700});
+        self.call("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Prefers `light` or `dark` pages from now on.
+    pub(crate) fn prefer(&mut self, theme: &str) {
+        let feature = json!({"name": "prefers-color-scheme", "value": theme});
+        self.call("Emulation.setEmulatedMedia", json!({"features": [feature]}));
+    }
+
+    /// Presses a key and lets it go: Tab, Enter, Escape, Space, ArrowDown; with Shift for `Shift+Tab`.
+    pub(crate) fn press(&mut self, key: &str) {
+        let (shift, key) = key.strip_prefix("Shift+").map_or((0, key), |key| (8, key));
+        let (name, code, text) = match key {
+            "Tab" => ("Tab", 9, ""),
+            "Enter" => ("Enter", 13, "\r"),
+            "Escape" => ("Escape", 27, ""),
+            "Space" => (" ", 32, " "),
+            "ArrowDown" => ("ArrowDown", 40, ""),
+            _ => panic!("{key} is not known"),
+        };
+        let mut event =
+            json!({"type": "keyDown", "modifiers": shift, "key": name, "code": key, "windowsVirtualKeyCode": code});
+        if !text.is_empty() {
+            event["text"] = json!(text);
+        }
+        self.call("Input.dispatchKeyEvent", event.clone());
+        event["type"] = json!("keyUp");
+        self.call("Input.dispatchKeyEvent", event);
+    }
+
+    /// Writes a text where the focus is.
+    pub(crate) fn write(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text}));
+    }
+
     /// The value of an expression in the page.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});

@@ -208,7 +208,7 @@ function show(found, stream) {
     button('Change', 'Change ' + one.url, async () => editTarget(stream, row.item)),
     button('Retry', 'Retry ' + one.url, async () => { await ask('POST', base + row.item.id + '/retry'); refresh(); }),
     button('Remove', 'Remove ' + one.url, async () => {
-      if (await sure('Remove this target?', row.item.url, 'Remove')) {
+      if (await sure('Remove this target?', `${row.item.url}: ${words(row.item.state)}`, 'Remove')) {
         await ask('DELETE', base + row.item.id + '?deadline_ms=1000');
         refresh();
       }
@@ -264,8 +264,13 @@ function plot(canvas, history) {
 
 // ---- dialogs
 
+// Takes the answer to the question that is open.
+let answer = () => {};
+// The event comes a moment after the close: another question may be open by then.
+$('sure-dialog').addEventListener('close', ({ target }) => { if (!target.open) answer(target.returnValue === 'yes'); });
 function sure(title, text, yes, bans) {
   const dialog = $('sure-dialog');
+  answer(false);
   $('sure-title').textContent = title;
   $('sure-text').textContent = text;
   $('sure-yes').textContent = yes;
@@ -273,7 +278,7 @@ function sure(title, text, yes, bans) {
   $('ban').value = '0';
   dialog.returnValue = 'no';
   dialog.showModal();
-  return new Promise((done) => dialog.addEventListener('close', () => done(dialog.returnValue === 'yes'), { once: true }));
+  return new Promise((done) => { answer = done; });
 }
 
 let edited = null;
@@ -310,9 +315,11 @@ $('target-form').addEventListener('submit', async (event) => {
 
 function askToken(text) {
   $('token-error').textContent = text || '';
+  $('token-dialog').returnValue = '';
   if (!$('token-dialog').open) $('token-dialog').showModal();
 }
-$('token-dialog').addEventListener('cancel', (event) => event.preventDefault());
+// Without a token there is nothing to see. Browsers let a second Escape close any dialog.
+$('token-dialog').addEventListener('close', ({ target }) => { if (!target.returnValue && !target.open) target.showModal(); });
 $('token-form').addEventListener('submit', async (event) => {
   event.preventDefault();
   token = $('token').value.trim();
@@ -324,7 +331,7 @@ $('token-form').addEventListener('submit', async (event) => {
   }
   sessionStorage.setItem('rrelay-token', token);
   if ($('remember').checked) localStorage.setItem('rrelay-token', token);
-  $('token-dialog').close();
+  $('token-dialog').close('accepted');
   begin();
 });
 $('forget').addEventListener('click', () => {
@@ -401,38 +408,38 @@ function tell(kind, event, known) {
 }
 
 // Reads server-sent events with `fetch`, which can send the token; comes back when the connection is lost.
+let last = OLDEST;
 async function listen(mine) {
   while (mine === run) {
-    try {
-let last = OLDEST;
-      const answer = await ask('GET', '/v1/events', undefined, { 'Last-Event-ID': last }, silent.signal);
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      for (let rest = '';;) {
     const known = last !== OLDEST;
     const silent = new AbortController();
     let timer;
     const heard = () => { clearTimeout(timer); timer = setTimeout(() => silent.abort(), SILENCE_MS); };
     heard();
+    try {
+      const answer = await ask('GET', '/v1/events', undefined, { 'Last-Event-ID': last }, silent.signal);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = '';;) {
         const { done, value } = await reader.read();
         if (done) break;
+        heard();
         const blocks = (rest + value).split('\n\n');
         rest = blocks.pop();
         blocks.forEach((block) => {
           const field = (name) => (block.split('\n').find((line) => line.startsWith(name + ': ')) || '').slice(name.length + 2);
-        heard();
+          if (field('data')) tell(field('event'), JSON.parse(field('data')), known);
           last = field('id') || last;
         });
         if (blocks.length) soon();
-          if (field('data')) tell(field('event'), JSON.parse(field('data')), known);
       }
     } catch (problem) {
       if (problem.status === 401) return;
+    } finally {
+      clearTimeout(timer);
     }
     await new Promise((done) => setTimeout(done, 2 * POLL_MS));
   }
 }
-    } finally {
-      clearTimeout(timer);
 
 // Something has happened: the streams are asked for anew, a few times a second at most.
 let due = 0;
