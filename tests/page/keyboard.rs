@@ -22,8 +22,19 @@ fn goes_round(browser: &mut Chromium, key: &str) {
     let mut seen = vec![false; count as usize];
     for _ in 0..2 * count + 4 {
         browser.press(key);
-        // The page is scrolled there with its next picture.
-        browser.until("!window.focused() || window.focused().visible");
+        // The page is scrolled there with its next picture. Where it has grown since, above the control, one goes back and
+        // forth.
+        let back = if key == "Tab" { "Shift+Tab" } else { "Tab" };
+        until("the focus is seen", || {
+            let is_seen =
+                |browser: &mut Chromium| browser.eval("!window.focused() || window.focused().visible") == true;
+            if (0..20).any(|_| is_seen(browser)) {
+                return Some(());
+            }
+            browser.press(back);
+            browser.press(key);
+            None
+        });
         let now = focused(browser);
         if now.is_null() {
             continue;
