@@ -423,13 +423,17 @@ fn where_key_frames_stay_away_a_joiner_gets_sound_at_once_and_pictures_with_the_
     let stream = StreamConfig { gop_bytes: 0, key_wait_ms: 100, ..StreamConfig::default() };
     let (server, port) = relay(stream, ServerConfig::default());
     let id = server.stream_create(b"live", b"show", None).unwrap();
+    let mut witness = Raw::play(port, "show");
+    last_player(&server, id, 1);
     let write = |type_id, ts_ms: u32, body: &[u8]| server.stream_write(id, type_id, ts_ms.into(), body, false).unwrap();
     for (type_id, body) in [(DATA, METADATA), (VIDEO, VIDEO_HEADER), (AUDIO, AUDIO_HEADER)] {
         write(type_id, 0, body);
     }
     write(VIDEO, 1000, &picture(true, 1000, 100));
+    // A player that came before the relay has seen the key frame would begin there.
+    while !sign(&witness.media()).starts_with('K') {}
     let (mut player, mut ts_ms, mut signs) = (Raw::play(port, "show"), 1000, String::new());
-    last_player(&server, id, 1);
+    last_player(&server, id, 2);
     let mut kinds_up_to = |last: &str, key: bool| {
         until("what it is to get", || {
             ts_ms += 10;
