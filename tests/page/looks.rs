@@ -1,5 +1,7 @@
 //! How the page looks: texts can be read in both themes, and on a phone nothing is cut off and a finger reaches every control.
 
+use std::sync::Arc;
+
 use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig};
 use rrelay::session::Role;
 use serde_json::{Value, json};
@@ -27,7 +29,9 @@ impl Full {
     /// Makes it, and opens its page.
     pub(crate) fn page(room: &Room) -> (Self, Rest, Chromium) {
         // The peers are silent, and stay.
-        let long = ServerConfig { idle_ms: 600_000, ping_ms: 600_000, ..ServerConfig::default() };
+        let stream = StreamConfig { silent_ms: None, ..StreamConfig::default() };
+        let long =
+            ServerConfig { idle_ms: 600_000, ping_ms: 600_000, stream: Arc::new(stream), ..ServerConfig::default() };
         let [relay, other] = [(); 2].map(|()| Relay::with(long.clone(), "127.0.0.1:0"));
         let key = format!("key-{}", "a9Zx_Q7".repeat(14));
         let config =
