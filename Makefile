@@ -70,12 +70,12 @@ librtmp: build ## build librtmp.so.1 for programs that use librtmp, in target/li
 	@echo 'librtmp.so.1 is in $(TARGET)/librtmp. To try it: LD_LIBRARY_PATH="$(TARGET)/librtmp" rtmpdump ...'
 
 # Test programs that start programs of others, or that take long: `make test` and `make soak` run them.
-LATER := bundled_server chaos cycles faults handover_media interop isolate_orphans librtmp limits memory memory_given_back \
-	openapi page readme rtmpe_peers several_relays shared_loops soak
+LATER := bundled_server chaos cycles faults handover_media hooks interop isolate_orphans large_allocations librtmp limits memory \
+	memory_given_back openapi page plays readme rtmpe_peers several_relays shared_loops soak sources streams
 CHECKED := $(filter-out $(LATER),$(basename $(notdir $(wildcard tests/*.rs))))
 
 .PHONY: check
-check: ## format, clippy, and the tests that need no other programs and no root, in two minutes
+check: ## format, clippy, and the quick tests that need no other programs and no root, in two minutes
 	@$(need_cargo)
 	@$(need_cc)
 	@$(call need,c++,install a C++ compiler (Debian and Ubuntu: apt install g++).)
