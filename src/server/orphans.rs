@@ -7,8 +7,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use slab::Slab;
@@ -26,6 +26,7 @@ use crate::stream::exported::ExportedSession;
 use crate::stream::exported::target::ExportedTarget;
 use crate::stream::process::orphan::{NAME, TALK_MS, Talk};
 use crate::stream::record::Caller;
+use crate::sync::locked;
 
 /// How long a server that begins to listen waits for the workers that it finds. Those that take longer come later, unless
 /// somebody else has the names of their streams by then.
@@ -55,7 +56,7 @@ type Look = Caller<()>;
 pub(super) struct Orphans {
     orders: Sender<Look>,
     wake: Arc<Wake>,
-    has_begun: AtomicBool,
+    has_begun: Mutex<bool>,
 }
 
 impl Orphans {
@@ -69,12 +70,13 @@ impl Orphans {
         let (orders, inbox) = bounded(1);
         let wake = event_loop.wake()?;
         event_loop.add(Search::new(Arc::clone(core), Folder::make(dir)?), inbox, Arc::clone(&wake), failed)?;
-        Ok(Some((Self { orders, wake, has_begun: AtomicBool::new(false) }, event_loop)))
+        Ok(Some((Self { orders, wake, has_begun: Mutex::new(false) }, event_loop)))
     }
 
-    /// Lets the thread begin to look, and waits a moment for those that it finds; once.
+    /// Lets the thread begin to look, and waits a moment for those that it finds; once. Whoever calls it meanwhile waits too.
     pub(super) fn begin(&self) {
-        if self.has_begun.swap(true, Ordering::AcqRel) {
+        let mut has_begun = locked(&self.has_begun);
+        if std::mem::replace(&mut *has_begun, true) {
             return;
         }
         let (caller, wait) = Caller::new();
