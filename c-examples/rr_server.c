@@ -322,6 +322,10 @@ int main(int argc, char **argv) {
         tell_systemd("READY=1");
         code = run(s, &o);
         tell_systemd("STOPPING=1");
+    } else if (s && o->worker_dir) {
+        /* The processes of streams that have come already go on, for the next server. Freed, the server would stop them. */
+        out_finish();
+        _exit(1);
     }
     rr_server_free(s);
     out_finish();

@@ -455,6 +455,36 @@ fn a_server_that_is_started_again_goes_on_where_it_was_killed_again_and_again() 
     assert_eq!(sink.events_of(EventKind::Session).into_iter().filter(publishes).count(), 1, "over one connection");
 }
 
+#[test]
+fn a_server_that_cannot_start_leaves_them_to_the_next_one() {
+    let folder = folder("taken");
+    let mut host = Host::start(&folder, LONG, &[]);
+    let (mut publisher, mut player) = (Client::new(host.port, "show", true), Client::new(host.port, "show", false));
+    publisher.key_frame(0, b"first").unwrap();
+    player.message();
+    host.kill(1);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _taken = std::net::TcpListener::bind(taken).unwrap();
+    let (taken, port) = (taken.to_string(), taken.port().to_string());
+    for options in [&["--port", &port][..], &["--port", "0", "--http", &taken]] {
+        wait_in(&folder, 1);
+        let output = Command::new(server_program())
+            .args(["--addr", "127.0.0.1", "--isolate", "process", "--worker", program().to_str().unwrap()])
+            .args(["--worker-dir", folder.to_str().unwrap(), "--worker-orphan", LONG])
+            .args(options)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(workers_of(host.pid()), host.workers, "{output:?}");
+    }
+    wait_in(&folder, 1);
+    let next = Live::new(waiting_in(&folder));
+    until("it is taken over", || next.sessions() == 2);
+    publisher.key_frame(40, b"second").unwrap();
+    assert_eq!(player.message().1[5..], *b"second");
+}
+
 /// Whether somebody who comes now gets media.
 fn playing_once(port: u16) -> bool {
     !Client::new(port, "show0", false).message().1.is_empty()

@@ -271,8 +271,9 @@ pub struct rr_server_config {
     pub worker_hung_ms: u32,
     /// With RR_ISOLATE_PROCESS: a folder, 4096 bytes at most, made if it is missing, that belongs to this user alone (mode
     /// 0700). Workers whose server is killed go on, and wait there for the next server that has this folder: it takes them
-    /// over when it begins to listen, with their streams, sessions and targets, as rr_server_takeover does. Default: NULL
-    /// (workers end with their server).
+    /// over when it begins to listen, with their streams, sessions and targets, as rr_server_takeover does. They are its own
+    /// from then on: where something else of a start fails after the first rr_server_listen, rr_server_free stops them,
+    /// while a process that ends without it leaves them to the next one. Default: NULL (workers end with their server).
     pub worker_dir: *const c_char,
     /// With worker_dir: how long workers whose server has ended without stopping them wait for the next one, ms, 1000 to
     /// 86400000. Default: 60000.

@@ -160,7 +160,9 @@ impl RRServer {
     /// Those of [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
     pub fn listen(&self, address: &str, options: ListenOptions) -> Result<u16> {
         self.may_listen(options)?;
-        self.add_listener(socket::listen(address, options.reuse_port)?, options)
+        let listener = socket::listen(address, options.reuse_port)?;
+        self.let_orphans_come();
+        self.add_listener(listener, options)
     }
 
     /// Listens on a socket that listens already. The server owns the fd from now on, also on failure.
@@ -169,7 +171,9 @@ impl RRServer {
     /// Those of [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
     pub fn listen_fd(&self, fd: OwnedFd, options: ListenOptions) -> Result<u16> {
         self.may_listen(options)?;
-        self.add_listener(socket::listener_from(fd)?, options)
+        let listener = socket::listener_from(fd)?;
+        self.let_orphans_come();
+        self.add_listener(listener, options)
     }
 
     fn may_listen(&self, options: ListenOptions) -> Result<()> {
@@ -177,12 +181,12 @@ impl RRServer {
         if options.tls {
             self.core.certificate.needed()?;
         }
-        self.let_orphans_come();
         Ok(())
     }
 
     /// Takes over workers that have lost their server, at the first call: everything else is set up, and nobody has come to
-    /// their streams.
+    /// their streams. Whoever calls it has its socket, because a host whose server cannot listen stops it, and with it all
+    /// that it has.
     fn let_orphans_come(&self) {
         if let Some(orphans) = &self.orphans {
             orphans.begin();
@@ -210,6 +214,7 @@ impl RRServer {
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.may_listen(options)?;
         let socket = Socket::adopt_connected(fd)?;
+        self.let_orphans_come();
         self.core.registry().room()?;
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
         self.core.to_listener(ToListener::Connection(socket, name, options))?;
