@@ -2,6 +2,8 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
+use bytes::Bytes;
+
 use super::config::{rr_controller_config, rr_hooks_config};
 use super::rr_server::rr_server;
 use super::types::rr_stream;
@@ -280,7 +282,7 @@ fn stop(server: &rr_server) -> Result<c_int> {
 }
 
 #[cfg(feature = "rest")]
-fn handle(server: &rr_server, method: &str, path: &str, body: &[u8]) -> Result<(c_int, Vec<u8>)> {
+fn handle(server: &rr_server, method: &str, path: &str, body: &[u8]) -> Result<(c_int, Bytes)> {
     let answer = server.rest.handle(method, path, body)?;
     Ok((answer.status.into(), answer.body))
 }
@@ -339,6 +341,6 @@ fn stop(_: &rr_server) -> Result<c_int> {
 }
 
 #[cfg(not(feature = "rest"))]
-fn handle(_: &rr_server, _: &str, _: &str, _: &[u8]) -> Result<(c_int, Vec<u8>)> {
+fn handle(_: &rr_server, _: &str, _: &str, _: &[u8]) -> Result<(c_int, Bytes)> {
     Err(unsupported())
 }

@@ -32,7 +32,7 @@ mod worker;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request};
 use tower::ServiceExt;
 
@@ -60,8 +60,8 @@ pub struct Answer {
     pub status: u16,
     /// The body's type.
     pub content_type: String,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The body, as the routes made it, without a copy.
+    pub body: Bytes,
 }
 
 /// The REST side of one server.
@@ -190,7 +190,7 @@ impl Rest {
             let body = to_bytes(body, usize::MAX)
                 .await
                 .map_err(|error| Failure::ours(RRError::Panic, format!("the answer broke off: {error}")))?;
-            Ok(Answer { status: parts.status.as_u16(), content_type, body: body.into() })
+            Ok(Answer { status: parts.status.as_u16(), content_type, body })
         })
     }
 }

@@ -139,7 +139,7 @@ fn a_back_end_drops_a_session_by_the_number_in_its_request() {
     for (session, hook) in [(&mut player, "on_play"), (&mut publisher, "on_publish")] {
         let number = backend.at(hook)[0].field("clientid").unwrap();
         let answer = hooked.rest.handle("POST", &format!("/control/drop/client?app=live&clientid={number}"), b"");
-        assert_eq!(answer.unwrap().body, b"1", "{hook}");
+        assert_eq!(answer.unwrap().body, "1", "{hook}");
         session.closed();
     }
 }
