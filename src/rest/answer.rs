@@ -1,8 +1,12 @@
 //! The bodies of answers, written into memory that may be refused. An answer about all streams or sessions grows with
 //! them; where there is no memory for it, the request is answered with a problem, and the process goes on.
+//!
+//! An answer is in memory until its peer has taken it, or the host has freed it. All those of the process together have
+//! a bound, and each gives back what it takes when its body is dropped.
 
 use std::fmt;
 use std::io;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Bytes;
@@ -13,9 +17,18 @@ use serde::Serialize;
 use super::problem::Problem;
 use crate::error::{Failure, RRError, Result};
 use crate::net::heap;
+use crate::stream::memory::budget::{Budget, Charge};
 
-/// Largest answer, enough for a list of ten thousand sessions.
+/// Largest answer, enough for a list of ten thousand sessions, and most bytes of all answers that are being written or
+/// sent.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// The memory of all answers of the process.
+static ALL: LazyLock<Budget> = LazyLock::new(|| Budget::new(Some(MAX_BYTES as u64)));
+
+/// An answer that takes less is not counted among them: it costs no more than its connection, and problems can be told
+/// while others take all.
+const COUNTED_BYTES: usize = 16 * 1024;
 
 /// Room of an answer of which the size is not known: one object in JSON.
 const FIRST_BYTES: usize = 1024;
@@ -28,16 +41,19 @@ const LARGE_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
+    /// What it takes of the memory of all answers; `None` for what is no answer.
+    charge: Option<Charge>,
     fault: Option<RRError>,
 }
 
 impl Buffer {
-    /// An empty buffer with room for so many bytes, if there is memory for them.
-    fn with_room(bytes: usize) -> Self {
-        let mut this = Self::default();
+    /// An empty buffer for an answer, with room for so many bytes if there is memory for them.
+    fn of_answer(all: &Budget, bytes: usize) -> Self {
+        let mut this = Self { charge: Some(all.nothing()), ..Self::default() };
         // What does not fit now may fit while it is written: the answer may have become shorter.
-        if this.bytes.try_reserve_exact(bytes).is_err() || leaves_room(bytes).is_err() {
+        if this.reserve(bytes.min(MAX_BYTES)).is_err() {
             this.bytes = Vec::new();
+            let _ = this.count();
         }
         this
     }
@@ -45,7 +61,8 @@ impl Buffer {
     /// Adds bytes.
     ///
     /// # Errors
-    /// [`RRError::NoMem`]; [`RRError::Limit`] for an answer that is too large.
+    /// [`RRError::NoMem`]; [`RRError::Again`] while other answers take all the memory that answers may;
+    /// [`RRError::Limit`] for an answer that is too large.
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) -> std::result::Result<(), RRError> {
         if bytes.len() > self.bytes.capacity() - self.bytes.len() && self.fault.is_none() {
@@ -60,25 +77,73 @@ impl Buffer {
 
     #[cold]
     fn grow(&mut self, by: usize) -> std::result::Result<(), RRError> {
-        if by > MAX_BYTES - self.bytes.len().min(MAX_BYTES) {
+        let needed = self.bytes.len().saturating_add(by);
+        if needed > MAX_BYTES {
             return Err(RRError::Limit);
         }
-        self.bytes.try_reserve(by).map_err(|_| RRError::NoMem)?;
-        leaves_room(self.bytes.capacity())
+        // Twice as much, so that it is seldom moved; where that is not left, what is needed.
+        let more = (2 * self.bytes.capacity()).clamp(FIRST_BYTES, MAX_BYTES).max(needed);
+        self.reserve(more).or_else(|_| self.reserve(needed))
     }
 
-    /// What was written.
+    /// Makes room for so many bytes in all.
+    fn reserve(&mut self, bytes: usize) -> std::result::Result<(), RRError> {
+        self.charge(bytes)?;
+        self.bytes.try_reserve_exact(bytes - self.bytes.len()).map_err(|_| RRError::NoMem)?;
+        leaves_room(bytes)
+    }
+
+    /// Counts so many bytes among those of all answers.
+    fn charge(&mut self, bytes: usize) -> std::result::Result<(), RRError> {
+        let Some(charge) = &mut self.charge else { return Ok(()) };
+        charge.follow(if bytes < COUNTED_BYTES { 0 } else { bytes }).map_err(|_| RRError::Again)
+    }
+
+    /// Counts the bytes that it has.
+    fn count(&mut self) -> std::result::Result<(), RRError> {
+        self.charge(self.bytes.capacity())
+    }
+
+    /// What was written, without the room that it has not needed.
     ///
     /// # Errors
-    /// [`RRError::NoMem`]; [`RRError::Limit`] for an answer that is too large.
-    pub(super) fn finish(self) -> Result<Bytes> {
+    /// Those of [`push`](Self::push).
+    pub(super) fn finish(mut self) -> Result<Bytes> {
         match self.fault {
-            None => Ok(self.bytes.into()),
-            Some(RRError::NoMem) => Err(Failure::ours(RRError::NoMem, "there is no memory for the answer")),
+            None => {}
+            Some(RRError::NoMem) => return Err(Failure::ours(RRError::NoMem, "there is no memory for the answer")),
+            Some(RRError::Again) => {
+                let text =
+                    format!("the answers that are being sent take the {MAX_BYTES} bytes that they may: ask again");
+                return Err(Failure::ours(RRError::Again, text));
+            }
             Some(fault) => {
-                Err(Failure::ours(fault, format!("the answer is larger than {MAX_BYTES} bytes: ask for parts of it")))
+                let text = format!("the answer is larger than {MAX_BYTES} bytes: ask for parts of it");
+                return Err(Failure::ours(fault, text));
             }
         }
+        let (taken, written) = (self.bytes.capacity(), self.bytes.len());
+        if taken >= COUNTED_BYTES && taken - written > written / 4 {
+            self.bytes.shrink_to_fit();
+            // It is never refused, because it is less than before.
+            let _ = self.count();
+        }
+        Ok(match self.charge {
+            Some(charge) => Bytes::from_owner(Counted { bytes: self.bytes, _charge: charge }),
+            None => self.bytes.into(),
+        })
+    }
+}
+
+/// The body of an answer, with what it takes of the memory of all.
+struct Counted {
+    bytes: Vec<u8>,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -110,7 +175,7 @@ impl fmt::Write for Buffer {
 /// A value in JSON.
 ///
 /// # Errors
-/// [`RRError::NoMem`]; [`RRError::Limit`] for an answer that is too large.
+/// Those of [`Buffer::push`].
 fn json_into(mut buffer: Buffer, value: &impl Serialize) -> Result<Bytes> {
     // Making JSON of strings and numbers fails only where the buffer does, and that remembers it.
     if let Err(error) = serde_json::to_writer(&mut buffer, value)
@@ -122,20 +187,20 @@ fn json_into(mut buffer: Buffer, value: &impl Serialize) -> Result<Bytes> {
     buffer.finish()
 }
 
-/// A small value in JSON.
+/// A value of a bounded size in JSON: a problem, or a question of ours.
 ///
 /// # Errors
-/// Those of [`Page::json`].
+/// [`RRError::NoMem`].
 pub(crate) fn json(value: &impl Serialize) -> Result<Bytes> {
-    json_into(Buffer::with_room(FIRST_BYTES), value)
+    json_into(Buffer::default(), value)
 }
 
-/// A small value as an answer in JSON.
+/// A value as an answer in JSON.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match json(&self.0) {
+        match json_into(Buffer::of_answer(&ALL, FIRST_BYTES), &self.0) {
             Ok(body) => Written { content_type: JSON, body }.into_response(),
             Err(failure) => Problem::from(failure).into_response(),
         }
@@ -178,9 +243,9 @@ impl Page {
     }
 
     /// Room for an answer a little longer than the last.
-    fn buffer(&self) -> Buffer {
+    fn buffer(&self, all: &Budget) -> Buffer {
         let last = self.last_bytes.load(Ordering::Relaxed);
-        Buffer::with_room(last + last / 8)
+        Buffer::of_answer(all, last + last / 8)
     }
 
     fn answer(&self, body: Bytes) -> Written {
@@ -191,17 +256,21 @@ impl Page {
     /// An answer of JSON.
     ///
     /// # Errors
-    /// [`RRError::NoMem`]; [`RRError::Limit`] for an answer that is too large.
+    /// Those of [`Buffer::push`].
     pub(crate) fn of_json(&self, value: &impl Serialize) -> Result<Written> {
-        Ok(self.answer(json_into(self.buffer(), value)?))
+        Ok(self.answer(json_into(self.buffer(&ALL), value)?))
     }
 
     /// An answer of text. `write` need not report that the buffer has no room.
     ///
     /// # Errors
-    /// Those of `write`; [`RRError::NoMem`]; [`RRError::Limit`] for an answer that is too large.
+    /// Those of `write` and of [`Buffer::push`].
     pub(crate) fn of_text(&self, write: impl FnOnce(&mut Buffer) -> Result<()>) -> Result<Written> {
-        let mut buffer = self.buffer();
+        self.text_within(&ALL, write)
+    }
+
+    fn text_within(&self, all: &Budget, write: impl FnOnce(&mut Buffer) -> Result<()>) -> Result<Written> {
+        let mut buffer = self.buffer(all);
         write(&mut buffer)?;
         Ok(self.answer(buffer.finish()?))
     }
@@ -213,9 +282,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_bounded_and_keeps_its_first_fault() {
-        let page = Page::json();
+        let (page, all) = (Page::json(), Budget::new(Some(MAX_BYTES as u64)));
         let much = vec![b'x'; MAX_BYTES / 4];
-        let failure = page.of_text(|text| {
+        let failure = page.text_within(&all, |text| {
             let first_fault = (0..5).find_map(|_| text.push(&much).err());
             assert_eq!(first_fault, Some(RRError::Limit));
             // What would fit still is not added behind a gap.
@@ -241,5 +310,41 @@ mod tests {
         })
         .unwrap();
         assert_eq!(moves, 0);
+    }
+
+    /// An answer with so many bytes.
+    fn answer_of(page: &Page, all: &Budget, bytes: usize) -> Result<Bytes> {
+        let piece = vec![b'x'; bytes.div_ceil(10)];
+        let written = page.text_within(all, |text| {
+            let _ = (0..10).try_for_each(|_| text.push(&piece));
+            Ok(())
+        });
+        written.map(|written| written.body)
+    }
+
+    #[test]
+    fn answers_that_are_there_are_bounded_together_until_they_are_dropped() {
+        let (page, all) = (Page::json(), Budget::new(Some(1_000_000)));
+        let first = answer_of(&page, &all, 600_000).unwrap();
+        let of_both = first.slice(..1);
+        assert_eq!(answer_of(&page, &all, 600_000).unwrap_err().kind, RRError::Again);
+        let last = answer_of(&page, &all, 300_000).expect("it needs no more than is left");
+        assert!(all.used() <= 1_000_000 && all.used() > 900_000 - 2 * 4096, "{} bytes", all.used());
+        answer_of(&page, &all, 10_000).expect("one that is small");
+        drop((first, last));
+        assert!(all.used() > 600_000 - 4096, "a part of it is there");
+        drop(of_both);
+        assert_eq!(all.used(), 0);
+        answer_of(&page, &all, 900_000).unwrap();
+    }
+
+    #[test]
+    fn a_small_answer_does_not_hold_the_room_of_a_large_one() {
+        let (page, all) = (Page::json(), Budget::new(Some(1_000_000)));
+        answer_of(&page, &all, 800_000).unwrap();
+        let small = answer_of(&page, &all, 100).unwrap();
+        assert_eq!((small.len(), all.used()), (100, 0));
+        let larger = answer_of(&page, &all, 100_000).unwrap();
+        assert!(all.used() < 120_000, "{} bytes for {}", all.used(), larger.len());
     }
 }

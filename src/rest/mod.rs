@@ -60,7 +60,8 @@ pub struct Answer {
     pub status: u16,
     /// The body's type.
     pub content_type: String,
-    /// The body, as the routes made it, without a copy.
+    /// The body, as the routes made it, without a copy. Until it is dropped, it counts among the answers of the process
+    /// that are in memory.
     pub body: Bytes,
 }
 

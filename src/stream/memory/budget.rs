@@ -52,7 +52,7 @@ const STEP_BYTES: u64 = 4096;
 
 impl Budget {
     /// A budget without a parent. `None` counts without a bound.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(any(test, feature = "fuzzing", feature = "rest"))]
     pub(crate) fn new(limit_bytes: Option<u64>) -> Self {
         Self::made(limit_bytes, false, None, None)
     }
