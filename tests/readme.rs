@@ -230,7 +230,8 @@ fn programs_are_linked_by_cmake() {
 fn every_test_that_docs_interop_names_is_there() {
     let table = fs::read_to_string(root().join("docs/interop.md")).unwrap();
     let mut tests = String::new();
-    for folder in ["tests", "tests/interop", "tests/librtmp", "src/proto/frame", "src/stream/egress/join"] {
+    let beside = ["src/proto/frame", "src/stream/egress/join"];
+    for folder in ["tests", "tests/interop", "tests/librtmp", "tests/page"].into_iter().chain(beside) {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rs") {
