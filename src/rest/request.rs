@@ -16,6 +16,9 @@ use crate::server::RRServer;
 use crate::server::slots::{kind, kind_of};
 use crate::stream::event::Id;
 
+/// Most pairs behind `?`; no route has more than five arguments.
+const MAX_PAIRS: usize = 64;
+
 type Answer<T> = Result<T, Problem>;
 type Shared = Arc<RRServer>;
 
@@ -82,6 +85,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        // Where they are collected, many small ones would need a large piece of memory.
+        let pairs = parts.uri.query().map_or(0, |query| query.split('&').count());
+        if pairs > MAX_PAIRS {
+            return Err(Failure::ours(RRError::Arg, format!("there are more than {MAX_PAIRS} arguments")).into());
+        }
         match axum::extract::Query::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(args)) => Ok(Self(args)),
             Err(rejection) => Err(Failure::ours(RRError::Arg, rejection.body_text()).into()),

@@ -109,6 +109,21 @@ fn json_that_is_none_or_nests_without_end_is_refused() {
 }
 
 #[test]
+fn arguments_are_bounded() {
+    let rig = Rig::new();
+    let path = |pairs: usize| format!("/control/drop/client?app=none{}", "&".repeat(pairs - 1));
+    for (pairs, status) in [(64, 200), (65, 400), (10_000, 400)] {
+        let (got, answer) = rig.ask("POST", &path(pairs), "");
+        assert_eq!(got, status, "{pairs}: {answer}");
+        let by_call = rig.rest.handle("GET", &path(pairs), b"").unwrap();
+        assert_eq!(by_call.status, status, "{pairs}: {by_call:?}");
+    }
+    let problem = rig.ask("DELETE", &format!("/v1/sessions/1?{}", "text=a&".repeat(64)), "").1;
+    assert_eq!(problem["error"].as_str(), Some("RR_ERR_ARG"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("more than 64"), "{problem}");
+}
+
+#[test]
 fn paths_lead_nowhere_else() {
     let rig = Rig::new();
     for path in [
