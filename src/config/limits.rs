@@ -63,3 +63,6 @@ pub const MAX_STANDBYS: usize = 4;
 /// Longest name of an application or a stream, in bytes. Signed queries of CDNs, which may be part of it, stay below 2
 /// KiB.
 pub const MAX_NAME_BYTES: usize = 4096;
+
+/// Longest url of a setting, in bytes; no text of a setting is longer.
+pub const MAX_URL_BYTES: usize = 8192;

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 
-use super::limits::MAX_NAME_BYTES;
+use super::limits::{MAX_NAME_BYTES, MAX_URL_BYTES};
 use crate::error::{Failure, RRError, Result};
 
 /// The value given for a setting.
@@ -137,7 +137,7 @@ pub(super) struct Longest {
 
 impl Longest {
     /// A url.
-    pub(super) const URL: Self = Self::new(8_192, "no server takes a longer url");
+    pub(super) const URL: Self = Self::new(MAX_URL_BYTES, "no server takes a longer url");
     /// A stream key.
     pub(super) const KEY: Self = Self::new(MAX_NAME_BYTES, "no server takes a longer stream key");
     /// A file's name.

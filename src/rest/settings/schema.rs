@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::error::Result;
-    use crate::rest::settings::{each, whole};
+    use crate::rest::settings::{each, object, whole};
 
     /// Settings of a kind: how the document describes them, and how they are set.
     struct Kind {
@@ -209,10 +209,27 @@ mod tests {
             self.schema["properties"].as_object().unwrap()
         }
 
+        /// Whether it is accepted in a body, however it is written.
         fn accepts(&self, name: &str, value: &Json) -> bool {
-            let object = [(name.to_owned(), value.clone())].into_iter().collect();
-            each(&object, self.shape, self.set).is_ok()
+            let reads = |body: &str| {
+                object::<serde_json::Map<_, _>>(body.as_bytes())
+                    .is_ok_and(|object| each(&object, self.shape, self.set).is_ok())
+            };
+            let shortest = json!({ name: value }).to_string();
+            let accepted = reads(&shortest);
+            assert_eq!(reads(&longest(&shortest)), accepted, "{shortest} as it is written longest");
+            accepted
         }
+    }
+
+    /// JSON without escapes with an escape for each character of its texts.
+    fn longest(json: &str) -> String {
+        let mut in_text = false;
+        let escaped = |character: char| {
+            in_text ^= character == '"';
+            if in_text && character != '"' { format!("\\u{:04x}", u32::from(character)) } else { character.into() }
+        };
+        json.chars().map(escaped).collect()
     }
 
     /// Whether a value is valid by a schema, as far as these schemas go.
