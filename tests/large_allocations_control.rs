@@ -17,12 +17,26 @@ use rrelay::config::{ControllerConfig, Dialect, HooksConfig, ServerConfig, Targe
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::rest::{Rest, RestOptions};
-use rrelay::server::{LevelFilter, ListenOptions, RRServer};
+use rrelay::server::{Id, LevelFilter, ListenOptions, RRServer};
 
 const TOKEN: &str = "token-of-tests";
 
-/// Streams, sessions, and targets of one stream; each list of them needs a large piece of memory.
-const MANY: usize = 40;
+/// Sessions; the text about them takes a large piece of memory, as that about so many streams and targets.
+const SESSIONS: usize = 40;
+
+/// Streams, and targets of one of them.
+#[derive(Clone, Copy)]
+struct Many {
+    streams: usize,
+    targets: usize,
+}
+
+/// So many that the text about them takes large pieces of memory.
+const SOME: Many = Many { streams: 40, targets: 40 };
+
+/// So many that a list of their ids takes a large piece of memory too: a target's, which stands beside its stream's, has
+/// 16 bytes, a stream's has eight.
+const LISTED: Many = Many { streams: 2_100, targets: 1_100 };
 
 /// Pages that need large pieces of memory.
 const PAGES: [&str; 8] = [
@@ -79,39 +93,37 @@ struct Rig {
     rtmp_port: u16,
     rest: Rest,
     port: u16,
+    /// The first stream's first target.
+    target: Id,
     back_end: u16,
     /// The sessions that are listed.
     _sessions: Vec<TcpStream>,
 }
 
 impl Rig {
-    /// With a back end that says so much before its answers.
-    fn new(space: &str) -> Self {
-        let config = ServerConfig { handshake_ms: 600_000, ..ServerConfig::default() };
+    /// With so much, and a back end that says so much before its answers.
+    fn new(many: Many, space: &str) -> Self {
+        let config = ServerConfig { handshake_ms: 600_000, max_streams: 10_000, ..ServerConfig::default() };
         // The host keeps nothing of its events.
         let server = Arc::new(RRServer::new(config, LevelFilter::Off, Some(Box::new(|_| ()))).unwrap());
         let rtmp_port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
-        let mut first = None;
-        for number in 0..MANY {
-            let stream = server.stream_create(b"live", format!("show{number}").as_bytes(), None).unwrap();
-            let to = *first.get_or_insert(stream);
-            server
-                .target_add(
-                    to,
-                    TargetConfig {
-                        url: format!("rtmp://127.0.0.1:1/app{number}"),
-                        retry_min_ms: 60_000,
-                        retry_max_ms: 60_000,
-                        ..TargetConfig::default()
-                    },
-                )
-                .unwrap();
-        }
-        let sessions = (0..MANY).map(|_| live::raw(rtmp_port)).collect();
+        let create = |number: usize| server.stream_create(b"live", format!("show{number}").as_bytes(), None).unwrap();
+        let streams: Vec<Id> = (0..many.streams).map(create).collect();
+        let add = |number: usize| {
+            let config = TargetConfig {
+                url: format!("rtmp://127.0.0.1:1/app{number}"),
+                retry_min_ms: 60_000,
+                retry_max_ms: 60_000,
+                ..TargetConfig::default()
+            };
+            server.target_add(streams[0], config).unwrap()
+        };
+        let targets: Vec<Id> = (0..many.targets).map(add).collect();
+        let sessions = (0..SESSIONS).map(|_| live::raw(rtmp_port)).collect();
         let rest = Rest::new(Arc::clone(&server));
         let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
-        live::until("all sessions are there", || server.stats(0).unwrap().sessions as usize == MANY);
-        Self { server, rtmp_port, rest, port, back_end: back_end(space), _sessions: sessions }
+        live::until("all sessions are there", || server.stats(0).unwrap().sessions as usize == SESSIONS);
+        Self { server, rtmp_port, rest, port, target: targets[0], back_end: back_end(space), _sessions: sessions }
     }
 
     /// Asks, and gives the status and the body.
@@ -136,6 +148,10 @@ impl Rig {
         for page in ["/v1/streams/live/show0", "/v1/openapi.json", "/page/page.js", "/page/mpegts.js"] {
             self.by_call("GET", page, "");
         }
+        // The longest url that may be, with an escape for each of its characters.
+        let url: String = format!("rtmp://127.0.0.1:1/{:x<8173}", "").chars().map(escaped).collect();
+        let target = format!("/v1/streams/live/show0/targets/{}", self.target);
+        self.by_call("PATCH", &target, &format!("{{\"url\": \"{url}\"}}"));
         for dialect in [Dialect::Json, Dialect::Nginx] {
             self.asks_about(dialect, number);
         }
@@ -188,11 +204,15 @@ impl Rig {
     }
 }
 
+fn escaped(character: char) -> String {
+    format!("\\u{:04x}", u32::from(character))
+}
+
 /// Asserts that it is the answer, or that it says that there is no memory.
 fn is_answer(what: &str, (status, body): (u16, String)) {
     match status {
         200 => assert!(body.len() > 500, "{what}: {body}"),
-        503 => assert!(body.contains("RR_ERR_NOMEM") && body.contains("no memory"), "{what}: {body}"),
+        503 => assert!(body.contains("RR_ERR_NOMEM"), "{what}: {body}"),
         _ => panic!("{what}: {status}, {body}"),
     }
 }
@@ -214,6 +234,20 @@ fn each_fails_once(rig: &Rig, least: usize, works: impl Fn(&Rig, i64)) {
     panic!("there is no end of large allocations");
 }
 
+/// Lets each large allocation for a page about very many fail once.
+fn lists_fail_once(rig: &Rig) {
+    for page in PAGES {
+        let asked = || is_answer(page, rig.ask("GET", page, ""));
+        asked();
+        let mut before = 0;
+        while failing::once(failing::LARGE, before, asked) {
+            before += 1;
+        }
+        asked();
+        eprintln!("{page}: {before} large allocations failed, one at a time");
+    }
+}
+
 /// Another address for control by HTTP, and hooks; whether there was memory for them.
 fn begins(rig: &Rig) -> Result<(), RRError> {
     let rest = Rest::new(Arc::clone(&rig.server));
@@ -225,7 +259,7 @@ fn begins(rig: &Rig) -> Result<(), RRError> {
 #[test]
 fn a_large_allocation_that_fails_fails_one_request() {
     failing::spare_this_thread();
-    let rig = Rig::new("");
+    let rig = Rig::new(SOME, "");
     for before in 0.. {
         // The host's thread is not spared.
         let mut begun = Ok(());
@@ -239,6 +273,7 @@ fn a_large_allocation_that_fails_fails_one_request() {
         assert_eq!(begun, Err(RRError::NoMem), "the large allocation {before}");
     }
     each_fails_once(&rig, failing::LARGE, Rig::says_much);
+    lists_fail_once(&Rig::new(LISTED, ""));
     // The buffers that hyper reads into are smaller than these; where one of them fails, the process ends.
-    each_fails_once(&Rig::new(&" ".repeat(60_000)), 2 * failing::LARGE + 1, Rig::reads_much);
+    each_fails_once(&Rig::new(SOME, &" ".repeat(60_000)), 2 * failing::LARGE + 1, Rig::reads_much);
 }

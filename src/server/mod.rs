@@ -358,7 +358,7 @@ impl RRServer {
     /// The figures of an id; 0 is the server.
     ///
     /// # Errors
-    /// [`RRError::NotFound`].
+    /// [`RRError::NotFound`]; for the server, [`RRError::NoMem`].
     pub fn stats(&self, id: Id) -> Result<figures::Stats> {
         report::stats(&self.core, id)
     }

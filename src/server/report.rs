@@ -79,7 +79,7 @@ fn not_found() -> Failure {
 pub(super) fn stats(core: &Core, id: Id) -> Result<Stats> {
     let now_us = clock::now_us();
     if id == 0 {
-        return Ok(of_server(core, now_us));
+        return of_server(core, now_us);
     }
     let registry = core.registry();
     match kind_of(id) {
@@ -106,22 +106,22 @@ pub(super) fn stats(core: &Core, id: Id) -> Result<Stats> {
     }
 }
 
-fn of_server(core: &Core, now_us: u64) -> Stats {
+fn of_server(core: &Core, now_us: u64) -> Result<Stats> {
     let mut sum = core.past();
     let registry = core.registry();
-    let streams: Vec<_> = registry.streams.iter().map(|(_, stream)| std::sync::Arc::clone(stream)).collect();
+    let streams = registry.streams.all()?;
     let (sessions, targets) = (registry.sessions.len(), registry.targets.len());
     drop(registry);
     for stream in &streams {
         sum.add(&of_stream(stream, now_us));
     }
-    Stats {
+    Ok(Stats {
         sessions: small(sessions as u64),
         targets: small(targets as u64),
         queue_bytes: core.budget.used(),
         started_us: core.started_us,
         ..sum
-    }
+    })
 }
 
 /// The facts of an object; the id 0 is the server.

@@ -177,6 +177,20 @@ impl<T> Slots<T> {
         })
     }
 
+    /// All objects, in a list for which there may be no memory.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn all(&self) -> Result<Vec<T>>
+    where
+        T: Clone,
+    {
+        let mut all = Vec::new();
+        all.try_reserve_exact(self.len()).map_err(|_| Failure::from(RRError::NoMem))?;
+        all.extend(self.iter().map(|(_, object)| object.clone()));
+        Ok(all)
+    }
+
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.live as usize
