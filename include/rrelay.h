@@ -1372,7 +1372,7 @@ RR_API int rr_rest_stop(rr_server *s);
    its length without the NUL. The request is carried out on the calling thread.
    Waits: As the calls that the request stands for.
    Valid: *out until rr_free; the caller owns it.
-   Returns: The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB;
+   Returns: The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 256 KiB;
    RR_ERR_NOMEM; RR_ERR_UNSUPPORTED: the library was built without it. On failure *out is NULL. */
 RR_API int rr_rest_handle(
     rr_server *s, const char *method, const char *path, const char *body, size_t len, char **out, size_t *out_len);

@@ -102,7 +102,7 @@ pub unsafe extern "C" fn rr_rest_stop(s: *mut rr_server) -> c_int {
 /// `*out` until rr_free; the caller owns it.
 ///
 /// # Returns
-/// The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB; RR_ERR_NOMEM;
+/// The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 256 KiB; RR_ERR_NOMEM;
 /// RR_ERR_UNSUPPORTED: the library was built without it. On failure `*out` is NULL.
 ///
 /// # Safety

@@ -17,10 +17,11 @@ use utoipa::ToSchema;
 use super::RestOptions;
 use super::access::{self, Access};
 use super::answer::{Json, Page, Written};
+use super::body;
 #[cfg(test)]
 use super::document::{Bearer, Bodies, Problems};
 use super::events;
-use super::http::{MAX_BODY_BYTES, whole_body};
+use super::http::whole_body;
 use super::metrics;
 use super::model::{self, Peers, Server, Session, Stream, Streams, Target};
 use super::nginx;
@@ -135,7 +136,7 @@ pub(crate) fn routes(server: Shared) -> Router {
         .merge(page::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::extract::DefaultBodyLimit::max(body::MAX_BYTES))
         .with_state(server)
 }
 

@@ -7,11 +7,14 @@ use http_body_util::BodyExt;
 
 use crate::error::{Failure, RRError, Result};
 
-/// Reads a body to its end, `most` bytes of it at most.
+/// Largest body: a target with all its backup urls, each as long as a url may be, takes some 140 KiB.
+pub(crate) const MAX_BYTES: usize = 256 * 1024;
+
+/// Reads a body to its end.
 ///
 /// # Errors
 /// [`RRError::Limit`] for a longer one, [`RRError::NoMem`], [`RRError::Protocol`] if it broke off.
-pub(crate) async fn whole<B>(mut body: B, most: usize) -> Result<Bytes>
+pub(crate) async fn whole<B>(mut body: B) -> Result<Bytes>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: fmt::Display,
@@ -21,8 +24,8 @@ where
         let frame = frame.map_err(|error| Failure::peers(RRError::Protocol, format!("the body broke off: {error}")))?;
         // What is no data is a trailer.
         let Ok(data) = frame.into_data() else { continue };
-        if data.len() > most - whole.len() {
-            return Err(Failure::peers(RRError::Limit, format!("the body is larger than {most} bytes")));
+        if data.len() > MAX_BYTES - whole.len() {
+            return Err(Failure::peers(RRError::Limit, format!("the body is larger than {MAX_BYTES} bytes")));
         }
         whole.try_reserve(data.len()).map_err(|_| Failure::ours(RRError::NoMem, "there is no memory for the body"))?;
         whole.extend_from_slice(&data);

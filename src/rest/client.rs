@@ -27,9 +27,6 @@ use crate::net::tls::{ClientConfig, Trust};
 use crate::rest::http::MAX_HEAD_BYTES;
 use crate::rest::names::Names;
 
-/// Longest answer; settings of some dozen targets take a few KiB.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
 /// The signature's header.
 const SIGNATURE: &str = "x-rrelay-signature";
 
@@ -132,7 +129,7 @@ impl Client {
         let location =
             answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let body = if whole {
-            super::body::whole(answer.into_body(), MAX_ANSWER_BYTES).await.map_err(|failure| match failure.kind {
+            super::body::whole(answer.into_body()).await.map_err(|failure| match failure.kind {
                 RRError::NoMem => failure,
                 _ => Failure::peers(RRError::Protocol, format!("its answer: {}", failure.text)),
             })?

@@ -34,9 +34,6 @@ use crate::server::RRServer;
 /// Most connections at a time. Operators and scrapers are few; a page holds three or four.
 pub(crate) const MAX_CONNECTIONS: usize = 128;
 
-/// Largest body of a request: a stream with some targets takes a few KiB.
-pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
-
 /// Largest head of a request, or of an answer to us, and most bytes that are read at once. The buffer for them has up to
 /// twice this size.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -184,7 +181,7 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
 /// Reads the whole body, within the bounds of size and time, before the handler runs.
 pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match tokio::time::timeout(READ_TIMEOUT, body::whole(body, MAX_BODY_BYTES)).await {
+    match tokio::time::timeout(READ_TIMEOUT, body::whole(body)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Ok(Err(failure)) if failure.kind == RRError::NoMem => Problem::from(failure).into_response(),
         Ok(Err(failure)) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, failure.text).into_response(),

@@ -158,12 +158,12 @@ impl Rest {
     /// Answers one request for a host that has its own web server and has checked the request's access itself.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 64 KiB, [`RRError::NoMem`].
+    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 256 KiB, [`RRError::NoMem`].
     pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let arg = |text: String| Failure::ours(RRError::Arg, text);
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| arg("method: not an HTTP method".to_owned()))?;
-        if body.len() > http::MAX_BODY_BYTES {
-            return Err(Failure::ours(RRError::Limit, format!("body: at most {} bytes", http::MAX_BODY_BYTES)));
+        if body.len() > body::MAX_BYTES {
+            return Err(Failure::ours(RRError::Limit, format!("body: at most {} bytes", body::MAX_BYTES)));
         }
         let mut owned = Vec::new();
         owned.try_reserve_exact(body.len()).map_err(|_| Failure::from(RRError::NoMem))?;

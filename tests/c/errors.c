@@ -678,7 +678,7 @@ static void any_id(void) {
 
 static void control(void) {
     rr_server *s = server(NULL);
-    static const char body[64 * 1024 + 1];
+    static const char body[256 * 1024 + 1];
     char *out;
     size_t len;
     char token[RR_TOKEN_BYTES];
