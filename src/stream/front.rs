@@ -473,9 +473,10 @@ impl RRStream {
         self.accumulate.close();
     }
 
-    /// Closes the inbox of the relay with this number, and the book.
+    /// Closes the inbox of the relay with this number, which ends, and the book.
     pub(in crate::stream) fn close_relay(&self, number: usize) {
         self.book.close();
+        self.memory.relay_gone(number);
         self.relays.link(number).close();
     }
 

@@ -19,6 +19,9 @@ pub(in crate::stream) const ROOM_MS: u64 = 2_000;
 /// room.
 const LIVED_MS: u64 = ROOM_MS + 1_000;
 
+/// In the place of a request to a relay that has ended: nobody would carry it out.
+const GONE: u8 = u8::MAX;
+
 /// The parts of memory that the relays are asked to give up; each step includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -37,7 +40,8 @@ pub(crate) struct Memory {
     budget: Budget,
     /// The budget of consumers' private memory, which may be refused: consumers can be closed.
     private: Budget,
-    /// Of each relay: the greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 means none.
+    /// Of each relay: the greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 means none, [`GONE`] that
+    /// the relay has ended.
     asked: Box<[AtomicU8]>,
     evict: AtomicBool,
     /// Since when the stream has used memory, monotonic; 0 while it uses none.
@@ -124,7 +128,14 @@ impl Memory {
 
     /// Whether a request to a relay has not been carried out yet.
     pub(crate) fn is_asked(&self) -> bool {
-        self.asked.iter().any(|asked| asked.load(Ordering::Acquire) != 0)
+        self.asked.iter().any(|asked| !matches!(asked.load(Ordering::Acquire), 0 | GONE))
+    }
+
+    /// Notes that the relay with this number has ended: what it is asked for, now or later, is not waited for.
+    pub(in crate::stream) fn relay_gone(&self, relay: usize) {
+        if let Some(asked) = self.asked.get(relay) {
+            asked.store(GONE, Ordering::Release);
+        }
     }
 
     /// Takes the pending request to the relay with this number, which calls this and then carries the request out.

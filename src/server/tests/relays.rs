@@ -10,6 +10,7 @@ use crate::server::slots::kind;
 use crate::session::Event as Said;
 use crate::stream::RRStream;
 use crate::stream::fault_injection::In;
+use crate::stream::memory::GiveUp;
 
 #[test]
 fn a_stream_gets_more_relays_with_more_players_where_there_are_processors() {
@@ -86,4 +87,25 @@ fn players_of_a_relay_that_is_late_hear_of_an_end_before_the_next_publisher() {
     write(3, false);
     late.iter_mut().for_each(|player| assert_eq!(next(player), Some(3)));
     assert!(late.iter().all(|player| !player.said.iter().any(|said| matches!(said, Said::Ended { .. }))));
+}
+
+#[test]
+fn no_request_for_memory_waits_for_a_relay_that_has_ended() {
+    let stream =
+        StreamConfig { relay_threads: Some(2), queue_bytes: 1 << 30, queue_ms: 600_000, ..StreamConfig::default() };
+    let live = Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() });
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let (of_lead, mut of_other) = (live.play("show"), live.play("show"));
+    let picture = [&[0x17, 1, 0, 0, 0][..], &[7; 200_000]].concat();
+    (0..100).for_each(|_| live.server.stream_write(id, VIDEO, 0, &picture, false).unwrap());
+    let stream = live.server.stream(id).unwrap();
+    live.server.stream_stop(id, 600_000).unwrap();
+    // The relay has given its last player back when that hears of the end, and ends in the same round.
+    assert_eq!(until_the_end(&mut of_other).len(), 100);
+    for _ in 0..3 {
+        stream.give_up(GiveUp::Caches);
+        until("the relay that leads has done it", || !stream.memory().is_asked());
+    }
+    assert!(live.server.info(id).is_ok(), "a player of the relay that leads has not read anything");
+    drop(of_lead);
 }
