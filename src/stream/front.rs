@@ -224,8 +224,9 @@ impl RRStream {
     ///
     /// # Errors
     /// The peer, with the reason, if the relay cannot take it.
-    pub(crate) fn hand_player(&self, peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
+    pub(crate) fn hand_player(&self, mut peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
         peer.record.set_stream(self.id());
+        peer.log_end = self.ingest.head().position;
         match self.hand_to_relay(LEAD, Delivery::Player(peer)) {
             Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
             _ => Ok(()),

@@ -43,6 +43,9 @@ pub(crate) struct Peer {
     pub unsent: Vec<u8>,
     /// The question that is open about the player's next request, while a relay sends it its other plays.
     pub question: Option<Box<OpenQuestion>>,
+    /// The end of the log of its newest play's stream when it was handed over to that one. A relay that has not read so far
+    /// does so before the player begins.
+    pub log_end: u64,
     /// Set from the moment a thread hands it over until the next one has it.
     pub on_its_way: Option<OnItsWay>,
 }
@@ -80,7 +83,15 @@ pub(crate) struct OpenQuestion {
 impl Peer {
     /// A session that plays nothing yet.
     pub(crate) fn new(conn: Conn, record: Arc<RRSession>) -> Self {
-        Self { conn, record, subscriptions: Vec::new(), unsent: Vec::new(), question: None, on_its_way: None }
+        Self {
+            conn,
+            record,
+            subscriptions: Vec::new(),
+            unsent: Vec::new(),
+            question: None,
+            log_end: 0,
+            on_its_way: None,
+        }
     }
 
     /// The stream whose relay owns the connection: that of the newest play.

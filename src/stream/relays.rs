@@ -39,11 +39,11 @@ pub(in crate::stream) struct Spread {
 }
 
 impl Spread {
-    /// As the settings say.
+    /// As the settings say: with a number of relays in them, whenever a player comes, as long as there are fewer.
     pub(in crate::stream) fn of(config: &StreamConfig, relays: &Relays) -> Self {
         let room = relays.most();
         match config.relay_threads {
-            Some(_) => Self { from: 1, room, processors: Some(room) },
+            Some(_) => Self { from: 0, room, processors: Some(room) },
             None => Self { from: AUTOMATIC_FROM, room, processors: None },
         }
     }
@@ -209,6 +209,15 @@ mod tests {
         assert_eq!(most(&config(None), &Threading::Own), 4);
         assert_eq!(most(&config(Some(1)), &Threading::Own), 1);
         assert_eq!(most(&config(Some(7)), &Threading::Own), 7);
+    }
+
+    #[test]
+    fn a_stream_that_is_to_have_several_relays_gets_them_with_its_first_players() {
+        let config = StreamConfig { relay_threads: Some(3), ..StreamConfig::default() };
+        let mut spread = Spread::of(&config, &Relays::new(3));
+        let wants =
+            [(1, 0), (2, 0), (3, 0), (3, 1000)].map(|(relays, consumers)| spread.wants_another(relays, consumers));
+        assert_eq!(wants, [true, true, false, false]);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::live::{Client, Live, until};
-use crate::config::{ServerConfig, StreamConfig};
+use crate::config::{ServerConfig, Start, StreamConfig};
 use crate::proto::message::kind::VIDEO;
 use crate::server::slots::kind;
-use crate::session::Event as Said;
+use crate::session::{Event as Said, State};
 use crate::stream::RRStream;
 use crate::stream::fault_injection::In;
 use crate::stream::memory::GiveUp;
@@ -60,7 +60,7 @@ fn players_of_a_relay_that_is_late_hear_of_an_end_before_the_next_publisher() {
     let id = live.server.stream_create(b"live", b"show", None).unwrap();
     let write = |number, end| live.server.stream_write(id, VIDEO, 0, &[0x17, 1, 0, 0, 0, number], end).unwrap();
     let next = |player: &mut Client| player.message().1.last().copied();
-    let (mut of_lead, mut of_other) = (live.play("show"), live.play("show"));
+    let (mut of_other, mut of_lead) = (live.play("show"), live.play("show"));
     write(0, false);
     assert_eq!((next(&mut of_lead), next(&mut of_other)), (Some(0), Some(0)));
 
@@ -95,7 +95,7 @@ fn no_request_for_memory_waits_for_a_relay_that_has_ended() {
         StreamConfig { relay_threads: Some(2), queue_bytes: 1 << 30, queue_ms: 600_000, ..StreamConfig::default() };
     let live = Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() });
     let id = live.server.stream_create(b"live", b"show", None).unwrap();
-    let (of_lead, mut of_other) = (live.play("show"), live.play("show"));
+    let (mut of_other, of_lead) = (live.play("show"), live.play("show"));
     let picture = [&[0x17, 1, 0, 0, 0][..], &[7; 200_000]].concat();
     (0..100).for_each(|_| live.server.stream_write(id, VIDEO, 0, &picture, false).unwrap());
     let stream = live.server.stream(id).unwrap();
@@ -108,4 +108,38 @@ fn no_request_for_memory_waits_for_a_relay_that_has_ended() {
     }
     assert!(live.server.info(id).is_ok(), "a player of the relay that leads has not read anything");
     drop(of_lead);
+}
+
+#[test]
+fn a_player_of_a_relay_that_is_late_begins_where_the_stream_is() {
+    let stream = StreamConfig { relay_threads: Some(2), start: Start::Now, ..StreamConfig::default() };
+    let live = Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() });
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let write = |number| live.server.stream_write(id, VIDEO, 0, &[0x17, 1, 0, 0, 0, number], false).unwrap();
+    let next = |player: &mut Client| player.message().1.last().copied();
+    let mut of_other = live.play("show");
+    write(0);
+    assert_eq!(next(&mut of_other), Some(0));
+
+    let stream = live.server.stream(id).unwrap();
+    stream.fault_injection().stall(In::Relay(0));
+    let stalled = Stalled(Arc::clone(&stream));
+    stream.wake_relays();
+    until("the relay that leads stands still", || stream.fault_injection().is_stalled());
+    write(1);
+    assert_eq!(next(&mut of_other), Some(1));
+    let port = live.port;
+    let of_lead = std::thread::spawn(move || Client::new(port, "show", false));
+    until("it is with its stream", || live.server.list(id, kind::SESSION).unwrap().len() == 2);
+    drop(stalled);
+    let mut of_lead = of_lead.join().unwrap();
+    until("it has its place", || {
+        live.server
+            .list(id, kind::SESSION)
+            .unwrap()
+            .into_iter()
+            .all(|id| live.server.info(id).is_ok_and(|info| info.state == State::InProgress))
+    });
+    write(2);
+    assert_eq!(next(&mut of_lead), Some(2));
 }

@@ -183,21 +183,30 @@ impl JoinIndex {
         Self { cursor: self.cursor.clone(), headers: self.headers.clone(), gop_start: None, gop_bytes: 0, ..*self }
     }
 
-    /// Looks at every message published since the last call. Allocates only for a changed header.
+    /// Looks at every message published since the last call.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn advance(&mut self) -> Seen {
-        self.advance_while(|_, _| true)
+        self.advance_up_to(u64::MAX)
     }
 
-    /// As [`advance`](Self::advance), but no further than to an end that those who follow the stream are told of
+    /// Looks at every message published since the last call, but at none that begins at this log position or behind it.
+    /// Allocates only for a changed header.
+    pub(crate) fn advance_up_to(&mut self, position: u64) -> Seen {
+        self.advance_while(position, |_, _| true)
+    }
+
+    /// As [`advance_up_to`](Self::advance_up_to), but no further than to an end that those who follow the stream are told of
     /// ([`flag::AFTER_END`]); `live` says whether there are any who may have had messages before it. With `live` false
     /// the next call goes on.
-    pub(crate) fn advance_to_end(&mut self, live: bool) -> Seen {
-        self.advance_while(|mark, seen| !mark.has(flag::AFTER_END) || !(live || seen.messages > 0))
+    pub(crate) fn advance_to_end(&mut self, live: bool, position: u64) -> Seen {
+        self.advance_while(position, |mark, seen| !mark.has(flag::AFTER_END) || !(live || seen.messages > 0))
     }
 
-    fn advance_while(&mut self, goes_on: impl Fn(&Mark, &Seen) -> bool) -> Seen {
+    fn advance_while(&mut self, position: u64, goes_on: impl Fn(&Mark, &Seen) -> bool) -> Seen {
         let mut seen = Seen::default();
-        while let Some(mark) = self.cursor.mark_here() {
+        while self.cursor.position() < position
+            && let Some(mark) = self.cursor.mark_here()
+        {
             if !goes_on(&mark, &seen) {
                 seen.at_end = true;
                 break;

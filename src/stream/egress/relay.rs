@@ -155,6 +155,9 @@ impl Task for Relay {
             Delivery::Player(peer) => {
                 let Some(peer) = self.give_away(peer) else { return };
                 self.read_to_end(io.now_us);
+                if self.join_index.head().position < peer.log_end {
+                    self.read_log_up_to(peer.log_end, io.now_us);
+                }
                 self.adopt(self.new_player(peer, io.now_us), io);
             }
             Delivery::Target { target, conn, endpoint, moved, .. } => {
@@ -353,24 +356,29 @@ impl Relay {
     // ---- new messages in the log
 
     fn read_log(&mut self, now_us: u64) {
+        self.read_log_up_to(u64::MAX, now_us);
+    }
+
+    /// Reads the log up to this position, at which a message begins.
+    fn read_log_up_to(&mut self, position: u64, now_us: u64) {
         if self.is_lead() {
-            let seen = self.join_index.advance();
+            let seen = self.join_index.advance_up_to(position);
             self.notice(&seen, now_us);
             return;
         }
         // The end that the leading relay has taken may be followed by another publisher already.
-        while self.step_to_end(now_us) {}
+        while self.step_to_end(position, now_us) {}
     }
 
     /// Reads the log up to the last end that the leading relay has told of, for a player that has come after that: it is
     /// not told of it.
     fn read_to_end(&mut self, now_us: u64) {
-        while self.told_end < self.stream.relays().told_end() && self.step_to_end(now_us) {}
+        while self.told_end < self.stream.relays().told_end() && self.step_to_end(u64::MAX, now_us) {}
     }
 
-    /// Reads the log up to an end; false if there is none.
-    fn step_to_end(&mut self, now_us: u64) -> bool {
-        let seen = self.join_index.advance_to_end(self.live);
+    /// Reads the log up to this position or to an end before it; false if there is none.
+    fn step_to_end(&mut self, position: u64, now_us: u64) -> bool {
+        let seen = self.join_index.advance_to_end(self.live, position);
         self.notice(&seen, now_us);
         seen.at_end
     }

@@ -254,7 +254,7 @@ impl Subscription {
     /// relay.
     pub(in crate::stream) fn follow(&mut self, now_us: u64) {
         let Some(mut foreign) = self.foreign.take() else { return };
-        let seen = foreign.join_index.advance_to_end(foreign.live);
+        let seen = foreign.join_index.advance_to_end(foreign.live, u64::MAX);
         foreign.live |= seen.messages > 0;
         let head = foreign.join_index.head();
         let lets_go = foreign.take_let_go();

@@ -376,11 +376,11 @@ fn an_advance_to_an_end_stops_there_if_somebody_is_to_be_told() {
     feed.log.new_publisher();
     feed.video(&[KEY, KEY]);
     let mut late = feed.join_index.fork();
-    let seen = feed.join_index.advance_to_end(false);
+    let seen = feed.join_index.advance_to_end(false, u64::MAX);
     assert!(seen.at_end && seen.messages > 0 && feed.join_index.head() == before);
-    let seen = feed.join_index.advance_to_end(true);
+    let seen = feed.join_index.advance_to_end(true, u64::MAX);
     assert!(seen.at_end && seen.messages == 0, "it stays there as long as somebody is to be told");
-    let seen = feed.join_index.advance_to_end(false);
+    let seen = feed.join_index.advance_to_end(false, u64::MAX);
     assert!(!seen.at_end && seen.messages == 2 && seen.first.is_some() && feed.join_index.head() == feed.log.head());
     let seen = late.advance();
     assert!(!seen.at_end && late.head() == feed.log.head(), "others pass it");
