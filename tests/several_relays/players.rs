@@ -196,16 +196,33 @@ fn the_end_of_a_publisher_is_the_same_for_all_players_however_soon_another_one_b
 
 #[test]
 fn a_stream_that_stops_gives_all_players_the_rest() {
-    let live = server(3);
+    let stream = StreamConfig { queue_bytes: 1 << 30, queue_ms: 600_000, ..StreamConfig::default() };
+    let live = server_with(3, ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() });
     let mut publisher = live.publish("show");
-    let mut all = play(&live, 6);
-    let pictures: Vec<_> = (0..100).map(|number| picture(number == 0, number)).collect();
+    // The first two are with the other relays, and the next two with the one that leads.
+    let mut of_others = play(&live, 2);
+    let mut of_lead = play(&live, 2);
+    // More than sockets take.
+    let pictures: Vec<_> =
+        (0..100_u32).map(|number| [&[0x17, 1, 0, 0, 0][..], &number.to_be_bytes().repeat(50_000)].concat()).collect();
     pictures.iter().for_each(|body| publisher.send(VIDEO, 0, body).unwrap());
     let id = show(&live);
     until("all are in the log", || live.server.stats(id).unwrap().msgs_in == 100);
-    live.server.stream_stop(id, 20_000).unwrap();
-    for player in &mut all {
-        assert!(media(player, 100) == pictures);
+    live.server.stream_stop(id, 600_000).unwrap();
+    let rest: Vec<_> = pictures.into_iter().map(Some).chain([None]).collect();
+    for player in &mut of_lead {
+        assert!(heard(player) == rest);
+    }
+    // The relay that leads has nobody left. It waits for the others: meanwhile, other streams end.
+    for _ in 0..20 {
+        let other = live.server.stream_create(b"live", b"other", None).unwrap();
+        let _player = live.play("other");
+        live.server.stream_stop(other, 0).unwrap();
+        until("the other stream has ended", || live.server.info(other).is_err());
+        assert!(live.server.info(id).is_ok(), "the stream is over, and players have not got the rest");
+    }
+    for player in &mut of_others {
+        assert!(heard(player) == rest);
     }
     until("the stream has ended", || live.server.info(id).is_err());
     let ends = live.events_of(EventKind::Stream).into_iter();
