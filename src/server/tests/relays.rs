@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::live::{Client, Live, until};
 use crate::config::{ServerConfig, Start, StreamConfig};
+use crate::error::{Failure, RRError};
 use crate::proto::message::kind::VIDEO;
 use crate::server::slots::kind;
 use crate::session::{Event as Said, State};
@@ -142,4 +143,28 @@ fn a_player_of_a_relay_that_is_late_begins_where_the_stream_is() {
     });
     write(2);
     assert_eq!(next(&mut of_lead), Some(2));
+}
+
+#[test]
+fn a_player_whose_media_has_come_is_not_refused_by_a_relay_that_is_late() {
+    let stream = StreamConfig { relay_threads: Some(2), ..StreamConfig::default() };
+    let live = Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() });
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let write = |number| live.server.stream_write(id, VIDEO, 0, &[0x17, 1, 0, 0, 0, number], false).unwrap();
+    let next = |player: &mut Client| player.message().1.last().copied();
+    let mut of_other = live.play("show");
+    let stream = live.server.stream(id).unwrap();
+    stream.fault_injection().stall(In::Relay(1));
+    let stalled = Stalled(Arc::clone(&stream));
+    stream.wake_relays();
+    until("the other relay stands still", || stream.fault_injection().is_stalled());
+    write(0);
+    stream.refuse_players("NetStream.Play.StreamNotFound", Failure::ours(RRError::NotFound, "none has it"));
+    let mut of_lead = live.play("show");
+    assert_eq!(next(&mut of_lead), Some(0));
+    write(1);
+    // The relay that leads has passed the refusal on in the round before.
+    assert_eq!(next(&mut of_lead), Some(1));
+    drop(stalled);
+    assert_eq!((next(&mut of_other), next(&mut of_other)), (Some(0), Some(1)));
 }

@@ -173,7 +173,11 @@ impl Task for Relay {
                 self.let_go(io);
                 self.offer(verdict, targets, caller, of_others, io.now_us);
             }
-            Delivery::Refuse(refusal) => self.refuse_waiting(&refusal, io),
+            Delivery::Refuse(refusal) => {
+                // Only those are refused that the log has nothing for.
+                self.read_log(io.now_us);
+                self.refuse_waiting(&refusal, io);
+            }
             // These come to proxies only.
             Delivery::OfferProcess { .. } | Delivery::Adopt(_) => {}
         }
