@@ -7,6 +7,8 @@
 mod live;
 
 use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use live::{Live, until};
@@ -47,6 +49,42 @@ fn round(live: &Live, stop: bool) {
     until("its threads are gone", || of_streams() == [0, 0]);
 }
 
+/// The descriptors with which threads wait.
+fn pollers() -> Vec<String> {
+    let all = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| Some(fd.ok()?.path()));
+    let is_poller = |path: &PathBuf| fs::read_link(path).is_ok_and(|of| of.ends_with("anon_inode:[eventpoll]"));
+    all.filter(is_poller).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+/// Makes this descriptor useless for those who wait with it.
+#[allow(unsafe_code, reason = "std has no dup2")]
+fn break_poller(fd: i32) {
+    let null = fs::File::open("/dev/null").unwrap();
+    // SAFETY: both descriptors are open, and what the second one was stays open for those who wait with it now.
+    assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), fd) }, fd);
+}
+
+/// The loop of a stream's second relay fails, which ends this stream and no other.
+fn round_with_a_loop_that_fails(live: &Live) {
+    let (mut other, mut of_other) = (live.publish("other"), live.play("other"));
+    let mut publisher = live.publish("show");
+    let before = pollers();
+    // Two relays are started for these.
+    let mut players: Vec<_> = (0..3).map(|_| live.play("show")).collect();
+    publisher.key_frame(0, b"0").unwrap();
+    players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"0")));
+    let broken = pollers().into_iter().find(|fd| !before.contains(fd)).unwrap();
+    break_poller(broken.parse().unwrap());
+    publisher.key_frame(40, b"1").unwrap();
+    live.line_with(&["relayDataThread cannot wait"]);
+    publisher.closed();
+    until("the stream is gone", || live.server.stream_find(b"live", b"show").is_err());
+    other.key_frame(0, b"0").unwrap();
+    assert!(of_other.message().1.ends_with(b"0"));
+    drop((players, publisher, other, of_other));
+    until("its threads are gone", || of_streams() == [0, 0]);
+}
+
 #[test]
 fn nothing_is_left_of_the_relays_of_a_stream_that_ends() {
     // Things that a process makes only once are made here.
@@ -57,6 +95,7 @@ fn nothing_is_left_of_the_relays_of_a_stream_that_ends() {
         round(&live, false);
         round(&live, true);
     }
+    round_with_a_loop_that_fails(&live);
     drop(live);
     until("all that the server had is gone", || held() == before);
 }

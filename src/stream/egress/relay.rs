@@ -233,10 +233,13 @@ impl Task for Relay {
         self.let_go(io);
         self.close(inbox, io);
         if self.is_lead() {
-            self.stream.upcalls().stream_over(self.stream.id());
-        } else {
-            self.stream.relays().lead().wake();
+            return self.stream.upcalls().stream_over(self.stream.id());
         }
+        if !self.is_over() {
+            // Its loop has failed. Its players are closed, and no relay may be missing from the round of an order.
+            self.stream.stop(0);
+        }
+        self.stream.relays().lead().wake();
     }
 }
 
