@@ -53,6 +53,11 @@ impl Spread {
         Self { from: usize::MAX, room: 1, processors: Some(1) }
     }
 
+    /// The start has failed: the next is tried with twice as many consumers.
+    pub(in crate::stream) fn put_off(&mut self) {
+        self.from = self.from.max(1).saturating_mul(2);
+    }
+
     /// Whether it does so now that there are this many, each with at least so many consumers.
     pub(in crate::stream) fn wants_another(&mut self, relays: usize, consumers: usize) -> bool {
         if relays >= self.room || consumers < self.from {
@@ -218,6 +223,20 @@ mod tests {
         let wants =
             [(1, 0), (2, 0), (3, 0), (3, 1000)].map(|(relays, consumers)| spread.wants_another(relays, consumers));
         assert_eq!(wants, [true, true, false, false]);
+    }
+
+    #[test]
+    fn after_a_start_that_failed_the_next_is_tried_with_twice_as_many_players() {
+        let config = StreamConfig { relay_threads: Some(2), ..StreamConfig::default() };
+        let mut spread = Spread::of(&config, &Relays::new(2));
+        let mut tries = Vec::new();
+        for consumers in 0..100 {
+            if spread.wants_another(1, consumers) {
+                tries.push(consumers);
+                spread.put_off();
+            }
+        }
+        assert_eq!(tries, [0, 2, 4, 8, 16, 32, 64]);
     }
 
     #[test]

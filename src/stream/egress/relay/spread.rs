@@ -6,7 +6,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::Relay;
-use crate::error::Result;
+use crate::error::{RRError, Result};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::relay::pass::Pass;
 use crate::stream::handover::Delivery;
@@ -53,8 +53,11 @@ impl Relay {
                 made
             }
             Err(failure) => {
-                log::warn!("{name} has no further relay thread: {failure}");
-                self.spread = Spread::none();
+                // A stream that ends starts none.
+                if failure.kind != RRError::State {
+                    log::warn!("{name} has no further relay thread: {failure}");
+                }
+                self.spread.put_off();
                 number
             }
         }
