@@ -150,6 +150,7 @@ impl Task for Relay {
     }
 
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+        let Some(delivery) = self.send_round(delivery) else { return };
         match delivery {
             Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
             Delivery::Player(peer) => {

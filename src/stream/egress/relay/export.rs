@@ -200,11 +200,7 @@ impl Relay {
         now_us: u64,
     ) {
         self.read_log(now_us);
-        let is_new = of_others.is_none();
         let mut of_others = of_others.unwrap_or_default();
-        if self.has_others() && is_new {
-            return self.pass_on_order(Delivery::Export { room, caller, of_others: Some(of_others) });
-        }
         of_others.needs_from = self.needs_from(of_others.needs_from);
         if !self.is_lead() {
             return self.pass_on_order(Delivery::Export { room, caller, of_others: Some(of_others) });

@@ -24,11 +24,7 @@ impl Relay {
         now_us: u64,
     ) {
         self.read_log(now_us);
-        let is_new = of_others.is_none();
         let mut of_others = of_others.unwrap_or_default();
-        if self.has_others() && is_new {
-            return self.pass_on_order(Delivery::Offer { verdict, targets, caller, of_others: Some(of_others) });
-        }
         let needed = self.needs_from(of_others.needs_from.take());
         if !self.is_lead() {
             let (offer, players, _) = self.offer_consumers(&verdict, &mut Vec::new(), now_us);

@@ -99,8 +99,21 @@ impl Relay {
         }
     }
 
-    /// Sends this order to the relay that carries it out next: an order that all take part in goes from the one that leads
-    /// to the last one, and from there through the others back to the first. It is lost where a relay has ended.
+    /// Sends an order that all relays take part in on its round, if it has just come: from the one that leads to the last
+    /// one, and from there through the others back to the first. Returns an order that this relay is to carry out.
+    pub(super) fn send_round(&self, mut order: Delivery) -> Option<Delivery> {
+        if let Delivery::Export { of_others, .. } | Delivery::Offer { of_others, .. } = &mut order
+            && of_others.is_none()
+            && self.has_others()
+        {
+            *of_others = Some(Box::default());
+            self.pass_on_order(order);
+            return None;
+        }
+        Some(order)
+    }
+
+    /// Sends an order on its round to the relay that carries it out next. It is lost where a relay has ended.
     pub(super) fn pass_on_order(&self, order: Delivery) {
         let relays = self.stream.relays();
         let next = if self.is_lead() { relays.made() - 1 } else { self.number - 1 };
