@@ -30,9 +30,10 @@ fn each_place(test: impl Fn(&Live, Id)) {
 
 /// Changes settings of the stream.
 fn change(live: &Live, stream: Id, change: impl FnOnce(&mut StreamConfig)) {
-    let mut config = Box::new(live.server.stream_config(stream).unwrap());
+    let was = Box::new(live.server.stream_config(stream).unwrap());
+    let mut config = was.clone();
     change(&mut config);
-    let request = RRRestOut::EnsureStream { app: b"live".to_vec(), key: b"show".to_vec(), was: None, config };
+    let request = RRRestOut::ChangeStream { stream, was, config };
     assert_eq!(request.carry_out(&live.server).unwrap(), stream);
 }
 

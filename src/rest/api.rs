@@ -261,18 +261,22 @@ async fn put_stream(
 fn changed_stream(server: &RRServer, (app, key): (&[u8], &[u8]), settings: &Map<String, Value>) -> Answer<Id> {
     let mut tries = 0;
     loop {
-        let (app, key) = (app.to_vec(), key.to_vec());
-        let was = server.stream_find(&app, &key).and_then(|id| server.stream_config(id)).ok();
-        let config = was.clone().unwrap_or_else(|| server.default_stream_config());
-        let config = Box::new(settings::stream(config, settings)?);
-        let (request, raced) = match was.map(Box::new) {
-            None => (RRRestOut::CreateStream { app, key, config: Some(config) }, RRError::Exists),
-            was => (RRRestOut::EnsureStream { app, key, was, config }, RRError::Again),
+        let found = server.stream_find(app, key).and_then(|id| Ok((id, server.stream_config(id)?)));
+        let (request, raced): (_, &[RRError]) = match found {
+            Err(_) => {
+                let config = Some(Box::new(settings::stream(server.default_stream_config(), settings)?));
+                (RRRestOut::CreateStream { app: app.to_vec(), key: key.to_vec(), config }, &[RRError::Exists])
+            }
+            Ok((stream, was)) => {
+                let config = Box::new(settings::stream(was.clone(), settings)?);
+                let was = Box::new(was);
+                (RRRestOut::ChangeStream { stream, was, config }, &[RRError::Again, RRError::NotFound])
+            }
         };
         tries += 1;
         match request.carry_out(server) {
-            // Another request has made the stream, or changed its settings, meanwhile.
-            Err(failure) if failure.kind == raced && tries < MOST_TRIES => {}
+            // The stream was made, was changed by another request, or has ended meanwhile.
+            Err(failure) if raced.contains(&failure.kind) && tries < MOST_TRIES => {}
             done => return Ok(done?),
         }
     }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod hostile;
+mod races;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

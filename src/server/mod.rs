@@ -556,26 +556,19 @@ impl RRServer {
         Ok(stream.id())
     }
 
-    /// As [`Self::stream_create`] with settings, but an existing stream gets these settings while it runs. With `was`,
-    /// only if it has those.
+    /// Gives a stream other settings in the place of `was` while it runs, and lets it exist without peers.
     ///
     /// # Errors
-    /// Those of [`Self::stream_create`]; [`RRError::Exists`] with the setting that cannot change while the stream runs,
-    /// [`RRError::Again`] if it has other settings than `was`; the stream then stays as it is.
-    pub fn stream_ensure(
-        &self,
-        app: &[u8],
-        key: &[u8],
-        was: Option<&StreamConfig>,
-        config: StreamConfig,
-    ) -> Result<Id> {
+    /// [`RRError::NotFound`], [`RRError::Exists`] with the setting that cannot change while the stream runs,
+    /// [`RRError::Again`] if it has other settings than `was`, [`RRError::State`] if it is ending or the server stops; the
+    /// stream then stays as it is.
+    pub fn stream_change(&self, id: Id, was: &StreamConfig, config: StreamConfig) -> Result<()> {
         self.core.still_open()?;
-        let (stream, made) = self.core.find_or_make(StreamName::checked(app, key)?, &config, true)?;
-        if !made {
-            stream.set_config(was, config)?;
-        }
+        self.core.config.may_have(&config)?;
+        let stream = self.stream(id)?;
+        stream.book().while_open(|| stream.set_config(was, config))?;
         stream.book().reserve();
-        Ok(stream.id())
+        Ok(())
     }
 
     /// The id of a stream.
@@ -781,7 +774,7 @@ impl RRRestOut {
     pub fn carry_out(self, server: &RRServer) -> Result<Id> {
         match self {
             Self::CreateStream { app, key, config } => server.stream_create(&app, &key, config.map(|config| *config)),
-            Self::EnsureStream { app, key, was, config } => server.stream_ensure(&app, &key, was.as_deref(), *config),
+            Self::ChangeStream { stream, was, config } => server.stream_change(stream, &was, *config).map(|()| stream),
             Self::AddTarget { stream, config } => server.target_add(stream, *config),
             Self::AddSource { stream, config } => server.source_add(stream, *config),
             Self::Open { stream, targets, sources, instead_of } => {

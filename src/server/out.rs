@@ -22,16 +22,14 @@ pub enum RRRestOut {
         /// The settings; `None` takes the server's, or accepts those of an existing stream.
         config: Option<Box<StreamConfig>>,
     },
-    /// Makes a stream with settings, or gives them to the one that exists. A setting that cannot change while the stream
-    /// runs is refused, and then nothing has changed.
-    EnsureStream {
-        /// Application.
-        app: Vec<u8>,
-        /// Stream key.
-        key: Vec<u8>,
+    /// Gives a stream other settings while it runs, and lets it exist without peers. A setting that cannot change is
+    /// refused, and then nothing has changed.
+    ChangeStream {
+        /// The stream.
+        stream: Id,
         /// The settings of which these were made: if the stream has others by now, the request is refused with
-        /// [`RRError::Again`](crate::error::RRError::Again). `None` takes the place of any.
-        was: Option<Box<StreamConfig>>,
+        /// [`RRError::Again`](crate::error::RRError::Again).
+        was: Box<StreamConfig>,
         /// All its settings.
         config: Box<StreamConfig>,
     },

@@ -560,7 +560,7 @@ impl Book {
     ///
     /// # Errors
     /// [`RRError::State`] if the stream is ending, and the errors of `what`.
-    pub(in crate::stream) fn while_open(&self, what: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn while_open(&self, what: impl FnOnce() -> Result<()>) -> Result<()> {
         let page = self.page();
         page.still_open()?;
         what()

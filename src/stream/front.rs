@@ -111,11 +111,11 @@ impl RRStream {
         self.identity.config()
     }
 
-    /// Gives it other settings while it runs, all or none. With `was`, only if it has these.
+    /// Gives it other settings in the place of `was` while it runs, all or none.
     ///
     /// # Errors
     /// [`RRError::Again`] if it has others than `was`, [`RRError::Exists`] with the setting that cannot change.
-    pub(crate) fn set_config(&self, was: Option<&StreamConfig>, config: StreamConfig) -> Result<()> {
+    pub(crate) fn set_config(&self, was: &StreamConfig, config: StreamConfig) -> Result<()> {
         self.identity.set_config(was, config)?;
         self.wake_relays();
         Ok(())

@@ -48,13 +48,13 @@ impl Identity {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Gives it other settings, all or none. With `was`, only if it has these.
+    /// Gives it other settings in the place of `was`, all or none.
     ///
     /// # Errors
     /// [`RRError::Again`] if it has others than `was`, [`RRError::Exists`] with the setting that cannot change.
-    pub(in crate::stream) fn set_config(&self, was: Option<&StreamConfig>, config: StreamConfig) -> Result<()> {
+    pub(in crate::stream) fn set_config(&self, was: &StreamConfig, config: StreamConfig) -> Result<()> {
         let mut current = locked(&self.config);
-        if was.is_some_and(|was| *was != **current) {
+        if *was != **current {
             return Err(Failure::ours(RRError::Again, "the stream's settings have changed meanwhile"));
         }
         if let Some(name) = current.fixed_in(&config) {

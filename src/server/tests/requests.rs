@@ -7,26 +7,28 @@ use crate::log::LevelFilter;
 use crate::server::slots::kind;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::State;
+use crate::stream::event::Id;
 
 fn server() -> RRServer {
     RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap()
 }
 
-fn ensure(grace_ms: u32) -> RRRestOut {
-    ensure_config(None, StreamConfig { grace_ms, ..StreamConfig::default() })
+fn make() -> RRRestOut {
+    RRRestOut::CreateStream { app: b"live".to_vec(), key: b"show".to_vec(), config: None }
 }
 
-fn ensure_config(was: Option<StreamConfig>, config: StreamConfig) -> RRRestOut {
-    let (was, config) = (was.map(Box::new), Box::new(config));
-    RRRestOut::EnsureStream { app: b"live".to_vec(), key: b"show".to_vec(), was, config }
+/// Changes settings of a stream, made of these.
+fn change(stream: Id, was: StreamConfig, config: StreamConfig) -> RRRestOut {
+    RRRestOut::ChangeStream { stream, was: Box::new(was), config: Box::new(config) }
 }
 
 #[test]
-fn a_stream_that_is_asked_for_again_gets_the_settings_that_can_change() {
+fn a_stream_gets_the_settings_that_can_change() {
     let server = server();
-    let stream = ensure(5_000).carry_out(&server).unwrap();
-    assert_eq!(ensure(5_000).carry_out(&server).unwrap(), stream);
-    assert_eq!(ensure(6_000).carry_out(&server).unwrap(), stream);
+    let stream = make().carry_out(&server).unwrap();
+    let first = server.stream_config(stream).unwrap();
+    let request = change(stream, first.clone(), StreamConfig { grace_ms: 6_000, ..first });
+    assert_eq!(request.carry_out(&server).unwrap(), stream);
     let was = server.stream_config(stream).unwrap();
     assert_eq!(was.grace_ms, 6_000);
     let with = |config: StreamConfig| StreamConfig { grace_ms: 7_000, ..config };
@@ -36,7 +38,7 @@ fn a_stream_that_is_asked_for_again_gets_the_settings_that_can_change() {
         ("cpus", StreamConfig { cpus: vec![0], ..was.clone() }),
         ("relay_threads", StreamConfig { relay_threads: Some(2), ..was.clone() }),
     ] {
-        let failure = ensure_config(None, with(config)).carry_out(&server).unwrap_err();
+        let failure = change(stream, was.clone(), with(config)).carry_out(&server).unwrap_err();
         assert!(failure.kind == RRError::Exists && failure.text.contains(name), "{failure}");
         assert_eq!(server.stream_config(stream).unwrap(), was, "nothing of it was applied");
     }
@@ -45,14 +47,14 @@ fn a_stream_that_is_asked_for_again_gets_the_settings_that_can_change() {
 #[test]
 fn settings_made_of_those_that_a_stream_has_no_more_are_refused() {
     let server = server();
-    let stream = ensure(5_000).carry_out(&server).unwrap();
+    let stream = make().carry_out(&server).unwrap();
     let was = server.stream_config(stream).unwrap();
     let lag = |config: StreamConfig| StreamConfig { queue_ms: 900, ..config };
-    ensure(6_000).carry_out(&server).unwrap();
-    let failure = ensure_config(Some(was.clone()), lag(was)).carry_out(&server).unwrap_err();
+    let other = StreamConfig { grace_ms: 6_000, ..was.clone() };
+    change(stream, was.clone(), other.clone()).carry_out(&server).unwrap();
+    let failure = change(stream, was.clone(), lag(was)).carry_out(&server).unwrap_err();
     assert_eq!(failure.kind, RRError::Again, "{failure}");
-    let now = server.stream_config(stream).unwrap();
-    ensure_config(Some(now.clone()), lag(now)).carry_out(&server).unwrap();
+    change(stream, other.clone(), lag(other)).carry_out(&server).unwrap();
     let now = server.stream_config(stream).unwrap();
     assert_eq!((now.grace_ms, now.queue_ms), (6_000, 900));
 }
@@ -62,8 +64,10 @@ fn a_stream_that_is_refused_ends_with_its_publisher_as_before() {
     let live = Live::new(ServerConfig::default());
     let publisher = live.publish("show");
     until("it publishes", || live.server.stream_find(b"live", b"show").is_ok());
-    let other_clock = StreamConfig { clock: ClockMode::Zero, ..StreamConfig::default() };
-    assert_eq!(ensure_config(None, other_clock).carry_out(&live.server).unwrap_err().kind, RRError::Exists);
+    let stream = live.server.stream_find(b"live", b"show").unwrap();
+    let was = live.server.stream_config(stream).unwrap();
+    let other_clock = StreamConfig { clock: ClockMode::Zero, ..was.clone() };
+    assert_eq!(change(stream, was, other_clock).carry_out(&live.server).unwrap_err().kind, RRError::Exists);
     drop(publisher);
     until("the stream has ended with its publisher", || live.server.list(0, kind::STREAM).unwrap().is_empty());
 }
@@ -71,7 +75,7 @@ fn a_stream_that_is_refused_ends_with_its_publisher_as_before() {
 #[test]
 fn what_is_refused_has_changed_nothing() {
     let server = server();
-    let stream = ensure(0).carry_out(&server).unwrap();
+    let stream = make().carry_out(&server).unwrap();
     let bad = Box::new(TargetConfig { url: "http://no/relay".to_owned(), ..TargetConfig::default() });
     let add = RRRestOut::AddTarget { stream, config: bad.clone() };
     assert_eq!(add.carry_out(&server).unwrap_err().kind, RRError::Arg);
@@ -86,14 +90,19 @@ fn what_is_refused_has_changed_nothing() {
 #[test]
 fn a_request_reaches_what_it_names_or_nothing() {
     let server = server();
-    let stream = ensure(0).carry_out(&server).unwrap();
+    let stream = make().carry_out(&server).unwrap();
     let stop = || RRRestOut::StopStream { stream, deadline_ms: 0 };
     assert_eq!(stop().carry_out(&server).unwrap(), stream);
     until("it has ended", || server.info(stream).is_err());
-    let next = ensure(0).carry_out(&server).unwrap();
+    let next = make().carry_out(&server).unwrap();
     assert_ne!(next, stream);
     assert_eq!(stop().carry_out(&server).unwrap_err().kind, RRError::NotFound);
+    let (was, lasting) =
+        (server.stream_config(next).unwrap(), StreamConfig { grace_ms: 6_000, ..StreamConfig::default() });
+    let late = change(stream, was.clone(), lasting);
+    assert_eq!(late.carry_out(&server).unwrap_err().kind, RRError::NotFound);
     assert_eq!(server.info(next).unwrap().state, State::Idle, "the next one of that name is another");
+    assert_eq!(server.stream_config(next).unwrap(), was);
     for out in [
         RRRestOut::Allow { session: stream, decision: Box::default() },
         RRRestOut::Deny { session: next, code: String::new(), text: String::new() },

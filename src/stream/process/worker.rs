@@ -266,7 +266,7 @@ impl Worker {
             }
             ToWorker::UpdateTarget { id, state } => self.update_target(id, state)?,
             ToWorker::Settings { state } => {
-                self.stream.set_config(None, ExportedStream::read(state)?.config)?;
+                self.stream.set_config(&self.stream.config(), ExportedStream::read(state)?.config)?;
                 if let Some(alone) = &mut self.alone {
                     alone.state = copied(state)?;
                 }

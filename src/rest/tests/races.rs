@@ -1,0 +1,46 @@
+//! Requests that come at the same time as others, or as a stream ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use super::Rig;
+use crate::config::StreamConfig;
+use crate::stream::event::Id;
+
+#[test]
+fn a_stream_that_is_made_where_another_has_just_ended_has_none_of_its_settings() {
+    let rig = Rig::new();
+    let (server, over) = (&rig.server, AtomicBool::new(false));
+    let usual = server.default_stream_config();
+    let special = StreamConfig { queue_ms: 900, ..usual.clone() };
+    let ends = || {
+        let mut ended: Vec<Id> = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            let made = server.stream_create(b"live", b"show", Some(special.clone()));
+            // The other thread may have ended it.
+            ended.extend(made.inspect(|&id| drop(server.stream_stop(id, 0))));
+        }
+        ended
+    };
+    let (of_others, mut own) = std::thread::scope(|scope| {
+        let others = scope.spawn(ends);
+        let mut made: Vec<(Id, StreamConfig)> = Vec::new();
+        while made.len() < 300 {
+            let put = rig.rest.handle("PUT", "/v1/streams/live/show", br#"{"grace_ms": 7000}"#).unwrap();
+            let stream: Value = serde_json::from_slice(&put.body).unwrap();
+            // It may have ended since, or be about to.
+            let Some(id) = stream["id"].as_str() else { continue };
+            let id: Id = id.parse().unwrap();
+            made.extend(server.stream_config(id).ok().map(|config| (id, config)));
+            let _ = server.stream_stop(id, 0);
+        }
+        over.store(true, Ordering::Relaxed);
+        (others.join().unwrap(), made)
+    });
+    own.retain(|(id, _)| !of_others.contains(id));
+    assert!(!own.is_empty(), "it made none");
+    for (_, config) in own {
+        assert_eq!((config.grace_ms, config.queue_ms), (7_000, usual.queue_ms));
+    }
+}
