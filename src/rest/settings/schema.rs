@@ -1,5 +1,6 @@
 //! The settings as the OpenAPI document describes them. What a setting may be comes from the check that reads it
-//! ([`Shape`]), its default from the config struct, and its words from the comment of the struct's field.
+//! ([`Shape`]), its default from the config struct, and its words from the comment of the struct's field. A default is
+//! the property's `default` only where what is left out has it; elsewhere the words name it.
 
 use std::mem::take;
 
@@ -19,7 +20,7 @@ impl PartialSchema for StreamSettings {
     fn schema() -> RefOr<Schema> {
         let words = "Settings by the names of `rr_stream_config`: `null` is the default, `\"off\"` turns one off.";
         let example = json!({"publisher_policy": "takeover", "grace_ms": 10000});
-        let mut settings = Settings::new(words, example, StreamConfig::schema());
+        let mut settings = Settings::new(words, example, LeftOut::Stays, StreamConfig::schema());
         StreamConfig::default().each_setting(|name, default| settings.add(name, StreamConfig::shape(name), &default));
         settings.object.into()
     }
@@ -30,7 +31,8 @@ impl ToSchema for TargetSettings {}
 impl PartialSchema for TargetSettings {
     fn schema() -> RefOr<Schema> {
         let words = "Settings by the names of `rr_target_config`: `null` is the default, `\"off\"` turns one off.";
-        let settings = of_target(words, json!({"url": "rtmp://127.0.0.1:1936/live", "key": "show"}));
+        let example = json!({"url": "rtmp://127.0.0.1:1936/live", "key": "show"});
+        let settings = of_target(words, example, LeftOut::HasDefault);
         settings.required.into_iter().fold(settings.object, ObjectBuilder::required).into()
     }
 }
@@ -40,14 +42,23 @@ impl ToSchema for TargetChanges {}
 impl PartialSchema for TargetChanges {
     fn schema() -> RefOr<Schema> {
         let words = "Settings that change, in the form of `TargetSettings`; the others stay.";
-        of_target(words, json!({"media": ["audio"], "max_kbps": 3000})).object.into()
+        of_target(words, json!({"media": ["audio"], "max_kbps": 3000}), LeftOut::Stays).object.into()
     }
 }
 
-fn of_target(words: &str, example: Json) -> Settings {
-    let mut settings = Settings::new(words, example, TargetConfig::schema());
+fn of_target(words: &str, example: Json, left_out: LeftOut) -> Settings {
+    let mut settings = Settings::new(words, example, left_out, TargetConfig::schema());
     TargetConfig::default().each_setting(|name, default| settings.add(name, TargetConfig::shape(name), &default));
     settings
+}
+
+/// What becomes of a setting that a request leaves out.
+#[derive(Clone, Copy)]
+enum LeftOut {
+    /// It has its default.
+    HasDefault,
+    /// It stays as it is, or as the server has it.
+    Stays,
 }
 
 /// An object whose properties are settings.
@@ -55,24 +66,29 @@ struct Settings {
     object: ObjectBuilder,
     /// Those that must be given.
     required: Vec<&'static str>,
+    left_out: LeftOut,
     /// The schema of the config struct, made from the comments of its fields: the words of the properties.
     fields: RefOr<Schema>,
 }
 
 impl Settings {
-    fn new(words: &str, example: Json, fields: RefOr<Schema>) -> Self {
+    fn new(words: &str, example: Json, left_out: LeftOut, fields: RefOr<Schema>) -> Self {
         let object = ObjectBuilder::new().description(Some(words)).examples([example]);
         let object = object.additional_properties(Some(AdditionalProperties::FreeForm(false)));
-        Self { object, required: Vec::new(), fields }
+        Self { object, required: Vec::new(), left_out, fields }
     }
 
     fn add(&mut self, name: &'static str, shape: Option<Shape>, default: &Value<'_>) {
         let Some(shape) = shape else { return };
         let mut words = self.words_of(name);
-        if matches!(shape, Shape::Text { required: true, .. }) {
-            self.required.push(name);
-        } else {
-            words.default = Some(shown(&shape, default));
+        let default = shown(&shape, default);
+        match self.left_out {
+            _ if matches!(shape, Shape::Text { required: true, .. }) => self.required.push(name),
+            LeftOut::HasDefault => words.default = Some(default),
+            LeftOut::Stays if default.is_null() => {}
+            LeftOut::Stays => {
+                words.description = words.description.map(|words| format!("{words} The default is `{default}`."));
+            }
         }
         self.object = take(&mut self.object).property(name, property(&shape, words));
     }
@@ -302,8 +318,6 @@ mod tests {
                     let of_form = name != "cpus" || !value.is_string();
                     assert!(valid == accepted || (valid && !of_form), "{name}: {value} is valid: {valid}");
                 }
-                let default = &property["default"];
-                assert!(name == "url" || is_valid(property, default), "{name}: {default}");
                 assert!(property["description"].is_string(), "{name} has no words");
             }
         }
@@ -319,12 +333,25 @@ mod tests {
             assert_eq!(kind.schema["additionalProperties"], false);
             assert!(!kind.accepts("smell", &Json::Null));
         }
-        assert_eq!(changes.properties(), target.properties());
+        assert!(changes.properties().keys().eq(target.properties().keys()));
         assert_eq!((&target.schema["required"], &changes.schema["required"]), (&json!(["url"]), &Json::Null));
         assert_eq!(stream.properties()["start"]["enum"], json!(["key", "gop", "now", null]));
         assert_eq!(stream.properties()["queue_ms"]["minimum"], 100);
-        assert_eq!(stream.properties()["args"]["default"], "apart");
         assert_eq!(target.properties()["media"]["default"], json!(["audio", "video", "data"]));
         assert_eq!(target.properties()["tracks"]["maximum"], u64::MAX);
+    }
+
+    #[test]
+    fn a_default_is_that_of_what_is_left_out() {
+        let [stream, target, changes] = Kind::all();
+        for (name, property) in target.properties() {
+            assert!(name == "url" || is_valid(property, &property["default"]), "{name}: {}", property["default"]);
+        }
+        for kind in [&stream, &changes] {
+            let with_default = kind.properties().iter().find(|(_, property)| property.get("default").is_some());
+            assert_eq!(with_default, None, "what is left out stays");
+        }
+        let words = stream.properties()["args"]["description"].as_str().unwrap();
+        assert!(words.ends_with(". The default is `\"apart\"`."), "{words}");
     }
 }
