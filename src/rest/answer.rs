@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Bytes;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -118,7 +118,8 @@ impl Buffer {
                 return Err(Failure::ours(RRError::Again, text));
             }
             Some(fault) => {
-                let text = format!("the answer is larger than {MAX_BYTES} bytes: ask for parts of it");
+                let text =
+                    format!("the answer is larger than {MAX_BYTES} bytes: ask about streams or sessions one by one");
                 return Err(Failure::ours(fault, text));
             }
         }
@@ -202,8 +203,16 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match json_into(Buffer::of_answer(&ALL, FIRST_BYTES), &self.0) {
             Ok(body) => Written { content_type: JSON, body }.into_response(),
-            Err(failure) => Problem::from(failure).into_response(),
+            Err(failure) => refused(failure).into_response(),
         }
+    }
+}
+
+/// The problem with an answer that cannot be given. Asking it again later does not help where it is too large.
+fn refused(failure: Failure) -> Problem {
+    match failure.kind {
+        RRError::Limit => Problem::new(StatusCode::INSUFFICIENT_STORAGE, RRError::Limit, failure.text),
+        _ => failure.into(),
     }
 }
 
@@ -256,17 +265,20 @@ impl Page {
     /// An answer of JSON.
     ///
     /// # Errors
-    /// Those of [`Buffer::push`].
-    pub(crate) fn of_json(&self, value: &impl Serialize) -> Result<Written> {
-        Ok(self.answer(json_into(self.buffer(&ALL), value)?))
+    /// Those of [`Buffer::push`], as a problem.
+    pub(crate) fn of_json(&self, value: &impl Serialize) -> std::result::Result<Written, Problem> {
+        json_into(self.buffer(&ALL), value).map(|body| self.answer(body)).map_err(refused)
     }
 
     /// An answer of text. `write` need not report that the buffer has no room.
     ///
     /// # Errors
-    /// Those of `write` and of [`Buffer::push`].
-    pub(crate) fn of_text(&self, write: impl FnOnce(&mut Buffer) -> Result<()>) -> Result<Written> {
-        self.text_within(&ALL, write)
+    /// Those of `write` and of [`Buffer::push`], as a problem.
+    pub(crate) fn of_text(
+        &self,
+        write: impl FnOnce(&mut Buffer) -> Result<()>,
+    ) -> std::result::Result<Written, Problem> {
+        self.text_within(&ALL, write).map_err(refused)
     }
 
     fn text_within(&self, all: &Budget, write: impl FnOnce(&mut Buffer) -> Result<()>) -> Result<Written> {
@@ -291,7 +303,8 @@ mod tests {
             assert_eq!(text.push(b"x"), Err(RRError::Limit));
             Ok(())
         });
-        assert_eq!(failure.unwrap_err().kind, RRError::Limit);
+        let problem = refused(failure.unwrap_err());
+        assert_eq!((problem.status, problem.error), (507, "RR_ERR_LIMIT"), "{}", problem.detail);
     }
 
     #[test]

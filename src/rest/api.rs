@@ -221,7 +221,7 @@ async fn get_stats(State(server): State<Shared>) -> Answer<Json<Stats>> {
 #[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = [Stream<'_>])))]
 async fn get_streams(State(server): State<Shared>) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    Ok(PAGE.of_json(&Streams::new(&server)?)?)
+    PAGE.of_json(&Streams::new(&server)?)
 }
 
 /// One stream, with its sessions and targets.
@@ -232,7 +232,7 @@ async fn get_streams(State(server): State<Shared>) -> Answer<Written> {
 )]
 async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    Ok(PAGE.of_json(&Peers::new(&server)?.stream(id)?)?)
+    PAGE.of_json(&Peers::new(&server)?.stream(id)?)
 }
 
 /// Makes a stream that exists with or without peers, or changes settings of the one that exists. Settings that the body
@@ -357,7 +357,7 @@ async fn delete_stream(
 #[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = [Session])))]
 async fn get_sessions(State(server): State<Shared>) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    Ok(PAGE.of_json(&model::sessions(&server)?)?)
+    PAGE.of_json(&model::sessions(&server)?)
 }
 
 /// One session.
@@ -413,7 +413,7 @@ async fn reconnect_session(
 )]
 async fn get_targets(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    Ok(PAGE.of_json(&model::targets(&server, id)?)?)
+    PAGE.of_json(&model::targets(&server, id)?)
 }
 
 /// One target or source.
@@ -501,14 +501,14 @@ async fn drain(State(server): State<Shared>, Body(drain): Body<Drain>) -> Answer
 async fn get_metrics(State(server): State<Shared>, options: Option<Extension<RestOptions>>) -> Answer<Written> {
     static PAGE: Page = Page::new(metrics::CONTENT_TYPE);
     let names = options.is_some_and(|options| options.key_labels);
-    Ok(PAGE.of_text(|text| metrics::write(&server, names, text))?)
+    PAGE.of_text(|text| metrics::write(&server, names, text))
 }
 
 /// Statistics in the form of nginx-rtmp's `/stat`.
 #[utoipa::path(get, path = "/stat", responses((status = 200, body = String, content_type = "text/xml")))]
 async fn get_stat(State(server): State<Shared>) -> Answer<Written> {
     static PAGE: Page = Page::new("text/xml");
-    Ok(PAGE.of_text(|text| nginx::stat(&server, crate::net::clock::wall_us(), text))?)
+    PAGE.of_text(|text| nginx::stat(&server, crate::net::clock::wall_us(), text))
 }
 
 /// The sessions on which nginx-rtmp's control acts; without any of these, on all.
