@@ -232,7 +232,7 @@ async fn get_streams(State(server): State<Shared>) -> Answer<Written> {
 )]
 async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    PAGE.of_json(&Peers::new(&server)?.stream(id)?)
+    PAGE.of_json(&Peers::of(&server, id)?.stream(id)?)
 }
 
 /// Makes a stream that exists with or without peers, or changes settings of the one that exists. Settings that the body
@@ -254,7 +254,7 @@ async fn put_stream(
     } else {
         changed_stream(&server, (&app, &key), &settings)?
     };
-    Ok(Json(Peers::new(&server)?.stream(id)?).into_response())
+    Ok(Json(Peers::of(&server, id)?.stream(id)?).into_response())
 }
 
 /// Makes a stream with settings, or changes these in the one that exists.

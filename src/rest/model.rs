@@ -252,8 +252,8 @@ impl<T: Serialize> Serialize for Each<'_, T> {
     }
 }
 
-/// The ids of all objects of a kind, sorted by stream. They are listed once, because listing those of one stream visits
-/// all of them.
+/// The ids of objects of a kind, sorted by stream: of one stream, or of all, where they are listed once, because listing
+/// those of one stream visits all of them.
 #[derive(Debug)]
 pub(crate) struct ByStream<'a> {
     server: &'a RRServer,
@@ -263,8 +263,8 @@ pub(crate) struct ByStream<'a> {
 impl<'a> ByStream<'a> {
     /// # Errors
     /// [`RRError::NoMem`].
-    pub(crate) fn new(server: &'a RRServer, kind: u8) -> Result<Self> {
-        Ok(Self { server, ids: server.list_by_stream(kind)? })
+    pub(crate) fn new(server: &'a RRServer, parent: Id, kind: u8) -> Result<Self> {
+        Ok(Self { server, ids: server.list_by_stream(parent, kind)? })
     }
 
     /// The ids of those of one stream, each behind the stream's.
@@ -279,7 +279,7 @@ impl<'a> ByStream<'a> {
     }
 }
 
-/// Sessions, targets and sources by their streams.
+/// Sessions, targets and sources, of one stream or of all, by their streams.
 #[derive(Debug)]
 pub(crate) struct Peers<'a> {
     server: &'a RRServer,
@@ -290,9 +290,9 @@ pub(crate) struct Peers<'a> {
 impl<'a> Peers<'a> {
     /// # Errors
     /// [`RRError::NoMem`].
-    pub(crate) fn new(server: &'a RRServer) -> Result<Self> {
-        let (sessions, targets) = (ByStream::new(server, kind::SESSION)?, ByStream::new(server, kind::TARGET)?);
-        Ok(Self { server, sessions, targets })
+    pub(crate) fn of(server: &'a RRServer, parent: Id) -> Result<Self> {
+        let by_stream = |kind| ByStream::new(server, parent, kind);
+        Ok(Self { server, sessions: by_stream(kind::SESSION)?, targets: by_stream(kind::TARGET)? })
     }
 
     /// A stream with those that it has.
@@ -316,7 +316,7 @@ impl<'a> Streams<'a> {
     /// # Errors
     /// [`RRError::NoMem`].
     pub(crate) fn new(server: &'a RRServer) -> Result<Self> {
-        Ok(Self { ids: server.list(0, kind::STREAM)?, peers: Peers::new(server)? })
+        Ok(Self { ids: server.list(0, kind::STREAM)?, peers: Peers::of(server, 0)? })
     }
 }
 
@@ -326,19 +326,16 @@ impl Serialize for Streams<'_> {
     }
 }
 
-/// All objects of a kind.
+/// The objects of a kind, of one stream or of all.
 #[derive(Debug)]
 pub(crate) struct Listed<'a, T> {
     all: ByStream<'a>,
-    /// Those of this stream only; 0: of the server.
-    stream: Id,
     of: fn(Info, Stats) -> T,
 }
 
 impl<T: Serialize> Serialize for Listed<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let ids = if self.stream == 0 { &self.all.ids } else { self.all.of(self.stream) };
-        Each { server: self.all.server, ids, of: self.of }.serialize(serializer)
+        Each { server: self.all.server, ids: &self.all.ids, of: self.of }.serialize(serializer)
     }
 }
 
@@ -347,7 +344,7 @@ impl<T: Serialize> Serialize for Listed<'_, T> {
 /// # Errors
 /// [`RRError::NoMem`].
 pub(crate) fn sessions(server: &RRServer) -> Result<Listed<'_, Session>> {
-    Ok(Listed { all: ByStream::new(server, kind::SESSION)?, stream: 0, of: session_of })
+    Ok(Listed { all: ByStream::new(server, 0, kind::SESSION)?, of: session_of })
 }
 
 /// Targets and sources of a stream.
@@ -355,7 +352,7 @@ pub(crate) fn sessions(server: &RRServer) -> Result<Listed<'_, Session>> {
 /// # Errors
 /// [`RRError::NoMem`].
 pub(crate) fn targets(server: &RRServer, stream: Id) -> Result<Listed<'_, Target>> {
-    Ok(Listed { all: ByStream::new(server, kind::TARGET)?, stream, of: target_of })
+    Ok(Listed { all: ByStream::new(server, stream, kind::TARGET)?, of: target_of })
 }
 
 /// One session.

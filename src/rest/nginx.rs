@@ -105,7 +105,7 @@ fn age_ms(stats: &Stats, now_us: i64) -> i64 {
 /// [`RRError::NoMem`].
 pub(crate) fn stat(server: &RRServer, now_us: i64, text: &mut Buffer) -> Result<()> {
     let all = server.stats(0)?;
-    let clients = ByStream::new(server, kind::SESSION)?;
+    let clients = ByStream::new(server, 0, kind::SESSION)?;
     let ids = server.list(0, kind::STREAM)?;
     let mut streams: Vec<(Vec<u8>, Id)> = Vec::new();
     streams.try_reserve_exact(ids.len()).map_err(|_| Failure::from(RRError::NoMem))?;

@@ -333,13 +333,14 @@ impl RRServer {
         report::list(&self.core, parent, kind)
     }
 
-    /// The ids of all objects of one kind, each behind the id of its stream, sorted by stream.
+    /// The ids of one kind below `parent`, a stream or 0 for the server, each behind the id of its stream, sorted by
+    /// stream.
     ///
     /// # Errors
     /// [`RRError::NoMem`].
     #[cfg(feature = "rest")]
-    pub(crate) fn list_by_stream(&self, kind: u8) -> Result<Vec<(Id, Id)>> {
-        report::by_stream(&self.core, kind)
+    pub(crate) fn list_by_stream(&self, parent: Id, kind: u8) -> Result<Vec<(Id, Id)>> {
+        report::by_stream(&self.core, parent, kind)
     }
 
     /// How many processes were started for streams, and how they ended; `None` where streams run in this process.

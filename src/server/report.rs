@@ -259,13 +259,13 @@ pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Result<Vec<Id>> {
     gather(core, wanted, |stream, id| (parent == 0 || stream == parent).then_some(id))
 }
 
-/// The ids of everything of one kind, each behind the id of its stream, sorted by stream.
+/// The ids of everything of one kind below `parent`, each behind the id of its stream, sorted by stream.
 ///
 /// # Errors
 /// [`RRError::NoMem`].
 #[cfg(feature = "rest")]
-pub(super) fn by_stream(core: &Core, wanted: u8) -> Result<Vec<(Id, Id)>> {
-    let mut found = gather(core, wanted, |stream, id| Some((stream, id)))?;
+pub(super) fn by_stream(core: &Core, parent: Id, wanted: u8) -> Result<Vec<(Id, Id)>> {
+    let mut found = gather(core, wanted, |stream, id| (parent == 0 || stream == parent).then_some((stream, id)))?;
     // A stable sort would need memory of its own.
     found.sort_unstable();
     Ok(found)
