@@ -102,8 +102,9 @@ pub struct rr_stream_config {
     pub metadata: u32,
     /// Most threads that send to the stream's players, 1 to 16: for more players than one processor serves. Players are
     /// spread over them as they come; targets are with the first. RR_OFF = 1. Default: 0 (one; where there are more than
-    /// two processors, up to 4, and one processor is left, once each has 500 players or targets). More than 1 is refused
-    /// (RR_ERR_ARG) where streams share threads (threads in rr_server_config).
+    /// two processors, up to 4, and one processor is left, once each has 500 players or targets; all such streams of a
+    /// server together have fewer further ones than there are processors). More than 1 is refused (RR_ERR_ARG) where
+    /// streams share threads (threads in rr_server_config).
     pub relay_threads: u32,
 }
 

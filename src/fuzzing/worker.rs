@@ -7,6 +7,7 @@ use crate::error::{Failure, RRError};
 #[cfg(test)]
 use crate::fuzzing::snapshot::running_client;
 use crate::session;
+use crate::stream::FurtherRelays;
 use crate::stream::event::{Event, EventSink, Id};
 #[cfg(test)]
 use crate::stream::exported::target::ExportedTarget;
@@ -76,6 +77,9 @@ impl Upcalls for Nobody {
     }
     fn timeouts(&self) -> Timeouts {
         Timeouts { idle_ms: 0, ping_ms: 0, send_ms: 0 }
+    }
+    fn further_relays(&self) -> Arc<FurtherRelays> {
+        Arc::default()
     }
 }
 

@@ -35,7 +35,7 @@ use crate::stream::peer::{OnItsWay, Peer};
 use crate::stream::record::{Caller, Order, RRSession, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Resumed, Target};
-use crate::stream::{RRStream, StreamName, Timeouts, Upcalls, WorkerCounts, Workers};
+use crate::stream::{FurtherRelays, RRStream, StreamName, Timeouts, Upcalls, WorkerCounts, Workers};
 use crate::sync::locked;
 
 /// The part of a drain's time that is reserved for the last messages.
@@ -116,6 +116,7 @@ pub(super) struct Core {
     /// How many players are on their way between two threads.
     on_their_way: Arc<AtomicUsize>,
     closing: AtomicBool,
+    further_relays: Arc<FurtherRelays>,
     itself: OnceLock<Weak<Self>>,
 }
 
@@ -176,6 +177,7 @@ impl Core {
             moves: AtomicBool::new(false),
             on_their_way: Arc::default(),
             closing: AtomicBool::new(false),
+            further_relays: Arc::default(),
             itself: OnceLock::new(),
         });
         let _ = core.itself.set(Arc::downgrade(&core));
@@ -764,5 +766,9 @@ impl Upcalls for Core {
             ping_ms: self.config.ping_ms.into(),
             send_ms: self.config.send_ms.into(),
         }
+    }
+
+    fn further_relays(&self) -> Arc<FurtherRelays> {
+        Arc::clone(&self.further_relays)
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod exported;
 #[cfg(test)]
 pub(crate) mod fault_injection;
 mod front;
+mod further_relays;
 mod handover;
 mod identity;
 pub(crate) mod ingest;
@@ -35,6 +36,7 @@ mod upcalls;
 pub(crate) use self::book::Claim;
 pub(crate) use self::egress::subscription::Subscription;
 pub(crate) use self::front::RRStream;
+pub(crate) use self::further_relays::FurtherRelays;
 pub use self::handover::StreamExport;
 pub(crate) use self::handover::{Delivery, Pulled};
 pub(crate) use self::name::{DOT_PART, StreamName, take_apart};

@@ -3,10 +3,11 @@
 //! The first relay leads. All that is for the stream's relays comes to it. It starts the others, gives them players, and
 //! passes on what concerns them too. Media, a stop and other calls wake all that run.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
 
 use crate::config::StreamConfig;
+use crate::stream::further_relays::{AUTOMATIC, FurtherRelays, RelayPlace};
 use crate::stream::handover::Delivery;
 use crate::stream::link::Link;
 use crate::stream::threading::{Running, Threading};
@@ -14,18 +15,10 @@ use crate::stream::threading::{Running, Threading};
 /// The number of the relay that leads.
 pub(in crate::stream) const LEAD: usize = 0;
 
-/// Most relays of a stream whose settings do not say how many. What one more sends is sent by a thread more, and other
-/// streams want processors too.
-const AUTOMATIC: usize = 4;
-
 /// When another relay is started, where the settings do not say how many a stream has: once each has so many consumers.
 /// With fewer, one thread serves a good stream within a few milliseconds, and each further thread is woken for each
 /// message.
 const AUTOMATIC_FROM: usize = if cfg!(test) { 3 } else { 500 };
-
-/// Processors that such a stream leaves to others: to the thread that reads its publisher, to other streams, and to the
-/// system. On two processors a second relay shortens the sending of a message only while nobody else wants the second.
-const LEFT: usize = if cfg!(test) { 0 } else { 1 };
 
 /// When the relay that leads starts another one.
 #[derive(Debug)]
@@ -34,7 +27,9 @@ pub(in crate::stream) struct Spread {
     from: usize,
     /// Most relays that there is room for.
     room: usize,
-    /// Most relays for the processors; `None` as long as nobody has looked.
+    /// The settings do not say how many.
+    is_automatic: bool,
+    /// The processors; `None` as long as nobody has looked.
     processors: Option<usize>,
 }
 
@@ -43,14 +38,14 @@ impl Spread {
     pub(in crate::stream) fn of(config: &StreamConfig, relays: &Relays) -> Self {
         let room = relays.most();
         match config.relay_threads {
-            Some(_) => Self { from: 0, room, processors: Some(room) },
-            None => Self { from: AUTOMATIC_FROM, room, processors: None },
+            Some(_) => Self { from: 0, room, is_automatic: false, processors: None },
+            None => Self { from: AUTOMATIC_FROM, room, is_automatic: true, processors: None },
         }
     }
 
     /// Never.
     pub(in crate::stream) fn none() -> Self {
-        Self { from: usize::MAX, room: 1, processors: Some(1) }
+        Self { from: usize::MAX, room: 1, is_automatic: false, processors: None }
     }
 
     /// The start has failed: the next is tried with twice as many consumers.
@@ -58,14 +53,20 @@ impl Spread {
         self.from = self.from.max(1).saturating_mul(2);
     }
 
-    /// Whether it does so now that there are this many, each with at least so many consumers.
-    pub(in crate::stream) fn wants_another(&mut self, relays: usize, consumers: usize) -> bool {
+    /// The place of another one, if it does so now that there are this many, each with at least so many consumers.
+    pub(in crate::stream) fn another(
+        &mut self,
+        relays: usize,
+        consumers: usize,
+        further: &Arc<FurtherRelays>,
+    ) -> Option<RelayPlace> {
         if relays >= self.room || consumers < self.from {
-            return false;
+            return None;
         }
-        // Those of the calling thread, which are those of the stream's settings.
-        let processors = || thread::available_parallelism().map_or(1, |all| all.get().saturating_sub(LEFT));
-        relays < *self.processors.get_or_insert_with(processors)
+        if !self.is_automatic {
+            return Some(RelayPlace::default());
+        }
+        further.place(relays, *self.processors.get_or_insert_with(|| further.processors()))
     }
 }
 
@@ -220,8 +221,9 @@ mod tests {
     fn a_stream_that_is_to_have_several_relays_gets_them_with_its_first_players() {
         let config = StreamConfig { relay_threads: Some(3), ..StreamConfig::default() };
         let mut spread = Spread::of(&config, &Relays::new(3));
-        let wants =
-            [(1, 0), (2, 0), (3, 0), (3, 1000)].map(|(relays, consumers)| spread.wants_another(relays, consumers));
+        let further = Arc::default();
+        let wants = [(1, 0), (2, 0), (3, 0), (3, 1000)]
+            .map(|(relays, consumers)| spread.another(relays, consumers, &further).is_some());
         assert_eq!(wants, [true, true, false, false]);
     }
 
@@ -231,7 +233,7 @@ mod tests {
         let mut spread = Spread::of(&config, &Relays::new(2));
         let mut tries = Vec::new();
         for consumers in 0..100 {
-            if spread.wants_another(1, consumers) {
+            if spread.another(1, consumers, &Arc::default()).is_some() {
                 tries.push(consumers);
                 spread.put_off();
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::Failure;
 use crate::session;
 use crate::stream::event::{EventSink, Id};
+use crate::stream::further_relays::FurtherRelays;
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, TargetExport};
 use crate::stream::remote::target::Target;
@@ -52,6 +53,8 @@ pub(crate) trait Upcalls: EventSink {
     fn step(&self, stream: Id) -> String;
     /// Timeouts of consumers and publishers.
     fn timeouts(&self) -> Timeouts;
+    /// The relays beside the first ones that all streams have together.
+    fn further_relays(&self) -> Arc<FurtherRelays>;
 }
 
 /// The server's timeouts that the stream's threads keep, in ms.

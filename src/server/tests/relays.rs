@@ -9,31 +9,41 @@ use crate::error::{Failure, RRError};
 use crate::proto::message::kind::VIDEO;
 use crate::server::slots::kind;
 use crate::session::{Event as Said, State};
-use crate::stream::RRStream;
 use crate::stream::fault_injection::In;
 use crate::stream::memory::GiveUp;
+use crate::stream::{RRStream, Upcalls};
+
+/// A stream with a publisher and players who have got a picture, and how many relays that took.
+fn stream_with(live: &Live, name: &str, players: usize) -> (Vec<Client>, usize) {
+    let further = live.server.core.further_relays();
+    let before = further.running();
+    let mut publisher = live.publish(name);
+    let mut peers: Vec<_> = (0..players).map(|_| live.play(name)).collect();
+    publisher.key_frame(0, b"0").unwrap();
+    peers.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"0")));
+    peers.push(publisher);
+    (peers, 1 + further.running() - before)
+}
 
 #[test]
 fn a_stream_gets_more_relays_with_more_players_where_there_are_processors() {
     let live = Live::new(ServerConfig::default());
-    let mut publisher = live.publish("show");
+    let further = live.server.core.further_relays();
+    further.pretend(6);
     // The library that is tested starts another relay once each has three players.
-    let mut players: Vec<_> = (0..3).map(|_| live.play("show")).collect();
-    publisher.key_frame(0, b"0").unwrap();
-    players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"0")));
-    assert_eq!(live.lines_with("relay threads"), 0, "one is enough for three");
-
-    players.extend((3..16).map(|_| live.play("show")));
-    publisher.key_frame(40, b"1").unwrap();
-    for player in &mut players {
-        while !player.message().1.ends_with(b"1") {}
-    }
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let most = processors.min(4);
-    for relays in 2..=most {
-        live.line_with(&[&format!("has {relays} relay threads")]);
-    }
-    assert_eq!(live.lines_with("relay threads"), most - 1, "{:?}", live.lines.lock().unwrap());
+    let (_small, relays) = stream_with(&live, "small", 3);
+    assert_eq!(relays, 1, "one is enough for three");
+    let (first, relays) = stream_with(&live, "first", 16);
+    assert_eq!(relays, 4, "no stream gets more");
+    live.line_with(&["has 4 relay threads"]);
+    let (_second, relays) = stream_with(&live, "second", 16);
+    assert_eq!(relays, 3, "all together are fewer than the processors");
+    let (_third, relays) = stream_with(&live, "third", 16);
+    assert_eq!(relays, 1);
+    drop(first);
+    until("its relays have ended", || further.running() == 2);
+    let (_fourth, relays) = stream_with(&live, "fourth", 16);
+    assert_eq!(relays, 4);
 }
 
 /// The last byte of each picture that it has had by the end of the stream.

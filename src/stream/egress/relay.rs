@@ -38,6 +38,7 @@ use crate::stream::egress::relay::tail::Tail;
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
+use crate::stream::further_relays::RelayPlace;
 use crate::stream::handover::Delivery;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::offer::Offer;
@@ -53,6 +54,8 @@ pub(in crate::stream) struct Relay {
     number: usize,
     /// When it starts another one.
     spread: Spread,
+    /// Its own place among those of all streams.
+    _place: RelayPlace,
     join_index: JoinIndex,
     consumers: Slab<Box<Consumer>>,
     /// Subscriptions of this stream on connections of other relays.
@@ -101,6 +104,7 @@ impl Relay {
             spread: Spread::of(&config, stream.relays()),
             stream,
             number: LEAD,
+            _place: RelayPlace::default(),
             registrations: Registrations::default(),
             join_index,
             consumers: Slab::new(),

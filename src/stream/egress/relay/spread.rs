@@ -9,6 +9,7 @@ use super::Relay;
 use crate::error::{RRError, Result};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::relay::pass::Pass;
+use crate::stream::further_relays::RelayPlace;
 use crate::stream::handover::Delivery;
 use crate::stream::peer::Peer;
 use crate::stream::relays::{LEAD, Spread};
@@ -43,11 +44,14 @@ impl Relay {
         let relays = self.stream.relays();
         let (number, consumers) = relays.emptiest();
         let made = relays.made();
-        if !self.spread.wants_another(made, consumers) || self.stream.stop_by_ms().is_some() {
+        if self.stream.stop_by_ms().is_some() {
             return number;
         }
+        let Some(place) = self.spread.another(made, consumers, &self.stream.upcalls().further_relays()) else {
+            return number;
+        };
         let name = self.stream.masked_name();
-        match self.start_another(made) {
+        match self.start_another(made, place) {
             Ok(()) => {
                 log::info!("{name} has {} relay threads from now on", made + 1);
                 made
@@ -63,19 +67,20 @@ impl Relay {
         }
     }
 
-    fn start_another(&self, number: usize) -> Result<()> {
-        let relay = self.beside(number);
+    fn start_another(&self, number: usize, place: RelayPlace) -> Result<()> {
+        let relay = self.beside(number, place);
         self.stream.relays().link(number).start(self.stream.threading(), |spot, inbox| {
             start::run(&self.stream, "relayDataThread", spot, relay, inbox)
         })
     }
 
     /// A relay with this number that goes on from here beside this one.
-    fn beside(&self, number: usize) -> Self {
+    fn beside(&self, number: usize, place: RelayPlace) -> Self {
         Self {
             stream: Arc::clone(&self.stream),
             number,
             spread: Spread::none(),
+            _place: place,
             join_index: self.join_index.clone(),
             consumers: Slab::new(),
             registrations: Registrations::default(),

@@ -21,6 +21,7 @@ use crate::stream::book::Places;
 use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::exported::{self, Doing};
 use crate::stream::front::RRStream;
+use crate::stream::further_relays::FurtherRelays;
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, TargetExport};
@@ -230,6 +231,8 @@ pub(super) struct Server {
     stream: OnceLock<Weak<RRStream>>,
     step: String,
     timeouts: Timeouts,
+    /// Those of this process, which has one stream.
+    further_relays: Arc<FurtherRelays>,
     known: Mutex<Known>,
     /// What was told last, and the streams that the media comes through.
     places: Mutex<(Places, Vec<u8>)>,
@@ -316,6 +319,7 @@ impl Server {
             stream: OnceLock::new(),
             step: begin.step.to_owned(),
             timeouts,
+            further_relays: Arc::default(),
             known: Mutex::default(),
             places: Mutex::default(),
             is_over: AtomicBool::new(false),
@@ -742,6 +746,10 @@ impl Upcalls for Server {
 
     fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    fn further_relays(&self) -> Arc<FurtherRelays> {
+        Arc::clone(&self.further_relays)
     }
 }
 
