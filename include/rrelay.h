@@ -31,9 +31,9 @@
  * pointer is needed, RR_ERR_PANIC for a bug inside the library, and RR_ERR_NOMEM if the system has no memory.
  *
  * Threads. Any thread may call any function at any time, inside callbacks too, and no call waits for peers, disks or
- * other threads' work, unless "Threads:" or "Waits:" in the function's comment says otherwise. Callbacks come on the
- * server's event thread, one at a time, and no lock is held meanwhile: a slow callback delays events and log lines,
- * never media.
+ * other threads' work, unless "Threads:" or "Waits:" in the function's comment says otherwise, or another process is
+ * taking over (rr_server_handover). Callbacks come on the server's event thread, one at a time, and no lock is held
+ * meanwhile: a slow callback delays events and log lines, never media.
  *
  * Ownership. Arguments stay the caller's: strings, structs and bodies are copied before the call returns. The library
  * keeps only file descriptors, which it owns at once, also when the call fails; callbacks; and user pointers, which it
@@ -966,7 +966,9 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
    stream socket; at its other end the other process calls rr_server_takeover. The library owns it from now on, also
    on failure. within_ms (1 to 60000) is how long this may take. fd is readable as soon as the other process is
    ready, or has ended; a host may wait for that before it calls this. Then streams stand still until the other
-   process has everything, mostly for some tens of milliseconds.
+   process has everything, mostly for some tens of milliseconds. Calls that change streams, targets or sessions, but
+   for answers of the host, wait until then. If the other process has taken over, they give RR_ERR_NOT_FOUND for what
+   has moved.
 
    With RR_OK the server stops: every session and target that moved has ended here with RR_OK as its error, and what
    cannot move (sessions over TLS, and a stream whose publisher cannot move or is the host, with its players and

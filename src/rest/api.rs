@@ -1,6 +1,7 @@
 //! The routes below `/v1`, and health. Each handler converts, calls the server once, and converts back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
@@ -36,6 +37,9 @@ use crate::server::figures::Stats;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::State as ObjectState;
 use crate::stream::event::Id;
+
+/// How often a request that waits for another process's takeover looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(2);
 
 type Answer<T> = Result<T, Problem>;
 type Shared = Arc<RRServer>;
@@ -137,7 +141,23 @@ pub(crate) fn routes(server: Shared) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(axum::extract::DefaultBodyLimit::max(body::MAX_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::clone(&server), here))
         .with_state(server)
+}
+
+/// Answers requests that change something only where the streams are. While another process takes over, they wait until
+/// it is known where that is; this thread, which answers others as well, waits for no lock meanwhile.
+async fn here(State(server): State<Shared>, request: Request, next: Next) -> Response {
+    let reads = request.method().is_safe() && !request.uri().path().starts_with("/control/");
+    while !reads && server.changes_wait() {
+        tokio::time::sleep(LOOK).await;
+    }
+    let answer = next.run(request).await;
+    if !reads && server.has_moved() {
+        let text = "another process has taken over: ask again, and it answers";
+        return Problem::from(Failure::ours(RRError::Again, text)).into_response();
+    }
+    answer
 }
 
 // ---- what requests carry

@@ -66,6 +66,9 @@ impl IntoResponse for Problem {
         let mut response = (status, answer::json(&self).unwrap_or_else(no_memory)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if self.error == RRError::Again.name() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"rrelay\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
@@ -77,6 +80,12 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_to_ask_again_is_told_when() {
+        let again = Problem::from(Failure::ours(RRError::Again, "soon")).into_response();
+        assert_eq!((again.status().as_u16(), &again.headers()["retry-after"]), (503, &HeaderValue::from_static("1")));
+    }
 
     #[test]
     fn what_stands_for_a_problem_without_memory_is_one() {

@@ -17,6 +17,7 @@ use crate::net::socket::half_close;
 use crate::server::absent::Absent;
 use crate::server::access::Access;
 use crate::server::bans::Bans;
+use crate::server::changes::Changes;
 use crate::server::events::Events;
 use crate::server::figures::{self, Stats};
 use crate::server::hooks::Hooks;
@@ -113,6 +114,8 @@ pub(super) struct Core {
     reconnect: Mutex<Option<Elsewhere>>,
     /// Whether the server is being handed over.
     pub(super) moves: AtomicBool,
+    /// Changes that the host and control by HTTP make.
+    pub(super) changes: Changes,
     /// How many players are on their way between two threads.
     on_their_way: Arc<AtomicUsize>,
     closing: AtomicBool,
@@ -175,6 +178,7 @@ impl Core {
             stop_by_ms: AtomicU64::new(NEVER),
             reconnect: Mutex::default(),
             moves: AtomicBool::new(false),
+            changes: Changes::default(),
             on_their_way: Arc::default(),
             closing: AtomicBool::new(false),
             further_relays: Arc::default(),

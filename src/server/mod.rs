@@ -9,6 +9,7 @@ mod absent;
 mod access;
 mod admission;
 mod bans;
+mod changes;
 mod control;
 mod core;
 mod dialler;
@@ -45,13 +46,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use self::changes::Change;
 pub use self::listening::Listening;
 pub use self::out::RRRestOut;
 // The types that a server's methods take and return.
 pub use self::events::{EventFn, LogSink};
 pub use self::slots::kind;
 pub use crate::config::ListenOptions;
-use crate::config::{AccessConfig, Decision, MAX_DECISION_TARGETS, ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{AccessConfig, Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::RRLog;
 pub use crate::log::{Level, LevelFilter};
@@ -69,7 +71,7 @@ use crate::server::hooks::Hooks;
 use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
 use crate::server::loops::Loops;
-use crate::server::opening::Opening;
+use crate::server::opening::{Opening, may_open, may_set};
 use crate::server::orphans::Orphans;
 #[cfg(feature = "rest")]
 use crate::server::placement::Placement;
@@ -387,6 +389,37 @@ impl RRServer {
         self.core.events.wake();
     }
 
+    // ---- changes
+
+    /// Begins a change of an object, as soon as it is known that the object stays here.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] if another process has taken over its stream.
+    fn change(&self, id: Id) -> Result<Change<'_>> {
+        let change = self.core.changes.begin();
+        let stream = match slots::kind_of(id) {
+            kind::SESSION => self.session(id)?.stream(),
+            kind::TARGET => self.target(id)?.stream().id(),
+            _ => id,
+        };
+        if self.core.changes.has_moved(stream) {
+            return Err(Failure::ours(RRError::NotFound, "another process has taken it over"));
+        }
+        Ok(change)
+    }
+
+    /// Whether a change would wait until it is known which process has the streams.
+    #[cfg(feature = "rest")]
+    pub(crate) fn changes_wait(&self) -> bool {
+        self.core.changes.are_held()
+    }
+
+    /// Whether another process has taken over.
+    #[cfg(feature = "rest")]
+    pub(crate) fn has_moved(&self) -> bool {
+        self.core.changes.have_moved()
+    }
+
     // ---- sessions
 
     fn session(&self, id: Id) -> Result<Arc<RRSession>> {
@@ -497,6 +530,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::Unsupported`] if the peer did not announce that it understands this.
     pub fn session_reconnect(&self, id: Id, url: Option<&str>, text: &str) -> Result<()> {
+        let _change = self.change(id)?;
         if !self.session(id)?.reconnects() {
             return Err(Failure::ours(RRError::Unsupported, "the peer does not understand reconnect requests"));
         }
@@ -511,6 +545,7 @@ impl RRServer {
     /// for a session that neither publishes nor plays or whose address is not known, [`RRError::Limit`] if there are
     /// too many bans. On an error nothing has changed.
     pub fn session_close(&self, id: Id, text: &str, ban_ms: u32) -> Result<()> {
+        let _change = self.change(id)?;
         let close = || self.order(id, Order::Close(text.to_owned()));
         if ban_ms == 0 {
             return close();
@@ -543,6 +578,7 @@ impl RRServer {
     /// [`RRError::Arg`] for a name that is too long or has NUL, [`RRError::Exists`] if settings are given and the
     /// stream exists, [`RRError::Limit`], [`RRError::State`] once the server stops.
     pub fn stream_create(&self, app: &[u8], key: &[u8], config: Option<StreamConfig>) -> Result<Id> {
+        let _change = self.core.changes.begin();
         self.core.still_open()?;
         let name = StreamName::checked(app, key)?;
         let given = config.is_some();
@@ -564,6 +600,7 @@ impl RRServer {
     /// [`RRError::Again`] if it has other settings than `was`, [`RRError::State`] if it is ending or the server stops; the
     /// stream then stays as it is.
     pub fn stream_change(&self, id: Id, was: &StreamConfig, config: StreamConfig) -> Result<()> {
+        let _change = self.change(id)?;
         self.core.still_open()?;
         self.core.config.may_have(&config)?;
         let stream = self.stream(id)?;
@@ -599,6 +636,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn stream_stop(&self, id: Id, deadline_ms: u32) -> Result<()> {
+        let _change = self.change(id)?;
         self.stream(id)?.stop(u64::from(deadline_ms));
         Ok(())
     }
@@ -608,6 +646,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`] for the stream, or if the session does not publish to it.
     pub fn stream_switch(&self, id: Id, source: Id) -> Result<()> {
+        let _change = self.change(id)?;
         self.stream(id)?.switch(source)
     }
 
@@ -654,6 +693,7 @@ impl RRServer {
     }
 
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
+        let _change = self.change(stream)?;
         may_set(&config, pulls)?;
         let stream = self.stream(stream)?;
         let endpoint = Endpoint::ready(config, &stream.name().key)?;
@@ -689,6 +729,7 @@ impl RRServer {
         sources: &[TargetConfig],
         instead_of: Option<Id>,
     ) -> Result<()> {
+        let _change = self.change(id)?;
         let stream = self.stream(id)?;
         may_open(targets, sources, &stream.name().key)?;
         let opening = locked(&self.core.opening);
@@ -699,7 +740,7 @@ impl RRServer {
         if targets.iter().chain(sources).any(|named| named.same_place(&config)) {
             Ok(())
         } else {
-            self.target_stop(before, 0)
+            self.stop_target(before, 0)
         }
     }
 
@@ -708,6 +749,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn players_refuse(&self, id: Id, text: &str) -> Result<()> {
+        let _change = self.change(id)?;
         let failure = Failure::ours(RRError::Rejected, text.to_owned());
         self.stream(id)?.refuse_players("NetStream.Play.Failed", failure);
         Ok(())
@@ -719,6 +761,7 @@ impl RRServer {
     /// # Errors
     /// Those of [`Self::target_add`] and [`Self::source_add`].
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
+        let _change = self.change(id)?;
         let target = self.target(id)?;
         may_set(&config, target.is_source())?;
         target.set_endpoint(Endpoint::ready(config, &target.stream().name().key)?);
@@ -745,6 +788,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn target_retry(&self, id: Id) -> Result<()> {
+        let _change = self.change(id)?;
         let target = self.target(id)?;
         self.core.tell_dialler(&target, News::Retry);
         Ok(())
@@ -755,6 +799,11 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn target_stop(&self, id: Id, deadline_ms: u32) -> Result<()> {
+        let _change = self.change(id)?;
+        self.stop_target(id, deadline_ms)
+    }
+
+    fn stop_target(&self, id: Id, deadline_ms: u32) -> Result<()> {
         let target = self.target(id)?;
         target.stop(u64::from(deadline_ms));
         self.core.tell_dialler(&target, News::Stop);
@@ -821,29 +870,6 @@ impl Drop for RRServer {
             self.core.forget();
         }
     }
-}
-
-/// Refuses settings that would have no effect, and logs that, because the error is easily overlooked.
-fn may_set(config: &TargetConfig, pulls: bool) -> Result<()> {
-    config.serves(pulls).inspect_err(|failure| {
-        if pulls {
-            log::warn!("a source was refused: {failure}");
-        }
-    })
-}
-
-/// Refuses a list of targets and sources if one of them could not be added.
-fn may_open(targets: &[TargetConfig], sources: &[TargetConfig], key: &[u8]) -> Result<()> {
-    if targets.len() + sources.len() > MAX_DECISION_TARGETS {
-        let text = format!("targets and sources: at most {MAX_DECISION_TARGETS} together are allowed");
-        return Err(Failure::ours(RRError::Arg, text));
-    }
-    let all = targets.iter().map(|config| (config, false));
-    for (config, pulls) in all.chain(sources.iter().map(|config| (config, true))) {
-        may_set(config, pulls)?;
-        Endpoint::ready(config.clone(), key)?;
-    }
-    Ok(())
 }
 
 fn not_found(what: &str) -> Failure {

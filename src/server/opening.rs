@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::config::TargetConfig;
-use crate::error::Result;
+use crate::config::{MAX_DECISION_TARGETS, TargetConfig};
+use crate::error::{Failure, RRError, Result};
 use crate::server::core::Core;
 use crate::session::State;
 use crate::stream::RRStream;
@@ -115,4 +115,27 @@ impl Opening {
     pub(super) fn give_up(self, core: &Core) {
         self.made.iter().for_each(|target| core.forget_target(target));
     }
+}
+
+/// Refuses settings that would have no effect, and logs that, because the error is easily overlooked.
+pub(super) fn may_set(config: &TargetConfig, pulls: bool) -> Result<()> {
+    config.serves(pulls).inspect_err(|failure| {
+        if pulls {
+            log::warn!("a source was refused: {failure}");
+        }
+    })
+}
+
+/// Refuses a list of targets and sources if one of them could not be added.
+pub(super) fn may_open(targets: &[TargetConfig], sources: &[TargetConfig], key: &[u8]) -> Result<()> {
+    if targets.len() + sources.len() > MAX_DECISION_TARGETS {
+        let text = format!("targets and sources: at most {MAX_DECISION_TARGETS} together are allowed");
+        return Err(Failure::ours(RRError::Arg, text));
+    }
+    let all = targets.iter().map(|config| (config, false));
+    for (config, pulls) in all.chain(sources.iter().map(|config| (config, true))) {
+        may_set(config, pulls)?;
+        Endpoint::ready(config.clone(), key)?;
+    }
+    Ok(())
 }

@@ -1,11 +1,14 @@
 //! Requests that come at the same time as others, or as a stream ends.
 
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
 use super::Rig;
-use crate::config::StreamConfig;
+use crate::config::{ServerConfig, StreamConfig};
+use crate::log::LevelFilter;
+use crate::server::RRServer;
 use crate::stream::event::Id;
 
 #[test]
@@ -43,4 +46,31 @@ fn a_stream_that_is_made_where_another_has_just_ended_has_none_of_its_settings()
     for (_, config) in own {
         assert_eq!((config.grace_ms, config.queue_ms), (7_000, usual.queue_ms));
     }
+}
+
+#[test]
+fn changes_are_asked_again_once_another_process_has_taken_over() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    let next = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| next.take_over(theirs.into(), 30_000).unwrap());
+        rig.server.hand_over(ours.into(), 30_000, 30_000).unwrap();
+    });
+    let show = "/v1/streams/live/show";
+    for (method, path, body) in [
+        ("DELETE", show, ""),
+        ("PUT", show, r#"{"grace_ms": 7000}"#),
+        ("PUT", "/v1/streams/live/other", ""),
+        ("POST", "/v1/streams/live/show/targets", r#"{"url": "rtmp://127.0.0.1:1/app"}"#),
+        ("DELETE", "/v1/sessions/216454261385461761", ""),
+        ("GET", "/control/drop/client", ""),
+    ] {
+        let (status, problem) = rig.ask(method, path, body);
+        assert_eq!((status, problem["error"].as_str()), (503, Some("RR_ERR_AGAIN")), "{method} {path}: {problem}");
+    }
+    assert_eq!(rig.ask("GET", "/v1/streams", "").0, 200);
+    assert!(rig.server.stream_stop(stream, 0).is_err());
+    assert!(next.stream_find(b"live", b"show").is_ok(), "nothing was done to it");
 }

@@ -28,6 +28,8 @@ const FLUSH_MS: u64 = 2_000;
 /// Why the other process has not taken over; then this server goes on as before.
 pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain_ms: u64) -> Result<()> {
     let theirs = greeting(channel, by_ms)?;
+    // It lasts longer than the offering: what changes afterwards finds the verdict.
+    let held = core.changes.hold(by_ms)?;
     // By this the other process learns, where the socket has ended, whether this one has decided so or was killed.
     let (stop, end) = FdChannel::pair()?;
     channel.send(kind::HELLO, &Hello::ours(core.workers().is_some())?, Some(end.as_fd()), by_ms)?;
@@ -44,6 +46,7 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     match &taken {
         Ok(()) => {
             let (streams, sessions) = (offering.streams.len(), offering.sessions);
+            held.moved(offering.streams.iter().map(|offered| offered.stream.id()).collect());
             offering.end();
             let took_ms = clock::now_ms() - begun_ms;
             // Media of streams in processes of their own goes on.

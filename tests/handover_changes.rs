@@ -1,0 +1,160 @@
+//! What the host changes while another process takes over is there afterwards or was refused: nothing is answered with
+//! success and lost. The same holds for requests by HTTP.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/c.rs"]
+mod c;
+#[path = "support/isolated.rs"]
+mod isolated;
+#[path = "support/live.rs"]
+mod live;
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use isolated::isolated;
+use live::{Live, until};
+use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
+use rrelay::error::{RRError, Result};
+use rrelay::server::{Id, RRServer, kind};
+
+/// So many changes of each kind are made before a hand-over begins.
+const BEFORE: u32 = 5;
+
+/// Most targets and streams that are added: there must be room for all.
+const MOST: u32 = 200;
+
+/// The settings of a target that waits for its stream.
+fn pushed(port: u32) -> TargetConfig {
+    TargetConfig { url: format!("rtmp://127.0.0.1:{port}/live/copy"), ..TargetConfig::default() }
+}
+
+fn named(number: u32) -> Vec<u8> {
+    format!("made{number}").into_bytes()
+}
+
+/// A kind of change, with its number, and how often one was made.
+struct Kind {
+    change: fn(&RRServer, u32) -> Result<()>,
+    /// The last one that was answered with success.
+    made: AtomicU32,
+}
+
+fn show(server: &RRServer) -> Result<Id> {
+    server.stream_find(b"live", b"show")
+}
+
+/// The first target.
+fn target_of(server: &RRServer) -> Result<Id> {
+    server.target_find(show(server)?, &pushed(1).url, None)
+}
+
+fn kinds() -> [Kind; 4] {
+    let update: fn(&RRServer, u32) -> _ = |server, number| {
+        server.target_update(target_of(server)?, TargetConfig { max_kbps: Some(1_000 + number), ..pushed(1) })
+    };
+    let settings: fn(&RRServer, u32) -> _ = |server, number| {
+        let stream = show(server)?;
+        let was = server.stream_config(stream)?;
+        server.stream_change(stream, &was, StreamConfig { queue_ms: 1_000 + number, ..was.clone() })
+    };
+    let add: fn(&RRServer, u32) -> _ = |server, number| match number {
+        ..=MOST => server.target_add(show(server)?, pushed(1 + number)).map(drop),
+        _ => Err(RRError::Limit.into()),
+    };
+    let create: fn(&RRServer, u32) -> _ = |server, number| match number {
+        ..=MOST => server.stream_create(b"live", &named(number), None).map(drop),
+        _ => Err(RRError::Limit.into()),
+    };
+    [update, settings, add, create].map(|change| Kind { change, made: AtomicU32::new(0) })
+}
+
+impl Kind {
+    fn made(&self) -> u32 {
+        self.made.load(Ordering::SeqCst)
+    }
+
+    /// Changes until it is refused.
+    fn until_refused(&self, server: &RRServer) -> RRError {
+        for number in 1.. {
+            match (self.change)(server, number) {
+                Ok(()) => self.made.store(number, Ordering::SeqCst),
+                Err(failure) => return failure.kind,
+            }
+        }
+        unreachable!("the numbers are more than enough")
+    }
+}
+
+/// Asserts that the server has all that was made.
+fn has_all(server: &RRServer, [updates, settings, added, created]: [u32; 4]) {
+    let stream = show(server).unwrap();
+    assert_eq!(server.target_config(target_of(server).unwrap()).unwrap().max_kbps, Some(1_000 + updates));
+    assert_eq!(server.stream_config(stream).unwrap().queue_ms, 1_000 + settings);
+    let targets = 1 + added as usize;
+    assert_eq!(server.list(stream, kind::TARGET).unwrap().len(), targets);
+    for number in 1..=created {
+        server.stream_find(b"live", &named(number)).unwrap();
+    }
+}
+
+fn begun(config: &ServerConfig) -> Live {
+    let live = Live::new(config.clone());
+    let stream = live.server.stream_create(b"live", b"show", None).unwrap();
+    live.server.target_add(stream, pushed(1)).unwrap();
+    live
+}
+
+#[test]
+fn what_was_changed_before_another_process_took_over_is_there_and_the_rest_was_refused() {
+    for config in [ServerConfig::default(), isolated()] {
+        let (old, new) = (begun(&config), RRServer::new(config, rrelay::server::LevelFilter::Off, None).unwrap());
+        let kinds = kinds();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            let changes = kinds.each_ref().map(|kind| scope.spawn(|| kind.until_refused(&old.server)));
+            until("some are made", || kinds.iter().all(|kind| kind.made() >= BEFORE));
+            scope.spawn(|| new.take_over(theirs.into(), 30_000).unwrap());
+            old.server.hand_over(ours.into(), 30_000, 30_000).unwrap();
+            for refused in changes.map(|change| change.join().unwrap()) {
+                // All of those that add something may have been made.
+                assert!(matches!(refused, RRError::NotFound | RRError::State | RRError::Limit), "{refused:?}");
+            }
+        });
+        has_all(&new, kinds.each_ref().map(Kind::made));
+    }
+}
+
+#[test]
+fn changes_go_on_where_no_other_process_has_taken_over() {
+    for config in [ServerConfig::default(), isolated()] {
+        let old = begun(&config);
+        let over = AtomicBool::new(false);
+        let [update, settings, ..] = kinds();
+        let goes_on = |kind: &Kind| {
+            while !over.load(Ordering::SeqCst) {
+                let number = kind.made() + 1;
+                (kind.change)(&old.server, number).unwrap();
+                kind.made.store(number, Ordering::SeqCst);
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| goes_on(&update));
+            scope.spawn(|| goes_on(&settings));
+            for _ in 0..5 {
+                let before = [update.made(), settings.made()];
+                // It has a stream of that name, and so it refuses.
+                let new = begun(&config);
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                scope.spawn(move || {
+                    assert_eq!(new.server.take_over(theirs.into(), 30_000).unwrap_err().kind, RRError::Exists)
+                });
+                assert_eq!(old.server.hand_over(ours.into(), 30_000, 30_000).unwrap_err().kind, RRError::Exists);
+                until("changes are made again", || update.made() > before[0] && settings.made() > before[1]);
+            }
+            over.store(true, Ordering::SeqCst);
+        });
+        has_all(&old.server, [update.made(), settings.made(), 0, 0]);
+    }
+}
