@@ -70,7 +70,7 @@ librtmp: build ## build librtmp.so.1 for programs that use librtmp, in target/li
 	@echo 'librtmp.so.1 is in $(TARGET)/librtmp. To try it: LD_LIBRARY_PATH="$(TARGET)/librtmp" rtmpdump ...'
 
 # Test programs that start programs of others, or that take long: `make test` and `make soak` run them.
-LATER := bundled_server chaos cycles faults handover_media hooks interop isolate_orphans large_allocations librtmp limits memory \
+LATER := bundled_server chaos cycles faults handover_media hooks interop isolate_orphans isolated_moves large_allocations librtmp limits memory \
 	memory_given_back openapi page plays readme rtmpe_peers several_relays shared_loops soak sources streams
 CHECKED := $(filter-out $(LATER),$(basename $(notdir $(wildcard tests/*.rs))))
 

@@ -1177,11 +1177,13 @@ RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
    and the players, and then stop the stream. Sessions and targets that are still here after that time continue here,
    and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is not on
    hold.
-   Waits: For the stream's thread, which answers between two turns of its peers: for a moment.
+   Waits: For the stream's thread, which answers between two turns of its peers: for a moment. Where streams run in
+   processes, for one that hangs until it is ended for that (worker_hung_ms).
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at blob, and *len becomes
    the size that is needed, or the process has no thread or descriptor left; RR_ERR_ARG: hold_ms is 0 or above a
-   minute; RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left; RR_ERR_UNSUPPORTED:
-   streams run in processes (RR_ISOLATE_PROCESS). */
+   minute; RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left. Where streams run in
+   processes (RR_ISOLATE_PROCESS) also RR_ERR_WORKER: its process ends, or does not answer; RR_ERR_AGAIN: its process
+   is just ending, goes to another server, or may not be started. */
 RR_API int rr_stream_export(rr_server *s, rr_stream id, unsigned int hold_ms, void *blob, size_t *len);
 
 /* Continues a stream that rr_stream_export gave, len bytes at blob: it exists at once, with the same settings, and
@@ -1190,11 +1192,13 @@ RR_API int rr_stream_export(rr_server *s, rr_stream id, unsigned int hold_ms, vo
    so none of them misses a message or gets one twice. The stream waits ten seconds for them (or grace_ms, if that is
    longer); one that comes later, or was further behind than the state reaches, begins as a new one does. Publishers
    and sources that stood by get the publisher's place only if the publisher does not come.
+   Waits: Where streams run in processes, for the start of the stream's own.
    Returns: RR_OK; RR_ERR_ARG: blob is not a stream's state, or its settings cannot be those of a stream of this
    server; RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name
    exists already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
-   descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping;
-   RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS). */
+   descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping. Where streams
+   run in processes (RR_ISOLATE_PROCESS) also RR_ERR_WORKER: the new one ends; RR_ERR_AGAIN: it may not be started
+   yet. */
 RR_API int rr_stream_import(rr_server *s, const void *blob, size_t len, rr_stream *out);
 
 /* Makes a standby publisher (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the previous one stands
@@ -1285,7 +1289,8 @@ RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
    Waits: Briefly, for the threads that own the target.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its
    stream or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len becomes the size that is
-   needed; RR_ERR_UNSUPPORTED: it is connected, and its stream runs in a process of its own (RR_ISOLATE_PROCESS). */
+   needed. Where streams run in processes (RR_ISOLATE_PROCESS) also RR_ERR_AGAIN: the stream's process is just
+   ending, or goes to another server. */
 RR_API int rr_target_export(rr_server *s, rr_target id, int *fd, void *blob, size_t *len);
 
 /* Continues a target or source that rr_target_export gave: fd is its connection, which the library owns from now on,

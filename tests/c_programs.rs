@@ -37,17 +37,19 @@ fn null_is_an_error_and_never_a_crash() {
 
 /// Errors of the header that `errors.c` does not provoke, with the test that shows them or the reason why they cannot
 /// occur.
-const ELSEWHERE: [(&str, &str, &str); 32] = [
+const ELSEWHERE: [(&str, &str, &str); 34] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_reconnect", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_close", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_export", "RR_ERR_AGAIN", "as rr_session_allow"),
-    ("rr_stream_export", "RR_ERR_UNSUPPORTED", "isolate.rs has streams in processes"),
-    ("rr_stream_import", "RR_ERR_UNSUPPORTED", "as rr_stream_export"),
-    ("rr_target_export", "RR_ERR_UNSUPPORTED", "as rr_stream_export"),
-    ("rr_stream_write", "RR_ERR_WORKER", "as rr_stream_export"),
+    ("rr_stream_export", "RR_ERR_WORKER", "isolated_moves.rs has streams in processes"),
+    ("rr_stream_export", "RR_ERR_AGAIN", "it takes a process that is just ending"),
+    ("rr_stream_import", "RR_ERR_WORKER", "as rr_stream_export"),
+    ("rr_stream_import", "RR_ERR_AGAIN", "as rr_stream_write"),
+    ("rr_target_export", "RR_ERR_AGAIN", "as rr_stream_export"),
+    ("rr_stream_write", "RR_ERR_WORKER", "isolate.rs has streams in processes"),
     (
         "rr_stream_write",
         "RR_ERR_AGAIN",

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
 
-use live::{Client, Live, command, connect, is_closed, message, raw, shaken, until};
+use live::{Client, Live, command, connect, is_closed, message, raw, shaken, threaded, until};
 use rrelay::config::{Decision, PublisherPolicy, ServerConfig, StreamConfig, ask};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
@@ -32,7 +32,7 @@ fn asking() -> ServerConfig {
 
 /// A server whose events the test takes, and its port.
 fn server(config: ServerConfig) -> (RRServer, u16) {
-    let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
+    let server = RRServer::new(threaded(config), LevelFilter::Off, None).unwrap();
     let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     (server, port)
 }
@@ -180,7 +180,7 @@ fn mover(to: &Arc<RRServer>) -> (Arc<RRServer>, u16) {
         }
     });
     let config = ServerConfig { ask: ask::PUBLISH | ask::PLAY, ..asking() };
-    let server = Arc::new(RRServer::new(config, LevelFilter::Off, Some(callback)).unwrap());
+    let server = Arc::new(RRServer::new(threaded(config), LevelFilter::Off, Some(callback)).unwrap());
     assert!(itself.set(Arc::clone(&server)).is_ok());
     let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     (server, port)

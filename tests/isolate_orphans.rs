@@ -568,7 +568,7 @@ fn somebody_who_is_no_server_is_sent_away_and_the_process_goes_on_waiting() {
     host.kill(1);
     wait_in(&folder, 1);
     let socket = fs::read_dir(&*folder).unwrap().next().unwrap().unwrap().path();
-    const GREETING: &[u8] = b"\x10\0\0\0\0\0\0\x07RRhi\x01\x81\x04";
+    const GREETING: &[u8] = b"\x10\0\0\0\0\0\0\x07RRhi\x01\x81\x05";
     const OTHER: &[u8] = b"\x10\0\0\0\0\0\0\x08RRhi\x01\x81\x18\x63";
     // The rest of what each of them gets.
     let says = |bytes: &[u8]| {

@@ -38,7 +38,7 @@ const CHANNEL: u8 = 23;
 const REFUSED: u8 = 4;
 
 /// The greeting of a successor that takes workers.
-const TAKES: &[u8] = b"RRup\x01\x81\x84\x82\x10\x19\xff\xff\x82\x12\x19\xff\xff\x82\x13\x19\xff\xff\x82\x14\x04";
+const TAKES: &[u8] = b"RRup\x01\x81\x84\x82\x10\x19\xff\xff\x82\x12\x19\xff\xff\x82\x13\x19\xff\xff\x82\x14\x05";
 
 /// The tests look at all processes of this one, so there is one at a time.
 fn alone() -> MutexGuard<'static, ()> {

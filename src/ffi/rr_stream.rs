@@ -102,13 +102,15 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
 /// and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is not on hold.
 ///
 /// # Waits
-/// For the stream's thread, which answers between two turns of its peers: for a moment.
+/// For the stream's thread, which answers between two turns of its peers: for a moment. Where streams run in processes,
+/// for one that hangs until it is ended for that (worker_hung_ms).
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the
 /// size that is needed, or the process has no thread or descriptor left; RR_ERR_ARG: `hold_ms` is 0 or above a minute;
-/// RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left; RR_ERR_UNSUPPORTED: streams run
-/// in processes (RR_ISOLATE_PROCESS).
+/// RR_ERR_STATE: the stream is stopping; RR_ERR_NOMEM: the process has no memory left. Where streams run in processes
+/// (RR_ISOLATE_PROCESS) also RR_ERR_WORKER: its process ends, or does not answer; RR_ERR_AGAIN: its process is just
+/// ending, goes to another server, or may not be started.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.
@@ -144,12 +146,15 @@ pub unsafe extern "C" fn rr_stream_export(
 /// longer); one that comes later, or was further behind than the state reaches, begins as a new one does. Publishers and
 /// sources that stood by get the publisher's place only if the publisher does not come.
 ///
+/// # Waits
+/// Where streams run in processes, for the start of the stream's own.
+///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: `blob` is not a stream's state, or its settings cannot be those of a stream of this server;
 /// RR_ERR_VERSION: the state has a newer format than this library reads; RR_ERR_EXISTS: a stream of that name exists
 /// already; RR_ERR_LIMIT: max_streams, mem_limit, a state of more than 2 GiB, or the process has no thread or
-/// descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping;
-/// RR_ERR_UNSUPPORTED: streams run in processes (RR_ISOLATE_PROCESS).
+/// descriptor left; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the server is stopping. Where streams
+/// run in processes (RR_ISOLATE_PROCESS) also RR_ERR_WORKER: the new one ends; RR_ERR_AGAIN: it may not be started yet.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`.

@@ -204,8 +204,9 @@ pub unsafe extern "C" fn rr_target_stop(s: *mut rr_server, id: rr_target, deadli
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its stream or
-/// its server ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the size that is needed;
-/// RR_ERR_UNSUPPORTED: it is connected, and its stream runs in a process of its own (RR_ISOLATE_PROCESS).
+/// its server ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the size that is needed.
+/// Where streams run in processes (RR_ISOLATE_PROCESS) also RR_ERR_AGAIN: the stream's process is just ending, or goes
+/// to another server.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.

@@ -10,7 +10,9 @@ use crate::session;
 use crate::stream::FurtherRelays;
 use crate::stream::event::{Event, EventSink, Id};
 #[cfg(test)]
-use crate::stream::exported::target::ExportedTarget;
+use crate::stream::exported::stream::ExportedStream;
+#[cfg(test)]
+use crate::stream::exported::target::{ExportedTarget, Pause};
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::Peer;
 use crate::stream::process::tried;
@@ -89,7 +91,9 @@ pub(super) fn worker_seeds() -> Vec<Vec<u8>> {
     let of =
         |message: Vec<u8>| [&u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes()[..], &message].concat();
     let pushing = ExportedTarget::pushing(running_client(true), b"unread").state(0).unwrap_or_default();
-    let mut seeds: Vec<Vec<u8>> = tried::messages(&pushing).into_iter().map(of).collect();
+    let paused = ExportedTarget::pausing(Pause::Waits(7)).state(0).unwrap_or_default();
+    let stream = ExportedStream::example().state().unwrap_or_default();
+    let mut seeds: Vec<Vec<u8>> = tried::messages(&pushing, &paused, &stream).into_iter().map(of).collect();
     seeds.push(seeds.concat());
     seeds
 }
@@ -113,5 +117,5 @@ mod tests {
         all.iter().for_each(|seed| worker_messages(seed));
     }
 
-    const SEEDS: usize = 21;
+    const SEEDS: usize = 26;
 }

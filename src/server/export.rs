@@ -9,7 +9,6 @@ use crate::net::heap;
 use crate::net::socket::Socket;
 use crate::server::{RRServer, import};
 use crate::session::{SessionConfig, State};
-use crate::stream::StreamExport;
 use crate::stream::event::Id;
 use crate::stream::exported::ExportedSession;
 use crate::stream::exported::stream::ExportedStream;
@@ -17,6 +16,7 @@ use crate::stream::exported::target::ExportedTarget;
 use crate::stream::record::{Caller, Export, Order, TargetExport};
 use crate::stream::remote::endpoint::Trusts;
 use crate::stream::remote::target::News;
+use crate::stream::{RRStream, StreamExport};
 
 /// The refusal for a session that cannot be exported at this moment.
 const NOT_NOW: &str = "it is ending, or neither asks, publishes nor plays, and goes on elsewhere only then";
@@ -73,7 +73,8 @@ impl RRServer {
     ///
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::Arg`] for 0 or a time above a minute, [`RRError::State`] if the stream is
-    /// ending, [`RRError::NoMem`]. Then, and with [`StreamExport::Needs`], the stream is not on hold.
+    /// ending, [`RRError::NoMem`]. Where streams have processes of their own also [`RRError::Worker`] if its process ends,
+    /// and [`RRError::Again`] while that is taken over by another server, or is ending. Then, and with [`StreamExport::Needs`], the stream is not on hold.
     pub fn stream_export(&self, id: Id, room: usize, hold_ms: u32) -> Result<StreamExport> {
         if !(1..=MAX_HOLD_MS).contains(&hold_ms) {
             let text =
@@ -81,7 +82,6 @@ impl RRServer {
             return Err(Failure::ours(RRError::Arg, text));
         }
         let stream = self.stream(id)?;
-        self.core.has_streams_here()?;
         if stream.life().is_stopping() {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
@@ -92,6 +92,10 @@ impl RRServer {
             let ended = || Err(Failure::ours(RRError::State, "the stream is ending"));
             wait.outcome(is_lost).unwrap_or_else(ended)
         });
+        let exported = match exported {
+            Ok(StreamExport::State(state)) if self.core.workers().is_some() => known_here(&stream, &state, room),
+            other => other,
+        };
         if !matches!(exported, Ok(StreamExport::State(_))) {
             stream.hold(0);
         }
@@ -104,10 +108,10 @@ impl RRServer {
     /// # Errors
     /// [`RRError::Arg`] if the state is invalid or its settings are not for this server, [`RRError::Version`] if it is
     /// newer than this library, [`RRError::Exists`] if there is a stream of its name, [`RRError::Limit`] and
-    /// [`RRError::NoMem`] if there is no room, [`RRError::State`] once the server stops.
+    /// [`RRError::NoMem`] if there is no room, [`RRError::State`] once the server stops. Where streams have processes of
+    /// their own also [`RRError::Worker`] if its process ends, and [`RRError::Again`] while that may not be started.
     pub fn stream_import(&self, state: &[u8]) -> Result<Id> {
         self.core.still_open()?;
-        self.core.has_streams_here()?;
         import::enter_stream(&self.core, &ExportedStream::read(state)?).map(|stream| stream.id())
     }
 
@@ -118,7 +122,8 @@ impl RRServer {
     /// threads ends.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::State`] if it is being stopped, or its stream or the server ends. Then, and with
+    /// [`RRError::NotFound`], [`RRError::State`] if it is being stopped, or its stream or the server ends; where its stream
+    /// has a process of its own also [`RRError::Again`] while that ends or goes to another server. Then, and with
     /// [`TargetExport::Needs`], it stays as it was.
     pub fn target_export(&self, id: Id, room: usize) -> Result<TargetExport> {
         let target = self.target(id)?;
@@ -152,4 +157,21 @@ impl RRServer {
         let endpoint = exported.about.endpoint(&mut Trusts::default())?;
         import::enter_target(&self.core, exported, endpoint, socket)
     }
+}
+
+/// The state that a stream's process has made, with what this server knows better: the settings, whether the stream exists by
+/// the host's wish, and whether the publisher, whose TLS would end here, can move.
+fn known_here(stream: &RRStream, state: &[u8], room: usize) -> Result<StreamExport> {
+    let no_stream = |failure: Failure| {
+        Failure::ours(RRError::Worker, format!("the stream's process has made no state of it: {}", failure.text))
+    };
+    let mut exported = ExportedStream::read(state).map_err(no_stream)?;
+    if exported.name != *stream.name() {
+        return Err(no_stream(Failure::ours(RRError::Worker, "it is of another stream")));
+    }
+    exported.config = (*stream.config()).clone();
+    exported.reserved = stream.book().is_reserved();
+    exported.publisher_moves = stream.book().publisher_can_move();
+    let state = exported.state()?;
+    Ok(if state.len() > room { StreamExport::Needs(state.len()) } else { StreamExport::State(state) })
 }

@@ -326,7 +326,11 @@ pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Arc
     let stream = core.make_unnamed(exported.name.clone(), &exported.config, exported.reserved)?;
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
-    let resumed = stream.resume(exported, within_ms).and_then(|()| core.registry().give_name(&stream));
+    let resumed = stream.resume(exported, within_ms).and_then(|wait| {
+        let ended = || Err(Failure::ours(RRError::State, "the stream is ending"));
+        wait.map_or(Ok(()), |wait| wait.outcome(|| core.is_closing()).unwrap_or_else(ended))?;
+        core.registry().give_name(&stream)
+    });
     resumed.inspect_err(|_| give_up_stream(core, &stream))?;
     Ok(stream)
 }

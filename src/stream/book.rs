@@ -377,7 +377,7 @@ impl Book {
     }
 
     /// Whether there is a publisher at work whose connection can move to another process.
-    pub(in crate::stream) fn publisher_can_move(&self) -> bool {
+    pub(crate) fn publisher_can_move(&self) -> bool {
         let moves = |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Source) && !record.tls();
         self.page().from_sess_list.iter().any(moves)
     }
@@ -547,7 +547,7 @@ impl Book {
     }
 
     /// Whether the stream exists also without peers.
-    pub(in crate::stream) fn is_reserved(&self) -> bool {
+    pub(crate) fn is_reserved(&self) -> bool {
         self.page().reserved
     }
 

@@ -49,17 +49,22 @@ impl RRStream {
     }
 
     /// Gives a session the place that it has been given in the server's process. One that was to stand by is the
-    /// publisher if there is none any more.
+    /// publisher if there is none any more, unless it stood by in another server (`was`) for a publisher that is still on
+    /// its way.
     ///
     /// # Errors
     /// Those of [`claim`](Self::claim).
-    pub(in crate::stream) fn claim_as(self: &Arc<Self>, record: &Arc<RRSession>, claim: Claim) -> Result<Claim> {
+    pub(in crate::stream) fn claim_as(
+        self: &Arc<Self>,
+        record: &Arc<RRSession>,
+        claim: Claim,
+        was: Claim,
+    ) -> Result<Claim> {
         record.set_read(clock::now_ms());
-        let policy = match claim {
-            Claim::Live => PublisherPolicy::Takeover,
-            Claim::Standby => PublisherPolicy::Standby,
-        };
-        self.claim_by(record, policy, None, None)
+        match claim {
+            Claim::Live => self.claim_by(record, PublisherPolicy::Takeover, None, Some(Claim::Live)),
+            Claim::Standby => self.claim_by(record, PublisherPolicy::Standby, None, Some(was)),
+        }
     }
 
     fn claim_by(
@@ -146,16 +151,18 @@ impl RRStream {
         })
     }
 
-    /// Lets accumulate export a connected source. If it cannot, whoever waits for the outcome learns that there is none.
+    /// Lets accumulate export a connected source, which is to connect `anew` where its TLS ends in another process of the
+    /// server. If it cannot, whoever waits for the outcome learns that there is none.
     pub(crate) fn export_source(
         self: &Arc<Self>,
         source: Arc<Target>,
         history: Backoff,
-        room: usize,
+        (room, anew): (usize, bool),
         caller: Caller<TargetExport>,
     ) {
         if start_accumulate(self, Accumulate::new).is_ok() {
-            let _ = self.accumulate().send(ForAccumulate::ExportSource { source, history, room, caller }, |_, _| {});
+            let order = ForAccumulate::ExportSource { source, history, room, anew, caller };
+            let _ = self.accumulate().send(order, |_, _| {});
         }
     }
 
@@ -189,12 +196,23 @@ impl RRStream {
     }
 
     /// Continues a stream of another process, whose publisher is to come within this time. No peer has come to this
-    /// stream yet.
+    /// stream yet. Where it has a process of its own, it is that which continues it, and the outcome is to be waited for.
     ///
     /// # Errors
     /// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for the tail, [`RRError::State`] if the stream is
-    /// ending. The stream is then of no use.
-    pub(crate) fn resume(self: &Arc<Self>, exported: &ExportedStream, within_ms: u64) -> Result<()> {
+    /// ending, [`RRError::Again`] while its process may not be started. The stream is then of no use.
+    pub(crate) fn resume(self: &Arc<Self>, exported: &ExportedStream, within_ms: u64) -> Result<Option<Wait<()>>> {
+        if let Threading::Process(isolated) = self.threading() {
+            may_start(self)?;
+            start_proxy(self, isolated)?;
+            let state = exported.state()?;
+            let memory = self.memory().budget().charge_about(state.len())?;
+            self.book().keep_place(exported.publisher_moves);
+            self.life().recovers();
+            let (caller, wait) = Caller::new();
+            let order = Delivery::GoOn { state, within_ms, memory, caller };
+            return self.deliver(order).map(|()| Some(wait)).map_err(|(_, failure)| failure);
+        }
         let now_us = clock::now_us();
         // First: where the relay begins, the tail does.
         self.relays().lead().start(self.threading(), |spot, inbox| {
@@ -211,7 +229,7 @@ impl RRStream {
         let until_ms = now_us / 1000 + within_ms;
         start_accumulate(self, |stream| Accumulate::new(stream).waiting_until(until_ms))?;
         self.accumulate().wake();
-        Ok(())
+        Ok(None)
     }
 
     /// Lets the relay make the state with which the stream continues in another process.

@@ -9,6 +9,7 @@ use crate::stream::book::Claim;
 use crate::stream::exported::MovedFeed;
 use crate::stream::exported::target::MovedPush;
 use crate::stream::log::cursor::Cursor;
+use crate::stream::memory::budget::Charge;
 use crate::stream::offer::{OfferedPublisher, OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::process::adoption::{Adoption, OfferedProcess};
@@ -50,6 +51,17 @@ pub(crate) enum Delivery {
     },
     /// A worker that another process has left to this one. For a stream that has such a process.
     Adopt(Box<Adoption>),
+    /// An order to go on with a stream of another process, before anybody comes. For a stream that has such a process.
+    GoOn {
+        /// Its state.
+        state: Vec<u8>,
+        /// The time in which its publisher is to come.
+        within_ms: u64,
+        /// The memory of the state.
+        memory: Charge,
+        /// Who waits for the outcome.
+        caller: Caller<()>,
+    },
     /// An order of the relay that leads to another one: to tell waiting players that nobody will serve them.
     Refuse(Refusal),
     /// A player whose newest subscription is to this stream.
@@ -75,6 +87,8 @@ pub(crate) enum Delivery {
         history: Backoff,
         /// The most bytes that its state may have.
         room: usize,
+        /// Its TLS, which stays, ends in another process of the server: it connects anew where it goes.
+        anew: bool,
         /// Who waits for the outcome.
         caller: Caller<TargetExport>,
     },
@@ -117,6 +131,8 @@ pub(in crate::stream) enum ForAccumulate {
         history: Backoff,
         /// The most bytes that its state may have.
         room: usize,
+        /// As for a target.
+        anew: bool,
         /// Who waits for the outcome.
         caller: Caller<TargetExport>,
     },

@@ -236,6 +236,11 @@ impl Ingest {
         self.held_until_us.store(until_us, Ordering::Release);
     }
 
+    /// Until when nothing is appended, monotonic us; a time in the past, or 0, if it is.
+    pub(in crate::stream) fn held_until_us(&self) -> u64 {
+        self.held_until_us.load(Ordering::Acquire)
+    }
+
     /// Whether nothing is appended now.
     pub(in crate::stream) fn is_held(&self, now_us: u64) -> bool {
         now_us < self.held_until_us.load(Ordering::Acquire)

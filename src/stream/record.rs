@@ -95,6 +95,13 @@ impl<T> Caller<T> {
         !self.settled.swap(true, Ordering::AcqRel)
     }
 
+    /// The order as nobody has taken it, for another owner, who may take it.
+    #[must_use]
+    pub(crate) fn untaken(self) -> Self {
+        self.settled.store(false, Ordering::Release);
+        self
+    }
+
     /// Tells the outcome.
     pub(crate) fn tell(&self, outcome: Result<T>) {
         // The caller waits: the order was taken.

@@ -27,7 +27,8 @@ use rrelay::proto::url::RtmpUrl;
 use rrelay::server::{Event, EventKind, LevelFilter, ListenOptions, LogSink, RRServer, flag};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
 
-pub(crate) use threading::threaded;
+#[allow(unused_imports, reason = "each test program uses a part")]
+pub(crate) use threading::{some_of, threaded};
 pub(crate) use wait::PATIENCE;
 
 /// Waits until `so` gives true.

@@ -1,16 +1,45 @@
-//! Where the streams of a server under test run: the programs `shared_loops` and `several_relays` have the tests of other
-//! programs too, on servers whose streams share loops, or have several relays each.
+//! Where the streams of a server under test run: the programs `shared_loops`, `several_relays` and `isolated_moves` have the
+//! tests of other programs too, on servers whose streams share loops, have several relays each, or have processes of their
+//! own.
 
-use std::sync::Arc;
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+#[path = "c.rs"]
+mod c;
 
-use rrelay::config::{ServerConfig, StreamConfig};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-/// These settings, with loops that streams share, or with several relays for each stream, where the test is one of such a
-/// program.
+use rrelay::config::{Isolate, ServerConfig, StreamConfig, WorkerConfig};
+
+/// These settings, with loops that streams share, several relays for each stream, or a process, where the test is one of
+/// such a program.
 pub(crate) fn threaded(config: ServerConfig) -> ServerConfig {
     let shares = module_path!().starts_with("shared_loops");
     let stream = Arc::new(spread(StreamConfig::clone(&config.stream)));
-    ServerConfig { threads: config.threads.or_else(|| shares.then_some(2)), stream, ..config }
+    let config = ServerConfig { threads: config.threads.or_else(|| shares.then_some(2)), stream, ..config };
+    if !module_path!().starts_with("isolated_moves::handover") {
+        return config;
+    }
+    let worker = WorkerConfig { program: Some(worker()), ..config.worker };
+    ServerConfig { isolate: Isolate::Process, worker, ..config }
+}
+
+/// The step through the places that a test tries, each on streams of its own: a larger one where each has a process.
+#[allow(dead_code, reason = "few tests try so many")]
+pub(crate) fn some_of(step: usize) -> usize {
+    if module_path!().starts_with("isolated_moves::handover") { step * 7 } else { step }
+}
+
+/// The worker of this build.
+#[allow(dead_code, reason = "not every test program has workers")]
+pub(crate) fn worker() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        // Each copy of this file builds its own, and they may do so at the same time.
+        let name = module_path!().replace("::", "-");
+        c::build(&name, &[c::root().join("c-examples/rrelay_worker.c")], c::As::C11)
+    };
+    PROGRAM.get_or_init(build).clone()
 }
 
 /// The settings of one stream, likewise.

@@ -51,9 +51,9 @@ impl Dialler {
             // Without a stream the caller learns that there is no answer.
             let Some(stream) = self.core.stream_of(&target) else { return };
             if target.is_source() {
-                stream.export_source(target, history, room, caller);
+                stream.export_source(target, history, (room, false), caller);
             } else {
-                let _ = stream.deliver(Delivery::ExportTarget { target, history, room, caller });
+                let _ = stream.deliver(Delivery::ExportTarget { target, history, room, anew: false, caller });
             }
             return;
         };

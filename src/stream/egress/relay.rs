@@ -170,8 +170,8 @@ impl Task for Relay {
                 let consumer = self.new_target(target, *conn, endpoint, moved, io.now_us);
                 self.adopt(consumer, io);
             }
-            Delivery::ExportTarget { target, history, room, caller } => {
-                self.export_target(&target, history, room, caller, io);
+            Delivery::ExportTarget { target, history, room, anew, caller } => {
+                self.export_target(&target, history, (room, anew), caller, io);
             }
             Delivery::Export { room, caller, of_others } => self.export_stream(room, caller, of_others, io.now_us),
             Delivery::Offer { verdict, targets, caller, of_others } => {
@@ -184,7 +184,7 @@ impl Task for Relay {
                 self.refuse_waiting(&refusal, io);
             }
             // These come to proxies only.
-            Delivery::OfferProcess { .. } | Delivery::Adopt(_) => {}
+            Delivery::OfferProcess { .. } | Delivery::Adopt(_) | Delivery::GoOn { .. } => {}
         }
     }
 

@@ -89,7 +89,7 @@ pub(crate) struct ExportedStream {
     /// A byte for each message.
     pub(in crate::stream) flags: Vec<u8>,
     /// Its publisher can come along, so that its place is kept for it.
-    pub(in crate::stream) publisher_moves: bool,
+    pub(crate) publisher_moves: bool,
 }
 
 impl ExportedStream {

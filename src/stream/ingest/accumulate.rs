@@ -103,8 +103,8 @@ impl Task for Accumulate {
                 self.let_go(io);
                 self.offer(verdict, sources, &caller, io);
             }
-            ForAccumulate::ExportSource { source, history, room, caller } => {
-                self.export_source(&source, history, room, caller, io);
+            ForAccumulate::ExportSource { source, history, room, anew, caller } => {
+                self.export_source(&source, history, (room, anew), caller, io);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use super::note::Note;
-use super::wire::{self, Handle, PROTOCOL, ToServer, impossible};
+use super::wire::{self, Handle, Largest, PROTOCOL, ToServer, impossible};
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::config::{ClockMode, StreamConfig};
 use crate::error::{Failure, RRError, Result};
@@ -47,7 +47,7 @@ pub(crate) const BYTES_MAX: usize = wire::BEGIN_BYTES;
 
 /// Most bytes of a message of a worker's description; `state` is that of the largest state.
 pub(crate) fn report_bytes(state: usize) -> usize {
-    wire::bytes_max(wire::kind::STATE, state)
+    Largest { state, stream: None }.bytes_max(wire::kind::STATE)
 }
 
 /// Most messages about the stream itself in a description, and most bytes of them.

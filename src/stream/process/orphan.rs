@@ -8,7 +8,7 @@
 use minicbor::{Decode, Encode};
 
 use super::adoption;
-use super::wire::{self, PROTOCOL, ToServer, cut, impossible, shown};
+use super::wire::{self, Largest, PROTOCOL, ToServer, cut, impossible, shown};
 use crate::error::{Failure, RRError, Result};
 use crate::net::fd_channel::queue::FdQueue;
 use crate::net::fd_channel::{FdChannel, Message};
@@ -130,7 +130,7 @@ impl Talk {
             let bytes_max = |kind| match (stage, kind) {
                 (Stage::Greets, kind::RECORD) => adoption::BYTES_MAX,
                 (Stage::Greets, kind::REFUSED) => SMALL_BYTES,
-                (Stage::Begins | Stage::Describes, kind) => wire::bytes_max(kind, state),
+                (Stage::Begins | Stage::Describes, kind) => Largest { state, stream: None }.bytes_max(kind),
                 _ => 0,
             };
             let Some(message) = self.orphan.channel.next(bytes_max)? else { return Ok(false) };

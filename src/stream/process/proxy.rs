@@ -11,6 +11,7 @@
 
 mod adopted;
 mod arrivals;
+mod export;
 mod link;
 mod moving;
 mod offer;
@@ -18,6 +19,7 @@ mod pump;
 mod reports;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crossbeam::channel::Receiver;
 use self::link::Link;
 use self::moving::Moving;
 use self::pump::Pumps;
+use self::waits::{TargetOrder, Waits};
 use super::host::HostMessages;
 use super::supervisor::Supervisor;
 use super::watchdog::Due;
@@ -110,6 +113,8 @@ struct WorkerTarget {
     due_ms: Option<u64>,
     /// Since when it has had media at most, monotonic ms.
     since_ms: u64,
+    /// Its export.
+    export: Option<TargetOrder>,
 }
 
 impl WorkerTarget {
@@ -122,7 +127,8 @@ impl WorkerTarget {
         (now_ms, ran_ms): (u64, u64),
     ) -> Self {
         let (due_ms, since_ms) = (Some(now_ms + ORDER_MS), now_ms.saturating_sub(ran_ms));
-        Self { target, endpoint, record, conn: Some(conn), is_stopped: false, due_ms, since_ms }
+        let (is_stopped, export) = (false, None);
+        Self { target, endpoint, record, conn: Some(conn), is_stopped, due_ms, since_ms, export }
     }
 }
 
@@ -156,7 +162,11 @@ pub(crate) struct Proxy {
     sent_changes: Option<u64>,
     /// The deadline that the worker knows.
     sent_stop_ms: Option<u64>,
+    /// Until when the worker appends nothing, as it knows, monotonic us.
+    sent_hold_us: u64,
     moving: Moving,
+    /// The stream comes from another server, or its state goes to one.
+    waits: Waits,
     /// What the worker says is its description, with which it comes from another process.
     is_described: bool,
     over: bool,
@@ -191,7 +201,9 @@ impl Proxy {
             has_idle_targets: false,
             sent_changes: None,
             sent_stop_ms: None,
+            sent_hold_us: 0,
             moving: Moving::No,
+            waits: Waits::default(),
             is_described: false,
             over: false,
         }
@@ -219,14 +231,17 @@ impl Task for Proxy {
         self.take_host_messages(io);
         match delivery {
             Delivery::Player(peer) => self.take_player(peer, io),
-            Delivery::Target { target, conn, endpoint, history, .. } => {
-                self.take_target(target, *conn, (endpoint, history), io);
+            Delivery::Target { target, conn, endpoint, history, moved } => {
+                self.take_target(target, *conn, (endpoint, history), moved, io);
             }
             Delivery::OfferProcess { verdict, caller } => self.offer(verdict, caller, io),
             Delivery::Adopt(adoption) => self.adopt(adoption, io),
-            Delivery::Export { caller, .. } => refuse(&caller, refused()),
+            Delivery::GoOn { state, within_ms, memory: _memory, caller } => self.go_on(&state, within_ms, caller, io),
+            Delivery::Export { room, caller, .. } => self.export_stream(room, caller, io.now_us),
+            Delivery::ExportTarget { target, history, room, caller, .. } => {
+                self.export_target(&target, history, (room, caller), io.now_us / 1000);
+            }
             Delivery::Offer { caller, .. } => refuse(&caller, refused()),
-            Delivery::ExportTarget { caller, .. } => refuse(&caller, refused()),
             // This comes to relays only.
             Delivery::Refuse(_) => {}
         }
@@ -299,6 +314,7 @@ impl Task for Proxy {
                 | Delivery::Offer { .. }
                 | Delivery::ExportTarget { .. }
                 | Delivery::OfferProcess { .. }
+                | Delivery::GoOn { .. }
                 | Delivery::Refuse(_) => {}
             }
         }
@@ -323,6 +339,7 @@ impl Proxy {
         self.order_sessions(now_ms)?;
         self.order_targets(now_ms)?;
         self.order_settings(now_ms)?;
+        self.order_hold(now_ms)?;
         let Some(link) = &mut self.worker else { return Ok(()) };
         if let Some(id) = self.stream.book().take_switch() {
             let session = self.sessions.iter().find(|(_, entry)| entry.record.id == id).map(|(handle, _)| *handle);
@@ -388,7 +405,7 @@ impl Proxy {
                         refuse(&caller, Failure::ours(RRError::Unsupported, text));
                     }
                     Order::Export { room, caller } if entry.export.is_none() && caller.take() => {
-                        entry.export = Some(caller);
+                        (entry.export, entry.due_ms) = (Some(caller), Some(now_ms + ORDER_MS));
                         link.send(&ToWorker::Export { id, room: room as u64 }, None)?;
                     }
                     // A second export: its caller learns that it is not possible now. The others are answers to a
@@ -442,7 +459,7 @@ impl Proxy {
             // A worker that has just started gets the orders only now.
             let sessions = self.sessions.values_mut().map(|entry| &mut entry.due_ms);
             let all = sessions.chain(self.targets.values_mut().map(|entry| &mut entry.due_ms));
-            all.flatten().for_each(|due_ms| *due_ms = (*due_ms).max(now_ms + ORDER_MS));
+            all.chain([&mut self.waits.due_ms]).flatten().for_each(|due_ms| *due_ms = (*due_ms).max(now_ms + ORDER_MS));
         } else if self.is_overdue(now_ms) {
             return self.end_worker(&Failure::ours(RRError::Timeout, "it does not do what it is asked"));
         }
@@ -476,7 +493,7 @@ impl Proxy {
     fn is_overdue(&self, now_ms: u64) -> bool {
         let sessions = self.sessions.values().map(|entry| entry.due_ms);
         let all = sessions.chain(self.targets.values().map(|entry| entry.due_ms));
-        all.chain([self.moving.due_ms()]).flatten().any(|due_ms| now_ms >= due_ms)
+        all.chain([self.moving.due_ms(), self.waits.due_ms]).flatten().any(|due_ms| now_ms >= due_ms)
     }
 
     /// Kills the worker because of this; its end comes soon.
@@ -489,8 +506,8 @@ impl Proxy {
     /// Takes what the worker says; true if there may be more, which has another turn.
     fn receive(&mut self, io: &mut Io<'_>) -> bool {
         for _ in 0..MESSAGES {
-            let describes = self.moving.describes();
-            let received = match self.worker.as_mut().map(|link| link.receive(&self.workers, describes, io.now_us)) {
+            let (describes, largest) = (self.moving.describes(), self.largest());
+            let received = match self.worker.as_mut().map(|link| link.receive(largest, describes, io.now_us)) {
                 Some(Ok(Some(message))) => self.take_report(message, io.now_us),
                 Some(Err(failure)) => Err(failure),
                 Some(Ok(None)) | None => return false,
@@ -548,6 +565,7 @@ impl Proxy {
         let _ = self.memory.follow(0);
         (self.evicts, self.last_places) = Default::default();
         self.has_idle_targets = false;
+        self.sent_hold_us = 0;
         self.mem_limit = self.workers.mem_limit();
     }
 
@@ -563,6 +581,7 @@ impl Proxy {
         // No target is dialled for a stream without media.
         stream.life().rests();
         stream.ingest().tracks().clear();
+        self.waits.end(failure);
         for (_, entry) in self.targets.drain() {
             drop(entry.conn);
             match &entry.record {
@@ -572,6 +591,9 @@ impl Proxy {
                 }
                 None if entry.target.is_stopped() => stream.upcalls().target_over(&entry.target),
                 None => stream.upcalls().target_lost(&entry.target, failure, 0),
+            }
+            if let Some(order) = entry.export {
+                order.give_back(&**stream.upcalls(), &entry.target);
             }
         }
         for (_, mut entry) in self.sessions.drain() {
@@ -604,9 +626,10 @@ impl Proxy {
             self.last_handle = self.last_handle.max(entry.record.id);
             self.sessions.insert(entry.record.id, entry);
         }
-        let endpoint = target.endpoint();
-        let entry =
-            WorkerTarget { target, endpoint, record: None, conn: None, is_stopped: false, due_ms: None, since_ms: 0 };
+        let (endpoint, export) = (target.endpoint(), Some(TargetOrder::wanted()));
+        let (record, conn, is_stopped, due_ms, since_ms) = (None, None, false, None, 0);
+        let entry = WorkerTarget { target, endpoint, record, conn, is_stopped, due_ms, since_ms, export };
+        self.waits = Waits::wanted();
         self.targets.insert(entry.target.id, entry);
     }
 

@@ -62,9 +62,10 @@ pub(crate) fn reads(bytes: &[u8], stream: &RRStream, config: &ServerConfig) {
     }
 }
 
-/// A message of each kind that a worker may say of these three; the target has come with this state.
+/// A message of each kind that a worker may say of these three; the target has come with the first state, and goes to another
+/// server with the second, as the stream does with the third.
 #[cfg(test)]
-pub(crate) fn messages(pushing: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn messages(pushing: &[u8], paused: &[u8], stream: &[u8]) -> Vec<Vec<u8>> {
     use crate::error::{Failure, RRError};
     use crate::session::State;
     use crate::stream::event::{Event, EventKind};
@@ -108,6 +109,11 @@ pub(crate) fn messages(pushing: &[u8]) -> Vec<Vec<u8>> {
         ToServer::Ends,
         ToServer::Parted { id: target, how: Parted::Lost { cause: Cause::of(&failure), ran_ms: 7 } },
         ToServer::Over { id: publisher, cause: Cause::of(&failure) },
+        ToServer::GoesOn(Some(Cause::of(&failure))),
+        ToServer::Stream { state: stream },
+        ToServer::StreamStays { needs: Some(7), cause: None },
+        ToServer::Stays { id: target, needs: None, cause: Some(Cause::of(&failure)) },
+        ToServer::Exported { id: target, state: paused },
     ]);
     all.iter().filter_map(|message| Some(message.encode().ok()?.1)).collect()
 }

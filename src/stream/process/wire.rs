@@ -21,10 +21,12 @@ const DOWN: Form = Form { magic: b"RRtw", version: 1, name: "a message to a work
 /// The form of what a worker tells its server.
 const UP: Form = Form { magic: b"RRfw", version: 1, name: "a message of a worker" };
 
-/// Kinds of messages on the channel: with the state of a connection or stream or a message of media, and without.
+/// Kinds of messages on the channel: with the state of a connection or a message of media, with that of a whole stream, and
+/// without.
 pub(super) mod kind {
     pub(in crate::stream::process) const PLAIN: u8 = 1;
     pub(in crate::stream::process) const STATE: u8 = 2;
+    pub(in crate::stream::process) const STREAM: u8 = 3;
 }
 
 /// Most bytes of a message without a state.
@@ -42,18 +44,28 @@ pub(super) const BEGIN_BYTES: usize = 1 << 20;
 /// Most figures in one message.
 pub(super) const FIGURES: usize = 200;
 
-/// Most bytes of a message of this kind; `state` is that of the largest state.
-pub(super) fn bytes_max(kind: u8, state: usize) -> usize {
-    match kind {
-        kind::PLAIN => PLAIN_BYTES,
-        kind::STATE => state.saturating_add(BESIDE_BYTES),
-        _ => 0,
+/// The largest states of what a message may have: of a session or target, and of a stream, if one may come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Largest {
+    pub(super) state: usize,
+    pub(super) stream: Option<usize>,
+}
+
+impl Largest {
+    /// Most bytes of a message of this kind.
+    pub(super) fn bytes_max(self, kind: u8) -> usize {
+        match (kind, self.stream) {
+            (kind::PLAIN, _) => PLAIN_BYTES,
+            (kind::STATE, _) => self.state.saturating_add(BESIDE_BYTES),
+            (kind::STREAM, Some(bytes)) => bytes.saturating_add(BESIDE_BYTES),
+            _ => 0,
+        }
     }
 }
 
 /// The version of the messages. It is raised when a message changes so that the other side would misunderstand it, or
 /// when there is a new one: only unknown fields are skipped.
-pub(crate) const PROTOCOL: u16 = 4;
+pub(crate) const PROTOCOL: u16 = 5;
 
 /// The number by which both sides name a session, target or source of a worker; each is given once.
 pub(super) type Handle = u64;
@@ -278,21 +290,56 @@ pub(super) enum ToWorker<'a> {
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
     },
+    /// The stream goes on from another server, with this state; its publisher is to come within this time. Nobody has come.
+    #[n(20)]
+    GoOn {
+        #[b(0)]
+        #[cbor(with = "minicbor::bytes")]
+        state: &'a [u8],
+        #[n(1)]
+        within_ms: u64,
+    },
+    /// Append nothing for so long.
+    #[n(21)]
+    Hold(#[n(0)] u64),
+    /// Say the state with which the stream goes on in another server.
+    #[n(22)]
+    ExportStream {
+        #[n(0)]
+        room: u64,
+    },
+    /// Give a target or source away, for another server.
+    #[n(23)]
+    ExportTarget {
+        #[n(0)]
+        id: Handle,
+        #[n(1)]
+        room: u64,
+        /// It connects anew there.
+        #[n(2)]
+        anew: bool,
+        /// Its state without a connection, with the history of its tries.
+        #[b(3)]
+        #[cbor(with = "minicbor::bytes")]
+        state: &'a [u8],
+    },
 }
 
 impl ToWorker<'_> {
     /// Its kind and its bytes.
     pub(super) fn encode(&self) -> Result<(u8, Vec<u8>)> {
-        let has_state = matches!(
-            self,
+        let kind = match self {
             Self::Begin(_)
-                | Self::Session { .. }
-                | Self::Target { .. }
-                | Self::UpdateTarget { .. }
-                | Self::Settings { .. }
-                | Self::Write { .. }
-        );
-        Ok((if has_state { kind::STATE } else { kind::PLAIN }, DOWN.encode(self)?))
+            | Self::Session { .. }
+            | Self::Target { .. }
+            | Self::UpdateTarget { .. }
+            | Self::ExportTarget { .. }
+            | Self::Settings { .. }
+            | Self::Write { .. } => kind::STATE,
+            Self::GoOn { .. } => kind::STREAM,
+            _ => kind::PLAIN,
+        };
+        Ok((kind, DOWN.encode(self)?))
     }
 
     /// The message in these bytes.
@@ -465,7 +512,7 @@ pub(super) enum ToServer<'a> {
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
     },
-    /// A session was given away, with its connection.
+    /// A session, target or source was given away, with its connection if that goes along.
     #[n(5)]
     Exported {
         #[n(0)]
@@ -474,7 +521,8 @@ pub(super) enum ToServer<'a> {
         #[cbor(with = "minicbor::bytes")]
         state: &'a [u8],
     },
-    /// A session that was to be given away stays: its state needs this much room, or there is another cause.
+    /// A session, target or source that was to be given away stays: its state needs this much room, or there is another
+    /// cause.
     #[n(6)]
     Stays {
         #[n(0)]
@@ -600,13 +648,35 @@ pub(super) enum ToServer<'a> {
     /// The stream has ended, and the worker ends with it; its last message.
     #[n(19)]
     Ends,
+    /// The stream goes on from another server, or cannot for this cause.
+    #[n(20)]
+    GoesOn(#[b(0)] Option<Cause<'a>>),
+    /// The state with which the stream goes on in another server.
+    #[n(21)]
+    Stream {
+        #[b(0)]
+        #[cbor(with = "minicbor::bytes")]
+        state: &'a [u8],
+    },
+    /// There is no such state: it needs this much room, or there is another cause.
+    #[n(22)]
+    StreamStays {
+        #[n(0)]
+        needs: Option<u64>,
+        #[b(1)]
+        cause: Option<Cause<'a>>,
+    },
 }
 
 impl ToServer<'_> {
     /// Its kind and its bytes.
     pub(super) fn encode(&self) -> Result<(u8, Vec<u8>)> {
-        let has_state = matches!(self, Self::Back { .. } | Self::Exported { .. } | Self::Target { .. });
-        Ok((if has_state { kind::STATE } else { kind::PLAIN }, UP.encode(self)?))
+        let kind = match self {
+            Self::Back { .. } | Self::Exported { .. } | Self::Target { .. } => kind::STATE,
+            Self::Stream { .. } => kind::STREAM,
+            _ => kind::PLAIN,
+        };
+        Ok((kind, UP.encode(self)?))
     }
 
     /// The message in these bytes.

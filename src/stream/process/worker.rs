@@ -10,6 +10,8 @@
 //! a server that is killed, and waits there for the next one (`alone`).
 
 mod alone;
+mod export;
+mod leaving;
 mod server;
 mod waiting;
 
@@ -17,9 +19,12 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
+use self::leaving::Leaving;
 use self::server::{Kept, Outbox, Server, silent_ms};
 use self::waiting::Alone;
-use super::wire::{self, Begin, Cause, FIGURES, FiguresOf, Handle, PROTOCOL, ToServer, ToWorker, impossible, shown};
+use super::wire::{
+    self, Begin, Cause, FIGURES, FiguresOf, Handle, Largest, PROTOCOL, ToServer, ToWorker, impossible, shown,
+};
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
@@ -31,15 +36,15 @@ use crate::net::socket::{Socket, ip_of};
 use crate::session::{SessionConfig, State};
 use crate::stream::book::Claim;
 use crate::stream::egress::subscription::Subscription;
-use crate::stream::exported::stream::ExportedStream;
-use crate::stream::exported::target::{ExportedTarget, MovedPull, Stage};
+use crate::stream::exported::stream::{self, ExportedStream};
+use crate::stream::exported::target::{ExportedTarget, MovedPull, MovedPush, Stage};
 use crate::stream::exported::{Doing, ExportedSession, Play, Playing, Publishing};
 use crate::stream::front::RRStream;
 use crate::stream::handover::{Delivery, Pulled};
 use crate::stream::memory::GiveUp;
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::Peer;
-use crate::stream::record::{Caller, Export, Order, RRSession, Wait};
+use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 use crate::stream::stats::reported::Figures;
@@ -89,7 +94,8 @@ struct Worker {
     parent: Parent,
     /// The figures of connections that were reported last.
     reported: HashMap<Handle, Figures>,
-    exports: Vec<(Handle, Wait<Export>)>,
+    /// What is to be given away, and was not yet.
+    exports: Vec<Leaving>,
     stops: bool,
     pause: Pausing,
     /// How it goes on without a server, if it does.
@@ -111,8 +117,8 @@ enum Pausing {
 impl Worker {
     /// Takes the first message. No thread is started before it has come.
     fn begin(channel: FdChannel, parent: Parent) -> Result<Self> {
-        let most = |kind| wire::bytes_max(kind, wire::BEGIN_BYTES);
-        let Some(message) = channel.receive(most, clock::now_ms() + MESSAGE_MS)? else {
+        let largest = Largest { state: wire::BEGIN_BYTES, stream: None };
+        let Some(message) = channel.receive(|kind| largest.bytes_max(kind), clock::now_ms() + MESSAGE_MS)? else {
             return Err(Failure::ours(RRError::Closed, "the server has gone"));
         };
         let ToWorker::Begin(begin) = ToWorker::decode(&message.body)? else {
@@ -194,8 +200,7 @@ impl Worker {
             if !is_readable(self.channel.as_raw_fd(), wait_ms) {
                 continue;
             }
-            let states = ExportedSession::bytes_max(&self.config).max(ExportedTarget::bytes_max(&self.config));
-            match self.channel.receive(|kind| wire::bytes_max(kind, states), clock::now_ms() + MESSAGE_MS)? {
+            match self.channel.receive(|kind| self.largest().bytes_max(kind), clock::now_ms() + MESSAGE_MS)? {
                 Some(message) => self.take(message)?,
                 None if self.loses_server() => {}
                 None => return Ok(0),
@@ -241,6 +246,12 @@ impl Worker {
 
     // ---- messages
 
+    /// The largest states that come.
+    fn largest(&self) -> Largest {
+        let state = ExportedSession::bytes_max(&self.config).max(ExportedTarget::bytes_max(&self.config));
+        Largest { state, stream: Some(stream::BYTES_MAX) }
+    }
+
     fn take(&mut self, Message { body, fd, .. }: Message) -> Result<()> {
         match ToWorker::decode(&body)? {
             ToWorker::Begin(_) => return Err(impossible("a stream begins once")),
@@ -257,6 +268,13 @@ impl Worker {
                 self.order(id, Order::Reconnect(url.map(str::to_owned), text.to_owned()));
             }
             ToWorker::Export { id, room } => self.export(id, room),
+            ToWorker::ExportTarget { id, room, anew, state } => self.export_target(id, (room, anew), state)?,
+            ToWorker::ExportStream { room } => self.export_stream(room),
+            ToWorker::GoOn { state, within_ms } => {
+                let failure = self.go_on(state, within_ms).err();
+                self.server.tell(&ToServer::GoesOn(failure.as_ref().map(Cause::of)), None);
+            }
+            ToWorker::Hold(ms) => self.stream.hold(u32::try_from(ms).unwrap_or(u32::MAX)),
             ToWorker::StopTarget { id, within_ms } => {
                 if let Some(target) = self.server.target(id) {
                     target.stop(within_ms);
@@ -343,7 +361,8 @@ impl Worker {
         match doing {
             Doing::Publishes(Publishing { stream_id, named, feed }) => {
                 named.note(&record);
-                let claim = self.stream.claim_as(&record, if standby { Claim::Standby } else { Claim::Live })?;
+                let claim = if standby { Claim::Standby } else { Claim::Live };
+                let claim = self.stream.claim_as(&record, claim, feed.was())?;
                 self.stream.resume_publisher(peer, stream_id, claim, feed).map_err(|(_, failure)| {
                     self.stream.release(&record);
                     failure
@@ -369,47 +388,6 @@ impl Worker {
         }
     }
 
-    fn export(&mut self, id: Handle, room: u64) {
-        let Some(record) = self.server.session(id) else { return };
-        let (caller, wait) = Caller::new();
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        match record.order(Order::Export { room, caller }) {
-            Ok(()) => self.exports.push((id, wait)),
-            Err(failure) => {
-                let cause = Some(Cause::of(&failure));
-                self.server.tell(&ToServer::Stays { id, needs: None, cause }, None);
-            }
-        }
-    }
-
-    /// Tells of the sessions that have been exported, or stay.
-    fn tell_exports(&mut self) {
-        let server = &self.server;
-        self.exports.retain(|(id, wait)| {
-            let id = *id;
-            let Some(outcome) = wait.try_outcome() else { return true };
-            // One that has ended meanwhile has been told as such.
-            if server.session(id).is_none() {
-                return false;
-            }
-            match outcome {
-                Some(Ok(Export::Gone { fd, state })) => {
-                    server.tell_places();
-                    server.tell_last(id, &ToServer::Exported { id, state: &state }, Some(fd));
-                }
-                Some(Ok(Export::Needs(needs))) => {
-                    server.tell(&ToServer::Stays { id, needs: Some(needs as u64), cause: None }, None);
-                }
-                Some(Err(failure)) => {
-                    let cause = Some(Cause::of(&failure));
-                    server.tell(&ToServer::Stays { id, needs: None, cause }, None);
-                }
-                None => server.tell(&ToServer::Stays { id, needs: None, cause: None }, None),
-            }
-            false
-        });
-    }
-
     // ---- targets and sources
 
     fn take_target(&self, id: Handle, state: &[u8], fd: Option<OwnedFd>) {
@@ -431,18 +409,22 @@ impl Worker {
         target.set_url(about.way.url);
         target.set_addr(about.way.addr, about.way.local_addr);
         let target = Arc::new(target);
-        let ran_ms = if let Stage::Pulls(_, pull) = &stage { pull.ran_ms } else { 0 };
+        let ran_ms = match &stage {
+            Stage::Pushes(_, MovedPush { ran_ms, .. }) | Stage::Pulls(_, MovedPull { ran_ms, .. }) => *ran_ms,
+            Stage::Pauses(_) => 0,
+        };
         let memory = self.stream.memory().private().charge_about(state.len())?;
         let came = Kept { bytes: copied(state)?, _memory: memory };
         self.server.tell(&ToServer::Taken(id), None);
         self.server.add_target(&target, came, now_ms.saturating_sub(ran_ms));
         let endpoint = target.endpoint();
         match stage {
-            Stage::Pushes(connected, _) => {
+            Stage::Pushes(connected, push) => {
                 self.stream.add_target(&target)?;
                 let conn = Box::new(Conn::resumed(socket, Side::Client(connected.session), connected.unread, 0));
                 let history = about.history;
-                let delivery = Delivery::Target { target, conn, endpoint, history, moved: None };
+                let moved = Some(Box::new(push));
+                let delivery = Delivery::Target { target, conn, endpoint, history, moved };
                 self.stream.deliver(delivery).map_err(|(_, failure)| failure)
             }
             Stage::Pulls(connected, MovedPull { feed, via, ran_ms }) => {

@@ -143,13 +143,13 @@ impl Relay {
         Some((conn.into_fd(), subscriptions))
     }
 
-    /// Gives a target away: with its connection, or without it over TLS, whose keys stay here. A target whose connection
-    /// is about to end, or has ended, is one that the dialler exports.
+    /// Gives a target away: with its connection, or without it, to connect `anew`, over TLS, whose keys stay here. A target
+    /// whose connection is about to end, or has ended, is one that the dialler exports.
     pub(super) fn export_target(
         &mut self,
         target: &Arc<Target>,
         history: Backoff,
-        room: usize,
+        (room, anew): (usize, bool),
         caller: Caller<TargetExport>,
         io: &mut Io<'_>,
     ) {
@@ -170,8 +170,8 @@ impl Relay {
         if !caller.take() {
             return;
         }
-        let is_tls = consumer.conn.socket.is_tls();
-        let state = if is_tls {
+        let anew = anew || consumer.conn.socket.is_tls();
+        let state = if anew {
             About::of(target, history).paused(Pause::Waits(0), now_ms)
         } else {
             consumer.push_state(&self.stream.log_place().log, history, now_ms)
@@ -179,7 +179,7 @@ impl Relay {
         let Some(state) = exported::fitting_or(state, room, &caller, TargetExport::Needs) else { return };
         let Some(mut consumer) = self.take(slot) else { return };
         io.remove(&mut consumer.conn.socket);
-        if is_tls && consumer.is_between() {
+        if anew && consumer.is_between() {
             if let Some(session) = consumer.conn.client() {
                 session.close();
             }
@@ -187,7 +187,7 @@ impl Relay {
         }
         let (conn, ..) = consumer.into_parts();
         self.stream.upcalls().target_exported(target);
-        caller.tell(Ok(TargetExport::Gone { fd: (!is_tls).then(|| conn.into_fd()), state }));
+        caller.tell(Ok(TargetExport::Gone { fd: (!anew).then(|| conn.into_fd()), state }));
     }
 
     /// Makes the state with which the stream goes on in another process, once all relays have said what they need of the

@@ -194,7 +194,8 @@ impl Relay {
                 | Delivery::ExportTarget { .. }
                 | Delivery::OfferProcess { .. }
                 | Delivery::Refuse(_)
-                | Delivery::Adopt(_) => {}
+                | Delivery::Adopt(_)
+                | Delivery::GoOn { .. } => {}
             }
         }
         for slot in self.slots() {

@@ -47,13 +47,13 @@ impl Accumulate {
         Err(Leave::Handed)
     }
 
-    /// Exports a source: with its connection, or without it over TLS, whose keys stay here. A source whose connection is
-    /// about to end, or has ended, is one that the dialler exports.
+    /// Exports a source: with its connection, or without it, to connect `anew`, over TLS, whose keys stay here. A source
+    /// whose connection is about to end, or has ended, is one that the dialler exports.
     pub(super) fn export_source(
         &mut self,
         source: &Arc<Target>,
         history: Backoff,
-        room: usize,
+        (room, anew): (usize, bool),
         caller: Caller<TargetExport>,
         io: &mut Io<'_>,
     ) {
@@ -77,8 +77,8 @@ impl Accumulate {
         if !caller.take() {
             return;
         }
-        let is_tls = feed.peer.conn.socket.is_tls();
-        let state = if is_tls {
+        let anew = anew || feed.peer.conn.socket.is_tls();
+        let state = if anew {
             About::of(source, history).paused(Pause::Waits(0), now_ms)
         } else {
             let place = is_live.then(|| self.stream.log_place());
@@ -93,7 +93,7 @@ impl Accumulate {
         self.stream.book().lose(&record, false);
         self.stream.upcalls().target_exported(source);
         let conn = feed.peer.conn;
-        caller.tell(Ok(TargetExport::Gone { fd: (!is_tls).then(|| conn.into_fd()), state }));
+        caller.tell(Ok(TargetExport::Gone { fd: (!anew).then(|| conn.into_fd()), state }));
         if held_ms == 0 {
             self.stream.call_sources();
         }

@@ -57,8 +57,16 @@ impl Proxy {
         for AdoptedTarget { handle, target, since_ms, .. } in adoption.targets.drain(..) {
             let record = feeds.iter().find(|record| record.id == target.id).cloned();
             let endpoint = target.endpoint();
-            let entry =
-                WorkerTarget { target, endpoint, record, conn: None, is_stopped: false, due_ms: None, since_ms };
+            let entry = WorkerTarget {
+                target,
+                endpoint,
+                record,
+                conn: None,
+                is_stopped: false,
+                due_ms: None,
+                since_ms,
+                export: None,
+            };
             self.targets.insert(handle, entry);
         }
     }

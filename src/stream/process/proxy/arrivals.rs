@@ -36,7 +36,9 @@ impl Proxy {
             match message {
                 ForAccumulate::Publisher(publisher) => self.take_publisher(*publisher, io),
                 ForAccumulate::Offer { caller, .. } => refuse(&caller, refused()),
-                ForAccumulate::ExportSource { caller, .. } => refuse(&caller, refused()),
+                ForAccumulate::ExportSource { source, history, room, caller, .. } => {
+                    self.export_target(&source, history, (room, caller), io.now_us / 1000);
+                }
             }
         }
     }
@@ -125,22 +127,24 @@ impl Proxy {
 
     // ---- targets and sources
 
-    /// Sends a connected target to the worker.
+    /// Sends a connected target to the worker; `moved` is what another server knew of it.
     pub(super) fn take_target(
         &mut self,
         target: Arc<Target>,
         mut conn: Conn,
         (endpoint, history): (Arc<Endpoint>, Backoff),
+        moved: Option<Box<MovedPush>>,
         io: &mut Io<'_>,
     ) {
         let now_ms = io.now_us / 1000;
-        let push = MovedPush::new();
+        let push = moved.map_or_else(MovedPush::new, |moved| *moved);
         target.counters.received(target.counters.bytes_in.get(), conn.bytes_in(), io.now_us);
         let plain = self.may_come().and_then(|()| self.plain(&mut conn, io));
         let state = plain.and_then(|()| About::of(&target, history).pushing(&mut conn, &push, now_ms));
         match state.and_then(|state| self.send_target(&state, &conn, io)) {
             Ok(handle) => {
-                self.targets.insert(handle, WorkerTarget::sent(target, endpoint, None, conn, (now_ms, 0)));
+                let ran = (now_ms, push.ran_ms);
+                self.targets.insert(handle, WorkerTarget::sent(target, endpoint, None, conn, ran));
             }
             Err(_) if target.is_stopped() => self.stream.upcalls().target_over(&target),
             Err(failure) => self.stream.upcalls().target_lost(&target, &failure, 0),
@@ -207,7 +211,7 @@ impl Proxy {
     ///
     /// # Errors
     /// [`RRError::Again`] while another process takes it over.
-    fn may_come(&self) -> Result<()> {
+    pub(super) fn may_come(&self) -> Result<()> {
         if self.moving.is_no() {
             return Ok(());
         }
@@ -215,7 +219,7 @@ impl Proxy {
     }
 
     /// The link to the worker, which is begun where there is none.
-    fn link(&mut self, io: &mut Io<'_>) -> Result<&mut Link> {
+    pub(super) fn link(&mut self, io: &mut Io<'_>) -> Result<&mut Link> {
         if self.worker.is_none() {
             self.sent_changes = Some(self.stream.identity().changes());
             let mut link = Link::new(self.begin(io.now_us)?.encode()?, log::max_level());
@@ -290,10 +294,15 @@ impl OwnedBegin {
 
 /// What a player that has come plays.
 fn playing(peer: &mut Peer) -> Result<Playing> {
-    let [subscription] = peer.subscriptions.as_slice() else {
+    let [subscription] = peer.subscriptions.as_mut_slice() else {
         let text = "a connection plays one stream where streams have processes of their own";
         return Err(Failure::ours(RRError::Unsupported, text));
     };
-    let plays = vec![subscription.play(b"")?];
+    let mut play = subscription.play(b"")?;
+    // How far it has got in another server.
+    if let Some(share) = subscription.take_moved() {
+        play.share = *share;
+    }
+    let plays = vec![play];
     Ok(Playing { plays, named: Named::of(&peer.record), unsent: std::mem::take(&mut peer.unsent), asks: None })
 }

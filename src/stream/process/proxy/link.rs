@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use log::LevelFilter;
 
 use super::super::supervisor::Supervisor;
-use super::super::wire::{self, ToWorker};
+use super::super::wire::{Largest, ToWorker, kind};
 use super::super::workers::Workers;
 use crate::config::StreamConfig;
 use crate::error::{Failure, RRError, Result};
@@ -14,7 +14,6 @@ use crate::net::event_loop::Io;
 use crate::net::fd_channel::queue::FdQueue;
 use crate::net::fd_channel::{FdChannel, Message};
 use crate::net::process::{End, Limits, Process, default_program};
-use crate::stream::exported::ExportedSession;
 
 /// The slots of the channel, of the process and of pumps in the poller.
 pub(super) const CHANNEL: usize = 0;
@@ -242,20 +241,20 @@ impl Link {
     }
 
     /// The next message of the worker; none once it is killed. The number of those by which it describes itself is bounded
-    /// by its sessions.
+    /// by its sessions, and the bytes of the stream's state by whoever has asked for it.
     ///
     /// # Errors
     /// [`RRError::Limit`] if it says too much, and those of [`FdQueue::next`].
-    pub(super) fn receive(&mut self, workers: &Workers, describes: bool, now_us: u64) -> Result<Option<Message>> {
+    pub(super) fn receive(&mut self, largest: Largest, describes: bool, now_us: u64) -> Result<Option<Message>> {
         let Stage::Runs(running) = &mut self.stage else { return Ok(None) };
         if self.fault.is_some() || running.closed_ms.is_some() {
             return Ok(None);
         }
-        let most = |kind| wire::bytes_max(kind, ExportedSession::bytes_max(&workers.session));
-        match running.queue.next(most) {
+        match running.queue.next(|kind| largest.bytes_max(kind)) {
             Ok(Some(message)) => {
                 self.messages.take(u64::from(!describes), now_us)?;
-                self.bytes.take(message.body.len() as u64, now_us)?;
+                let is_bounded = message.kind == kind::STREAM;
+                self.bytes.take(if is_bounded { 0 } else { message.body.len() as u64 }, now_us)?;
                 Ok(Some(message))
             }
             Ok(None) => Ok(None),

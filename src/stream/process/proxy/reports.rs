@@ -4,10 +4,10 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::super::wire::{Cause, EventReport, Facts, FiguresOf, Handle, Parted, ToServer, Track, impossible, shown};
+use super::super::wire::{EventReport, Facts, FiguresOf, Handle, Parted, ToServer, Track, impossible, shown};
 use super::{Proxy, WorkerSession, WorkerTarget, not_its};
 use crate::config::MAX_STANDBYS;
-use crate::error::{Failure, RRError, Result, copied};
+use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::fd_channel::Message;
 use crate::net::socket::Socket;
@@ -18,7 +18,7 @@ use crate::stream::book::Places;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::exported::{Doing, ExportedSession};
 use crate::stream::peer::Peer;
-use crate::stream::record::{Export, RRSession};
+use crate::stream::record::RRSession;
 use crate::stream::relays::LEAD;
 use crate::stream::stats::reported::Figures;
 use crate::stream::tracks;
@@ -48,8 +48,11 @@ impl Proxy {
             ToServer::Taken(id) => self.is_taken(id)?,
             ToServer::Over { id, cause } => self.session_over(id, &cause.failure()?)?,
             ToServer::Back { id, state } => self.session_back(id, state, fd, now_us)?,
-            ToServer::Exported { id, state } => self.session_exported(id, state, fd)?,
-            ToServer::Stays { id, needs, cause } => self.session_stays(id, needs, cause)?,
+            ToServer::Exported { id, state } => self.is_exported(id, state, fd, now_us / 1000)?,
+            ToServer::Stays { id, needs, cause } => self.stays(id, needs, cause)?,
+            ToServer::GoesOn(cause) => self.goes_on(cause)?,
+            ToServer::Stream { state } => self.stream_exported(state)?,
+            ToServer::StreamStays { needs, cause } => self.stream_stays(needs, cause)?,
             ToServer::Parted { id, how } => self.target_parted(id, &how, now_us / 1000)?,
             ToServer::Event(report) => self.event_reported(&report)?,
             ToServer::Places { live, recovering, standbys, via } => {
@@ -84,10 +87,10 @@ impl Proxy {
     fn is_taken(&mut self, id: Handle) -> Result<()> {
         let conn = if let Some(entry) = self.sessions.get_mut(&id) {
             // Another order may have gone out meanwhile, which has a time of its own.
-            entry.due_ms = entry.due_ms.filter(|_| entry.closing.is_some());
+            entry.due_ms = entry.due_ms.filter(|_| entry.closing.is_some() || entry.export.is_some());
             entry.conn.take()
         } else if let Some(entry) = self.targets.get_mut(&id) {
-            entry.due_ms = entry.due_ms.filter(|_| entry.is_stopped);
+            entry.due_ms = entry.due_ms.filter(|_| entry.is_stopped || entry.export.is_some());
             entry.conn.take()
         } else {
             None
@@ -96,7 +99,7 @@ impl Proxy {
     }
 
     /// A session that the worker no longer has; a publisher has left its place.
-    fn release(&mut self, id: Handle) -> Result<WorkerSession> {
+    pub(super) fn release(&mut self, id: Handle) -> Result<WorkerSession> {
         let entry = self.sessions.remove(&id).ok_or_else(not_its)?;
         if entry.publishes() {
             self.stream.book().lose(&entry.record, false);
@@ -112,7 +115,7 @@ impl Proxy {
     }
 
     /// What a stream does when somebody has left it.
-    fn after(&self, entry: WorkerSession) {
+    pub(super) fn after(&self, entry: WorkerSession) {
         // A player leaves the book.
         drop(entry);
         self.stream.call_sources();
@@ -173,31 +176,6 @@ impl Proxy {
         Ok((Peer::new(conn, Arc::clone(record)), event))
     }
 
-    fn session_exported(&mut self, id: Handle, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
-        // Nothing fails once the session is out of the table.
-        let (fd, state) = (fd.ok_or_else(|| impossible("a session comes without its connection"))?, copied(state)?);
-        let caller = self.sessions.get_mut(&id).and_then(|entry| entry.export.take());
-        let Some(caller) = caller else { return Err(impossible("nobody wanted that session")) };
-        let entry = self.release(id)?;
-        self.stream.upcalls().session_exported(&entry.record);
-        caller.tell(Ok(Export::Gone { fd, state }));
-        self.after(entry);
-        Ok(())
-    }
-
-    fn session_stays(&mut self, id: Handle, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
-        let cause = cause.map(|cause| cause.failure()).transpose()?;
-        // The session may have ended, or have been given back and sent again, since the worker looked.
-        let Some(caller) = self.sessions.get_mut(&id).and_then(|entry| entry.export.take()) else { return Ok(()) };
-        match (needs, cause) {
-            (Some(needs), _) => caller.tell(Ok(Export::Needs(usize::try_from(needs).unwrap_or(usize::MAX)))),
-            (None, Some(cause)) => caller.tell(Err(cause)),
-            // The caller learns that it is not possible now.
-            (None, None) => {}
-        }
-        Ok(())
-    }
-
     // ---- targets and sources
 
     fn target_parted(&mut self, id: Handle, how: &Parted<'_>, now_ms: u64) -> Result<()> {
@@ -206,7 +184,7 @@ impl Proxy {
             Parted::Lost { cause, .. } => cause.failure()?,
             _ => Failure::ours(RRError::Worker, "the stream has ended in its process"),
         };
-        let WorkerTarget { target, record, since_ms, .. } = self.targets.remove(&id).ok_or_else(not_its)?;
+        let WorkerTarget { target, record, since_ms, export, .. } = self.targets.remove(&id).ok_or_else(not_its)?;
         let stream = Arc::clone(&self.stream);
         if let Some(record) = &record {
             stream.book().lose(record, false);
@@ -232,6 +210,9 @@ impl Proxy {
                 upcalls.target_over(&target);
             }
             Parted::Over => upcalls.target_lost(&target, &lost, 0),
+        }
+        if let Some(order) = export {
+            order.give_back(&**upcalls, &target);
         }
         if record.is_some() {
             stream.call_sources();

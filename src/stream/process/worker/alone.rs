@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use super::super::adoption::IsolatedStream;
 use super::super::orphan::{self, SMALL_BYTES, TALK_MS, kind};
-use super::super::wire::{Cause, PROTOCOL, ToServer};
+use super::super::wire::PROTOCOL;
 use super::{Pausing, Worker};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::fd_channel::FdChannel;
 use crate::net::poll::is_readable;
-use crate::stream::record::{Export, Order};
+use crate::stream::record::Order;
 use crate::stream::threading::Running;
 
 /// How often it looks whether it is needed any more, and whether others still find it.
@@ -34,6 +34,8 @@ impl Worker {
         alone.loses_server(clock::now_ms());
         (self.has_server, self.pause) = (false, Pausing::Yes);
         self.server.hold();
+        // Nobody goes on with the stream elsewhere.
+        self.stream.hold(0);
         true
     }
 
@@ -107,19 +109,6 @@ impl Worker {
         for id in self.server.ids().into_iter().filter(|_| !has_asked) {
             self.order(id, Order::Reconnect(None, RECONNECT.to_owned()));
         }
-    }
-
-    /// Ends sessions that the server was to get for another one: their connections have ended with it.
-    fn end_exports(&mut self) {
-        let server = &self.server;
-        self.exports.retain(|(id, wait)| {
-            let Some(outcome) = wait.try_outcome() else { return true };
-            if let Some(Ok(Export::Gone { .. })) = outcome {
-                let cause = Failure::ours(RRError::Closed, "the server has ended");
-                server.tell_last(*id, &ToServer::Over { id: *id, cause: Cause::of(&cause) }, None);
-            }
-            false
-        });
     }
 
     /// Ends the stream, without a server to tell of it. Returns the exit status.

@@ -540,6 +540,11 @@ impl Server {
 
     /// Tells that the connection of a target has ended.
     pub(super) fn parted(&self, id: Handle, how: Parted<'_>) {
+        self.give_target(id, &ToServer::Parted { id, how }, None);
+    }
+
+    /// Forgets a target, and tells the server how it has left.
+    pub(super) fn give_target(&self, id: Handle, message: &ToServer<'_>, fd: Option<OwnedFd>) {
         if let Some(stream) = self.stream() {
             stream.book().remove_target(id);
         }
@@ -551,7 +556,7 @@ impl Server {
             Some(_) => known.targets.get_mut(&id).into_iter().for_each(|target| target.is_over = true),
             None => drop(known.targets.remove(&id)),
         }
-        self.tell(&ToServer::Parted { id, how }, None);
+        self.tell(message, fd);
     }
 
     /// Tells the stream's figures.
@@ -713,9 +718,10 @@ impl Upcalls for Server {
         self.parted(target.id, Parted::Renewed);
     }
 
-    /// No target goes on elsewhere from here.
+    /// As of a session.
     fn target_exported(&self, _target: &Arc<Target>) {}
 
+    /// The server is told how its connection has ended, and exports it then.
     fn target_export(&self, _target: &Arc<Target>, _room: usize, _caller: Caller<TargetExport>) {}
 
     fn target_over(&self, target: &Arc<Target>) {
