@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::config::Metadata;
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
+use crate::net;
 use crate::proto::frame::{self, FrameFacts};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
@@ -128,7 +129,8 @@ impl Ingest {
         let Incoming { head, now_us, .. } = *message;
         let mends = self.stream.config().metadata == Metadata::Mended;
         let mut writer = locked(&self.writer);
-        if self.is_held(now_us) {
+        // It may have arrived in the hold, and have waited since.
+        if self.is_held(now_us) && self.is_held(net::clock::now_us()) {
             return Err(Failure::ours(RRError::Limit, "the stream goes on in another process"));
         }
         let stamped = writer.clock.stamp(head.type_id, message.is_header(), head.timestamp_ms, now_us);

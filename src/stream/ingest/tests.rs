@@ -67,6 +67,25 @@ fn the_relay_is_answered_while_a_publisher_holds_the_log() {
 }
 
 #[test]
+fn a_message_that_came_while_the_log_was_held_is_appended_after_that() {
+    let (ingest, mut reader, _) = ingest();
+    ingest.begin();
+    let came_us = net::clock::now_us();
+    let message = || {
+        let head = MessageHead { type_id: kind::VIDEO, ..MessageHead::default() };
+        ingest.push(&Incoming::new(head, &[0x17, 1, 0, 0, 0, 9], came_us))
+    };
+    let until_us = came_us + 200_000;
+    ingest.hold(until_us);
+    assert_eq!(message().unwrap_err().kind, RRError::Limit);
+    while net::clock::now_us() < until_us {
+        thread::sleep(Duration::from_millis(5));
+    }
+    message().unwrap();
+    assert!(reader.mark_here().is_some());
+}
+
+#[test]
 fn time_goes_on_with_the_next_publisher_unless_players_saw_the_end() {
     for told in [false, true] {
         let (ingest, mut reader, _) = ingest();
