@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,7 +33,12 @@ struct Sleeper {
     calls: Calls,
     /// The numbers of tasks: a number is in use as long as its [`Wake`] exists.
     numbers: Mutex<Slab<()>>,
+    /// How often the thread has come to its wait; [`ENDED`] once it waits no more.
+    waits: AtomicU64,
 }
+
+/// The count of a thread that has ended.
+const ENDED: u64 = u64::MAX;
 
 impl Sleeper {
     fn call(&self, task: usize) {
@@ -109,6 +114,13 @@ impl Wake {
         self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::AcqRel)
     }
 
+    /// Calls the task, to see whether its thread goes on: see [`Pulse::has_passed`].
+    pub(crate) fn pulse(&self) -> Pulse {
+        let waits = self.sleeper.waits.load(Ordering::Acquire);
+        self.sleeper.call(self.task);
+        Pulse { sleeper: Arc::clone(&self.sleeper), waits }
+    }
+
     /// Sets whether [`Self::wake_for_data`] leaves the task asleep; the owner calls this before it waits. True if media
     /// came while the task was collecting and it no longer collects.
     pub(crate) fn set_collecting(&self, on: bool) -> bool {
@@ -120,6 +132,20 @@ impl Wake {
 impl Drop for Wake {
     fn drop(&mut self) {
         locked(&self.sleeper.numbers).try_remove(self.task);
+    }
+}
+
+/// How far a thread was when somebody looked whether it goes on.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    sleeper: Arc<Sleeper>,
+    waits: u64,
+}
+
+impl Pulse {
+    /// Whether the thread has come to its wait since, or has ended. One that slept has been woken for that.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.waits == ENDED || self.sleeper.waits.load(Ordering::Acquire) != self.waits
     }
 }
 
@@ -231,7 +257,7 @@ impl Poller {
         let poll = Poll::new().map_err(failed)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
         let (asleep, calls, numbers) = (AtomicBool::new(false), Calls::with_room(tasks), Mutex::default());
-        let sleeper = Arc::new(Sleeper { waker, asleep, calls, numbers });
+        let sleeper = Arc::new(Sleeper { waker, asleep, calls, numbers, waits: AtomicU64::new(0) });
         Ok(Self { poll, events: Events::with_capacity(tasks.clamp(256, 1024)), sleeper })
     }
 
@@ -254,6 +280,9 @@ impl Poller {
     /// # Errors
     /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> Result<()> {
+        // No other thread writes it.
+        let waits = self.sleeper.waits.load(Ordering::Relaxed);
+        self.sleeper.waits.store(waits + 1, Ordering::Release);
         self.sleeper.asleep.store(true, Ordering::SeqCst);
         // This comes after the store: a caller adds its call before it checks `asleep`.
         let timeout = if self.sleeper.calls.is_empty() { timeout } else { Some(Duration::ZERO) };
@@ -282,6 +311,12 @@ impl Poller {
             };
             (token >> SLOT_BITS, ready)
         })
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.sleeper.waits.store(ENDED, Ordering::Release);
     }
 }
 

@@ -7,7 +7,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::heap;
-use crate::net::poll::Wake;
+use crate::net::poll::{Pulse, Wake};
 use crate::stream::threading::{Running, Spot, Threading};
 use crate::sync::locked;
 
@@ -57,6 +57,11 @@ impl<T> Link<T> {
         if let Some(wake) = self.wake.get() {
             wake.wake();
         }
+    }
+
+    /// Calls the thread, if there is one, to see whether it goes on.
+    pub(in crate::stream) fn pulse(&self) -> Option<Pulse> {
+        self.wake.get().map(|wake| wake.pulse())
     }
 
     /// Wakes the thread, if there is one, for media.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::StreamConfig;
+use crate::net::poll::Pulse;
 use crate::stream::further_relays::{AUTOMATIC, FurtherRelays, RelayPlace};
 use crate::stream::handover::Delivery;
 use crate::stream::link::Link;
@@ -140,6 +141,11 @@ impl Relays {
     /// Wakes all for something other than media.
     pub(in crate::stream) fn wake(&self) {
         self.running().for_each(|end| end.link.wake());
+    }
+
+    /// Calls all, to see whether they go on.
+    pub(in crate::stream) fn pulses(&self) -> impl Iterator<Item = Pulse> {
+        self.running().filter_map(|end| end.link.pulse())
     }
 
     // ---- who has how many

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Sender, unbounded};
 
 use super::*;
+use crate::net::poll::Pulse;
 use crate::sync::locked;
 
 /// The record of a task's calls, for the test.
@@ -40,6 +41,8 @@ enum Say {
     Tick(u64),
     /// The task is paused until this is false.
     Pause(Arc<AtomicBool>),
+    /// The task does not return from this call as long as the test holds this.
+    Hang(Arc<Mutex<()>>),
     Panic,
     End,
 }
@@ -100,6 +103,7 @@ impl Task for Probe {
                 io.tick_by(by_us);
             }
             Say::Pause(paused) => self.paused = paused,
+            Say::Hang(held) => drop(locked(&held)),
             Say::Panic => panic!("as expected"),
             Say::End => self.over = true,
         }
@@ -199,6 +203,35 @@ fn until(what: &str, is: impl Fn() -> bool) {
         assert!(clock::now_us() - began_us < 60_000_000, "{what}");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_thread_that_sleeps_or_pauses_goes_on_and_one_that_hangs_does_not() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let (task, other) = (Handle::on(&mut event_loop), Handle::on(&mut event_loop));
+    let thread = run(event_loop);
+    let paused = Arc::new(AtomicBool::new(true));
+    task.say(Say::Pause(Arc::clone(&paused)));
+    // It has nothing to do, and no deadline.
+    for _ in 0..100 {
+        let pulse = task.wake.pulse();
+        until("it goes on", || pulse.has_passed());
+    }
+    assert_eq!(task.seen.nudges.load(Ordering::Acquire), 0, "nobody has left an order");
+    let held = Arc::new(Mutex::new(()));
+    let holds = locked(&held);
+    other.say(Say::Hang(Arc::clone(&held)));
+    until("it has begun to hang", || other.inbox.is_empty());
+    let pulses = [&task, &other].map(|handle| handle.wake.pulse());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(pulses.iter().all(|pulse| !pulse.has_passed()));
+    drop(holds);
+    until("it goes on", || pulses.iter().all(Pulse::has_passed));
+    let pulse = task.wake.pulse();
+    paused.store(false, Ordering::Release);
+    [&task, &other].into_iter().for_each(|handle| handle.say(Say::End));
+    thread.join().unwrap();
+    assert!(pulse.has_passed() && task.wake.pulse().has_passed(), "one that has ended is nobody to wait for");
 }
 
 #[test]

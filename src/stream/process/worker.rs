@@ -12,6 +12,7 @@
 mod alone;
 mod export;
 mod leaving;
+mod pulse;
 mod server;
 mod waiting;
 
@@ -20,6 +21,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use self::leaving::Leaving;
+use self::pulse::Ping;
 use self::server::{Kept, Outbox, Server, silent_ms};
 use self::waiting::Alone;
 use super::wire::{
@@ -96,6 +98,8 @@ struct Worker {
     reported: HashMap<Handle, Figures>,
     /// What is to be given away, and was not yet.
     exports: Vec<Leaving>,
+    /// The ping that is not answered yet.
+    ping: Option<Ping>,
     stops: bool,
     pause: Pausing,
     /// How it goes on without a server, if it does.
@@ -158,6 +162,7 @@ impl Worker {
             parent,
             reported: HashMap::new(),
             exports: Vec::new(),
+            ping: None,
             stops: false,
             pause: Pausing::No,
             alone,
@@ -186,6 +191,10 @@ impl Worker {
                 report_ms = now_ms + REPORT_MS;
             }
             self.tell_exports();
+            if let Some(number) = self.ping.as_mut().and_then(Ping::answer) {
+                self.ping = None;
+                self.server.tell(&ToServer::Pong(number), None);
+            }
             if self.pause == Pausing::Soon && self.exports.is_empty() {
                 self.pause()?;
             }
@@ -195,7 +204,8 @@ impl Worker {
             }
             self.outbox.check()?;
             let wait_ms = report_ms.saturating_sub(now_ms);
-            let wait_ms = if self.stops || !self.exports.is_empty() { wait_ms.min(LOOK_MS) } else { wait_ms };
+            let is_asked = self.ping.is_some() || !self.exports.is_empty();
+            let wait_ms = if self.stops || is_asked { wait_ms.min(LOOK_MS) } else { wait_ms };
             let wait_ms = i32::try_from(wait_ms).unwrap_or(i32::MAX);
             if !is_readable(self.channel.as_raw_fd(), wait_ms) {
                 continue;
@@ -225,6 +235,8 @@ impl Worker {
     /// but with the last that has the other end of the channel.
     fn pause(&mut self) -> Result<()> {
         self.pause = Pausing::Yes;
+        // The answer would come to a server that has not asked, and this one asks again.
+        self.ping = None;
         self.parent.release()?;
         self.server.hold();
         self.server.describe()
@@ -303,7 +315,10 @@ impl Worker {
             ToWorker::Evict => self.stream.evict_publisher(),
             ToWorker::Look => self.server.look(),
             ToWorker::Level(level) => self.outbox.set_level(level),
-            ToWorker::Ping(number) => self.server.tell(&ToServer::Pong(number), None),
+            ToWorker::Ping(number) => match &mut self.ping {
+                Some(ping) => ping.again(),
+                None => self.ping = Some(Ping::new(number, &self.stream)),
+            },
             ToWorker::Write { type_id, ts_ms, body, end } => {
                 if let Err(failure) = self.stream.write(type_id, ts_ms, body, end) {
                     log::warn!("a message of the host is lost: {failure}");

@@ -32,7 +32,7 @@ impl Worker {
     pub(super) fn loses_server(&mut self) -> bool {
         let Some(alone) = self.alone.as_mut().filter(|_| !self.stops) else { return false };
         alone.loses_server(clock::now_ms());
-        (self.has_server, self.pause) = (false, Pausing::Yes);
+        (self.has_server, self.pause, self.ping) = (false, Pausing::Yes, None);
         self.server.hold();
         // Nobody goes on with the stream elsewhere.
         self.stream.hold(0);
