@@ -63,11 +63,13 @@ impl Changes {
     }
 
     /// Whether a change would wait.
+    #[cfg(feature = "rest")]
     pub(super) fn are_held(&self) -> bool {
         locked(&self.now).is_open
     }
 
     /// Whether another process has taken over.
+    #[cfg(feature = "rest")]
     pub(super) fn have_moved(&self) -> bool {
         locked(&self.now).moved.is_some()
     }
