@@ -86,6 +86,10 @@ struct RelayEnd {
     consumers: AtomicUsize,
     /// Its subscriptions that waited for a key frame at its last look.
     awaiting_key_frame: AtomicUsize,
+    /// The largest lag of a subscription at its last look, bytes.
+    lag_bytes: AtomicU64,
+    /// The most private memory that a consumer held at its last look while its socket took nothing, bytes.
+    held_bytes: AtomicUsize,
 }
 
 /// How many relays a stream with these settings has at most. On a shared loop more would not send more.
@@ -174,6 +178,23 @@ impl Relays {
     /// How many subscriptions of all wait for a key frame.
     pub(in crate::stream) fn awaiting_key_frame(&self) -> usize {
         self.running().map(|end| end.awaiting_key_frame.load(Ordering::Relaxed)).sum()
+    }
+
+    // ---- who holds how much memory
+
+    /// Notes what the consumers of this one hold that hold most: the largest lag, and the most private memory.
+    pub(in crate::stream) fn note_held(&self, number: usize, lag_bytes: u64, held_bytes: usize) {
+        let end = self.end(number);
+        end.lag_bytes.store(lag_bytes, Ordering::Relaxed);
+        end.held_bytes.store(held_bytes, Ordering::Relaxed);
+    }
+
+    /// The largest lag and the most private memory of a consumer in all of them, bytes.
+    pub(in crate::stream) fn most_held(&self) -> (u64, usize) {
+        let most = |(lag, held): (u64, usize), end: &RelayEnd| {
+            (lag.max(end.lag_bytes.load(Ordering::Acquire)), held.max(end.held_bytes.load(Ordering::Acquire)))
+        };
+        self.running().fold((0, 0), most)
     }
 
     // ---- the end of a publisher

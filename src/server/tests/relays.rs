@@ -178,3 +178,52 @@ fn a_player_whose_media_has_come_is_not_refused_by_a_relay_that_is_late() {
     drop(stalled);
     assert_eq!((next(&mut of_other), next(&mut of_other)), (Some(0), Some(1)));
 }
+
+#[test]
+fn where_memory_is_short_those_who_hold_the_most_of_it_give_it_up_first_whichever_relay_they_are_with() {
+    let stream = StreamConfig {
+        relay_threads: Some(2),
+        queue_bytes: 1 << 30,
+        queue_ms: 600_000,
+        start: Start::Now,
+        ..StreamConfig::default()
+    };
+    let live = Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() });
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let write = |times, bytes| {
+        let picture = [&[0x17, 1, 0, 0, 0][..], &vec![7; bytes]].concat();
+        (0..times).for_each(|_| live.server.stream_write(id, VIDEO, 0, &picture, false).unwrap());
+    };
+    let players = || live.server.list(id, kind::SESSION).unwrap();
+    let stats = |id| live.server.stats(id).unwrap();
+    let stream = live.server.stream(id).unwrap();
+    // A relay has carried out a request when it takes the next, and has told the other what it holds then when it takes one
+    // more.
+    let give_up = |what| {
+        for what in [what, GiveUp::Caches, GiveUp::Caches] {
+            stream.give_up(what);
+            until("both relays have taken the request", || !stream.memory().is_asked());
+        }
+    };
+
+    // Neither of them reads anything.
+    let _of_other = live.play("show");
+    let most = players()[0];
+    write(12, 4_000_000);
+    let _of_lead = live.play("show");
+    let less = players().into_iter().find(|&id| id != most).unwrap();
+    write(60, 300_000);
+    until("both are behind", || stats(most).queue_bytes > 30 << 20 && stats(less).queue_bytes > 1 << 20);
+    give_up(GiveUp::Caches);
+    give_up(GiveUp::Cursors);
+    assert!(stats(most).dropped_msgs > 0, "{:?}", stats(most));
+    assert_eq!(stats(less).dropped_msgs, 0);
+    give_up(GiveUp::Cursors);
+    assert!(stats(less).dropped_msgs > 0, "now it is the one that is furthest behind");
+
+    // Each of them holds the rest of the message in which it stands.
+    give_up(GiveUp::Holders);
+    assert_eq!(players(), [less]);
+    give_up(GiveUp::Holders);
+    assert!(players().is_empty());
+}

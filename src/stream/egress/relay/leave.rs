@@ -175,6 +175,7 @@ impl Relay {
         };
         // With the link closed nothing more arrives, so draining the inbox once is enough.
         self.stream.close_relay(self.number);
+        self.stream.relays().note_held(self.number, 0, 0);
         let end = Some(self.join_index.head().position);
         let outgoing = self.stream.stats().outgoing(self.number);
         self.registrations.tell(false, end, outgoing, clock::now_us());

@@ -27,16 +27,22 @@ impl Relay {
         if self.stream.memory().is_tight() {
             self.drop_idle(io);
         }
-        let Some(asked) = self.stream.memory().asked(self.number) else { return };
+        // What each held before it carried out the request: a relay notes that when it takes one, and while there is none.
+        let (lag_bytes, held_bytes) = self.stream.relays().most_held();
+        let asked = self.stream.memory().asked(self.number);
+        if asked.is_some() || !self.stream.memory().is_asked() {
+            self.note_held(head, io.now_us);
+        }
+        let Some(asked) = asked else { return };
         self.join_index.drop_gop_start();
         self.drop_tail();
         if asked >= GiveUp::Cursors {
-            self.drop_lag(head, io.now_us);
+            self.drop_lag(lag_bytes, head, io.now_us);
             // Only the owners of these subscriptions know their lag.
             self.registrations.let_go();
         }
         if asked >= GiveUp::Holders {
-            self.drop_holders(io);
+            self.drop_holders(held_bytes, io);
         }
     }
 
@@ -47,10 +53,24 @@ impl Relay {
         }
     }
 
+    /// Notes what the consumers here hold that hold most, for the other relays.
+    fn note_held(&mut self, head: Head, now_us: u64) {
+        if self.stream.relays().made() > 1 {
+            let lag_bytes = self.furthest(head, now_us);
+            let held = self.consumers.iter().map(|(_, consumer)| consumer.idle_bytes(now_us / 1000, 0));
+            self.stream.relays().note_held(self.number, lag_bytes, held.max().unwrap_or(0));
+        }
+    }
+
     /// Closes the consumers that hold the most private memory while their sockets take nothing, at least one, until
-    /// half of that memory is free.
-    fn drop_holders(&mut self, io: &mut Io<'_>) {
+    /// half of that memory is free: at once where the relay's consumers hold no less than half of the `held_bytes` of the
+    /// one that holds the most in all relays; otherwise that one goes first.
+    fn drop_holders(&mut self, held_bytes: usize, io: &mut Io<'_>) {
         let mut holders = self.idle(LEAST_BYTES, 0, io.now_us);
+        let most = holders.iter().map(|&(bytes, _)| bytes).max().unwrap_or(0);
+        if most < held_bytes / 2 {
+            return;
+        }
         holders.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         for (_, slot) in holders {
             self.close_for_memory(slot, io);
@@ -72,12 +92,16 @@ impl Relay {
         self.apply(slot, Err(Failure::ours(RRError::Limit, why).into()), io);
     }
 
-    /// Makes every consumer with more than half the largest lag jump to the head and continue at the next key frame.
-    fn drop_lag(&mut self, head: Head, now_us: u64) {
-        let mut furthest = 0;
-        for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
-            furthest = subscription.lag(head, now_us).bytes.max(furthest);
-        }
+    /// The largest lag of a consumer, bytes.
+    fn furthest(&mut self, head: Head, now_us: u64) -> u64 {
+        let own = self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own());
+        own.map(|subscription| subscription.lag(head, now_us).bytes).max().unwrap_or(0)
+    }
+
+    /// Makes every consumer with more than half the largest lag, which in another relay may be `lag_bytes`, jump to the head
+    /// and continue at the next key frame.
+    fn drop_lag(&mut self, lag_bytes: u64, head: Head, now_us: u64) {
+        let furthest = self.furthest(head, now_us).max(lag_bytes);
         let bound = (furthest / 2).max(NEAR_BYTES);
         let (mut jumped, mut messages_dropped) = (0, 0);
         for (_, consumer) in &mut self.consumers {
