@@ -24,24 +24,27 @@ const reasons = new Map(); // by target id: what its last event said of its fail
 let run = 0;
 let asking = false;
 
+// Also where an answer has begun: its time ends while its body is read.
+const unanswered = () => { throw new Error('The relay does not answer.'); };
+
 async function ask(method, path, body, more, signal = AbortSignal.timeout(ANSWER_MS)) {
   const headers = { Authorization: 'Bearer ' + token, ...more };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   const answer = await fetch(path, {
     method, headers, signal, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
-  }).catch(() => { throw new Error('The relay does not answer.'); });
+  }).catch(unanswered);
   if (answer.status === 401) {
     const problem = new Error('The token is wrong.');
     problem.status = 401;
     throw problem;
   }
   if (!answer.ok) {
-    const problem = await answer.json().catch(() => ({}));
+    const problem = await answer.json().catch(() => signal.aborted ? unanswered() : {});
     throw new Error(problem.detail || problem.title || 'HTTP ' + answer.status);
   }
   return answer;
 }
-const get = async (path) => (await ask('GET', path)).json();
+const get = async (path) => (await ask('GET', path)).json().catch(unanswered);
 
 // ---- words and numbers
 
