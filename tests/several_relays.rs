@@ -4,28 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 #![allow(clippy::duplicate_mod, reason = "each of these programs brings the parts that it uses")]
 
-#[path = "handover_plays.rs"]
-mod handover_plays;
 #[path = "support/live.rs"]
 mod live;
 #[path = "support/load.rs"]
 mod load;
-#[path = "playing.rs"]
-mod playing;
-#[path = "plays.rs"]
-mod plays;
-#[path = "publisher_ends.rs"]
-mod publisher_ends;
-#[path = "slow_players.rs"]
-mod slow_players;
-#[path = "sources.rs"]
-mod sources;
-#[path = "streams.rs"]
-mod streams;
-#[path = "targets.rs"]
-mod targets;
-#[path = "upgrade.rs"]
-mod upgrade;
+#[path = "support/promises.rs"]
+mod promises;
 
 #[path = "several_relays/players.rs"]
 mod players;

@@ -4,26 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 #![allow(clippy::duplicate_mod, reason = "each of these programs brings the parts that it uses")]
 
-#[path = "handover_plays.rs"]
-mod handover_plays;
 #[path = "support/live.rs"]
 mod live;
-#[path = "playing.rs"]
-mod playing;
-#[path = "plays.rs"]
-mod plays;
-#[path = "publisher_ends.rs"]
-mod publisher_ends;
-#[path = "slow_players.rs"]
-mod slow_players;
-#[path = "sources.rs"]
-mod sources;
-#[path = "streams.rs"]
-mod streams;
-#[path = "targets.rs"]
-mod targets;
-#[path = "upgrade.rs"]
-mod upgrade;
+#[path = "support/promises.rs"]
+mod promises;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
