@@ -147,3 +147,34 @@ fn a_page_whose_connections_fell_silent_says_so_and_makes_new_ones() {
     assert_eq!(browser.eval("document.querySelectorAll('#log li').length"), 3, "nothing is told twice");
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }
+
+/// From now on answers about the server begin with this status, and never end.
+fn begins_answers(browser: &mut Chromium, status: u16) {
+    browser.eval(&format!(
+        "window.plain ||= window.fetch;
+        window.fetch = (path, options) => path !== '/v1/server' ? window.plain(path, options)
+            : Promise.resolve(new Response(new ReadableStream({{
+                start: (body) => options.signal.addEventListener('abort', () => body.error(options.signal.reason)),
+            }}), {{ status: {status} }})); 0"
+    ));
+}
+
+#[test]
+fn an_answer_that_begins_and_does_not_end_is_none() {
+    let (room, relay) = (Room::new("page-half"), Relay::new());
+    let rest = Rest::new(Arc::clone(&relay.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+    let mut browser = Chromium::new(&room);
+    browser.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": HASTE}));
+    browser.open(&format!("http://127.0.0.1:{port}/"));
+    browser.until(OPEN);
+    for status in [200, 503] {
+        begins_answers(&mut browser, status);
+        types_token(&mut browser, TOKEN);
+        browser.until("document.getElementById('token-error').textContent === 'The relay does not answer.'");
+        browser.eval("document.getElementById('token-error').textContent = ''");
+    }
+    browser.eval("window.fetch = window.plain; 0");
+    types_token(&mut browser, TOKEN);
+    is_in(&mut browser);
+}
