@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use isolated::{isolated, program, workers_of};
 use live::{Client, Live, until};
 use load::{Load, playing};
-use rrelay::config::{ServerConfig, TargetConfig, WorkerConfig};
+use rrelay::config::{ListenOptions, ServerConfig, StreamConfig, TargetConfig, WorkerConfig};
 use rrelay::error::RRError;
 use rrelay::server::{Event, EventKind, Id, Role, State, flag, kind as ids};
 use secure::Papers;
@@ -148,6 +148,23 @@ fn wait_in(folder: &Path, count: usize) {
     until("they wait for a server", || files(folder) == count);
 }
 
+/// A server with a stream, its publisher, and a player that has got its first message.
+fn with_a_player(folder: &Path, orphan_ms: &str, options: &[&str]) -> (Host, Client, Client) {
+    let host = Host::start(folder, orphan_ms, options);
+    let (mut publisher, mut player) = (Client::new(host.port, "show", true), Client::new(host.port, "show", false));
+    publisher.key_frame(0, b"first").unwrap();
+    assert_eq!(player.message().1[5..], *b"first");
+    (host, publisher, player)
+}
+
+/// The same after the server was killed: the stream's process waits for another one.
+fn orphaned(folder: &Path) -> (Host, Client, Client) {
+    let (mut host, publisher, player) = with_a_player(folder, LONG, &[]);
+    host.kill(1);
+    wait_in(folder, 1);
+    (host, publisher, player)
+}
+
 /// The stream of this key, once it is there.
 fn stream(live: &Live, key: &str) -> Id {
     let mut found = None;
@@ -250,7 +267,7 @@ fn what_has_happened_meanwhile_is_the_next_servers_and_so_are_its_calls() {
     // Newcomers come to the same process.
     let mut late = Client::new(next.port, "show", false);
     late.message();
-    assert!(workers_of(std::process::id()).is_empty());
+    assert_eq!(next.server.worker_counts().unwrap().started, 0);
     until("its figures", || next.server.stats(show).unwrap().sessions == 3 && messages(&next, "show") >= 3);
     next.server.session_close(sessions[0], "enough", 0).unwrap();
     publisher.closed();
@@ -375,12 +392,7 @@ fn without_another_server_they_end_after_their_time_and_leave_nothing_behind() {
 #[test]
 fn one_with_nothing_left_to_do_ends_before_its_time() {
     let folder = folder("nothing");
-    let mut host = Host::start(&folder, LONG, &[]);
-    let (mut publisher, mut player) = (Client::new(host.port, "show", true), Client::new(host.port, "show", false));
-    publisher.key_frame(0, b"first").unwrap();
-    player.message();
-    host.kill(1);
-    wait_in(&folder, 1);
+    let (host, publisher, player) = orphaned(&folder);
     drop(publisher);
     drop(player);
     host.are_gone();
@@ -458,10 +470,7 @@ fn a_server_that_is_started_again_goes_on_where_it_was_killed_again_and_again() 
 #[test]
 fn a_server_that_cannot_start_leaves_them_to_the_next_one() {
     let folder = folder("taken");
-    let mut host = Host::start(&folder, LONG, &[]);
-    let (mut publisher, mut player) = (Client::new(host.port, "show", true), Client::new(host.port, "show", false));
-    publisher.key_frame(0, b"first").unwrap();
-    player.message();
+    let (mut host, mut publisher, mut player) = with_a_player(&folder, LONG, &[]);
     host.kill(1);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let _taken = std::net::TcpListener::bind(taken).unwrap();
@@ -483,6 +492,72 @@ fn a_server_that_cannot_start_leaves_them_to_the_next_one() {
     until("it is taken over", || next.sessions() == 2);
     publisher.key_frame(40, b"second").unwrap();
     assert_eq!(player.message().1[5..], *b"second");
+}
+
+#[test]
+fn a_stream_that_the_host_makes_before_it_listens_is_the_one_that_goes_on() {
+    let folder = folder("prepared");
+    let (host, mut publisher, mut player) = orphaned(&folder);
+    let server = rrelay::server::RRServer::new(waiting_in(&folder), rrelay::server::LevelFilter::Off, None).unwrap();
+    let config = StreamConfig { grace_ms: 12_345, ..StreamConfig::default() };
+    let show = server.stream_create(b"live", b"show", Some(config)).unwrap();
+    let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+    until("its sessions are here", || server.list(show, ids::SESSION).unwrap().len() == 2);
+    publisher.key_frame(40, b"second").unwrap();
+    assert_eq!(player.message().1[5..], *b"second");
+    assert_eq!(server.stream_config(show).unwrap().grace_ms, 12_345, "it has the settings that the host wants");
+    Client::new(port, "show", false).message();
+    assert_eq!((server.worker_counts().unwrap().started, workers_of(host.pid())), (0, host.workers.clone()));
+    // It is there for as long as the host wants it.
+    drop((publisher, player));
+    until("its sessions have gone", || server.list(show, ids::SESSION).unwrap().is_empty());
+    assert!(server.info(show).is_ok());
+}
+
+#[test]
+fn players_who_wait_for_a_stream_whose_process_is_found_come_to_it() {
+    let folder = folder("awaited");
+    let (mut host, mut publisher, mut player) = with_a_player(&folder, LONG, &[]);
+    // Another server is there already, and somebody waits there.
+    let next = Live::new(waiting_in(&folder));
+    let mut waits = Client::new(next.port, "show", false);
+    until("it waits", || next.sessions() == 1);
+    host.kill(1);
+    waits.closed();
+    let end = next.end_of(&waits.addr());
+    assert_eq!(end.error, Some(RRError::Kicked), "{end:?}");
+    let mut comes = Client::new(next.port, "show", false);
+    comes.message();
+    publisher.key_frame(40, b"second").unwrap();
+    for player in [&mut player, &mut comes] {
+        assert_eq!(player.message().1[5..], *b"second");
+    }
+    assert_eq!(workers_of(host.pid()), host.workers);
+    until("one stream is left", || next.server.list(0, ids::STREAM).unwrap().len() == 1);
+}
+
+#[test]
+fn a_stream_of_the_host_that_somebody_has_come_to_is_left_to_it_and_the_log_says_so() {
+    let folder = folder("exists");
+    let (mut host, mut publisher, mut player) = with_a_player(&folder, "6000", &["--idle", "off"]);
+    let next = Live::new(waiting_in(&folder));
+    next.server.stream_create(b"live", b"show", None).unwrap();
+    let mut other = Client::new(next.port, "show", true);
+    other.key_frame(0, b"other").unwrap();
+    let streams = || next.events_of(EventKind::Stream).len();
+    until("it runs", || next.server.info(stream(&next, "show")).unwrap().state == State::InProgress);
+    let before = streams();
+    host.kill(1);
+    next.line_with(&["cannot be taken over", "a stream of that name is there already"]);
+    // What it has goes on until its time is over, and it ends in order.
+    publisher.key_frame(40, b"second").unwrap();
+    assert_eq!(player.message().1[5..], *b"second");
+    publisher.closed();
+    player.closed();
+    host.are_gone();
+    assert_eq!((files(&folder), streams()), (0, before), "the next server tells of no stream that does not begin");
+    other.key_frame(40, b"other").unwrap();
+    Client::new(next.port, "show", false).message();
 }
 
 /// Whether somebody who comes now gets media.
@@ -510,12 +585,7 @@ fn fake(path: &Path, says: &'static [&'static [u8]]) -> std::thread::JoinHandle<
 #[test]
 fn whatever_else_is_in_the_folder_delays_no_server_and_stays_with_its_owner() {
     let folder = folder("hostile");
-    let mut host = Host::start(&folder, LONG, &[]);
-    let (mut publisher, mut player) = (Client::new(host.port, "show", true), Client::new(host.port, "show", false));
-    publisher.key_frame(0, b"first").unwrap();
-    player.message();
-    host.kill(1);
-    wait_in(&folder, 1);
+    let (_host, mut publisher, mut player) = orphaned(&folder);
     let at = |name: &str| folder.join(name);
     let _datagrams = UnixDatagram::bind(at("worker-datagrams")).unwrap();
     fs::write(at("worker-file"), "file").unwrap();
@@ -561,12 +631,7 @@ fn whatever_else_is_in_the_folder_delays_no_server_and_stays_with_its_owner() {
 #[test]
 fn somebody_who_is_no_server_is_sent_away_and_the_process_goes_on_waiting() {
     let folder = folder("strangers");
-    let mut host = Host::start(&folder, LONG, &[]);
-    let (mut publisher, mut player) = (Client::new(host.port, "show", true), Client::new(host.port, "show", false));
-    publisher.key_frame(0, b"first").unwrap();
-    player.message();
-    host.kill(1);
-    wait_in(&folder, 1);
+    let (host, mut publisher, mut player) = orphaned(&folder);
     let socket = fs::read_dir(&*folder).unwrap().next().unwrap().unwrap().path();
     const GREETING: &[u8] = b"\x10\0\0\0\0\0\0\x07RRhi\x01\x81\x05";
     const OTHER: &[u8] = b"\x10\0\0\0\0\0\0\x08RRhi\x01\x81\x18\x63";

@@ -466,7 +466,7 @@ impl Core {
     /// Makes a stream that nobody finds by its name before [`Registry::give_name`].
     ///
     /// # Errors
-    /// [`RRError::Exists`] if another one has that name, and those of any new stream.
+    /// Those of any new stream.
     pub(super) fn make_unnamed(
         &self,
         name: StreamName,
@@ -475,7 +475,6 @@ impl Core {
     ) -> Result<Arc<RRStream>> {
         self.config.may_have(config)?;
         let mut registry = self.registry();
-        registry.is_free(&name)?;
         let stream = registry.add_unnamed(self.making(name, config, reserved)?)?;
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);

@@ -323,6 +323,7 @@ fn hand_over(
 /// for another or for its tail, [`RRError::Arg`] if its settings are not for this server, [`RRError::State`].
 pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Arc<RRStream>> {
     // It has its name only when it is complete: no peer comes to it before, and nobody waits meanwhile.
+    core.registry().is_free(&exported.name)?;
     let stream = core.make_unnamed(exported.name.clone(), &exported.config, exported.reserved)?;
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
@@ -335,16 +336,14 @@ pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Arc
     Ok(stream)
 }
 
-/// Makes a stream that runs in a process of its own, which comes from another server.
+/// Makes a stream that runs in a process of its own, which comes from another server. It gets its name when that goes on
+/// here ([`Registry::give_name`](super::registry::Registry::give_name)).
 ///
 /// # Errors
-/// Those of [`enter_stream`].
+/// Those of [`enter_stream`] without [`RRError::Exists`].
 pub(super) fn enter_isolated(core: &Core, isolated: &IsolatedStream) -> Result<Arc<RRStream>> {
     let ExportedStream { name, config, reserved, .. } = &isolated.stream;
-    let (stream, made) = core.find_or_make(name.clone(), config, *reserved)?;
-    if !made {
-        return Err(Failure::ours(RRError::Exists, "a stream of that name is there already"));
-    }
+    let stream = core.make_unnamed(name.clone(), config, *reserved)?;
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     Ok(stream)
 }

@@ -111,6 +111,13 @@ impl Page {
         !self.is_wanted() && self.from_sess_list.is_empty() && !self.closed
     }
 
+    /// Whether nobody publishes or is to, and nothing is pushed anywhere.
+    fn has_players_alone(&self) -> bool {
+        let plays = |record: &Arc<RRSession>| matches!(record.role(), Role::None | Role::Player);
+        let publishes = self.publisher.is_some() || self.recovering || !self.from_sess_list.iter().all(plays);
+        !publishes && self.to_sess_list.is_empty()
+    }
+
     fn publishes(&self, record: &RRSession) -> bool {
         self.publisher == Some(Publisher::Session(record.id))
     }
@@ -465,6 +472,18 @@ impl Book {
         let live = page.from_sess_list.iter().find(|record| record.id == places.live);
         page.publisher = live.map(|record| Publisher::Session(record.id));
         page.recovering = places.recovering;
+    }
+
+    /// Whether the host wants it, and nobody is on it.
+    pub(in crate::stream) fn is_prepared(&self) -> bool {
+        let page = self.page();
+        page.reserved && page.has_players_alone() && page.from_sess_list.is_empty() && !page.closed
+    }
+
+    /// Whether players wait on it, and the host does not want it otherwise.
+    pub(in crate::stream) fn is_awaited(&self) -> bool {
+        let page = self.page();
+        !page.reserved && page.has_players_alone()
     }
 
     /// Adds those who publish and stand by in a process that comes to this stream from another server.

@@ -28,7 +28,7 @@ use crate::stream::memory::budget::Budget;
 use crate::stream::memory::{GiveUp, Memory};
 use crate::stream::name::StreamName;
 use crate::stream::peer::Peer;
-use crate::stream::record::RRSession;
+use crate::stream::record::{Order, RRSession};
 use crate::stream::relays::{self, LEAD, Relays};
 use crate::stream::remote::source::{self, Sources};
 use crate::stream::remote::target::Target;
@@ -430,6 +430,24 @@ impl RRStream {
     }
 
     // ---- the end
+
+    /// Whether the host has made it, and nobody has come to it yet, and no target or source was added.
+    pub(crate) fn is_prepared(&self) -> bool {
+        !self.relays.lead().is_made() && self.book.is_prepared() && self.sources.list().is_empty()
+    }
+
+    /// Closes the sessions of peers, for this reason.
+    pub(crate) fn send_away(&self, text: &str) {
+        for session in self.book.sessions() {
+            // One that has ended is gone already.
+            let _ = session.order(Order::Close(text.to_owned()));
+        }
+    }
+
+    /// Whether all that there is of it are players that wait for a publisher.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.book.is_awaited() && self.sources.list().is_empty()
+    }
 
     /// Tells the server if the stream has no peers any more.
     pub(in crate::stream) fn check_unused(&self) {

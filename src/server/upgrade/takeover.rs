@@ -97,6 +97,10 @@ struct Entering<'a> {
     trusts: Trusts,
     /// Streams with their workers. Only the last one may be incomplete.
     isolated: Vec<Isolated>,
+    /// A worker without a server comes, and may come to a stream that the host has prepared.
+    adopts: bool,
+    /// Why a worker could not go on here.
+    failed: Option<Failure>,
 }
 
 /// Somebody who comes to a stream, or a session that asks.
@@ -110,7 +114,7 @@ impl<'a> Entering<'a> {
         let config = SessionConfig::from(&core.config);
         let (listeners, streams, entrants) = (Vec::new(), Vec::new(), Vec::new());
         let (trusts, isolated) = (Trusts::default(), Vec::new());
-        Self { core, config, listeners, streams, entrants, targets: 0, trusts, isolated }
+        Self { core, config, listeners, streams, entrants, targets: 0, trusts, isolated, adopts: false, failed: None }
     }
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
@@ -201,7 +205,7 @@ impl<'a> Entering<'a> {
     }
 
     /// Lets all of it go on here. Returns the number of streams and of sessions.
-    fn begin(mut self) -> (usize, usize) {
+    fn begin(&mut self) -> (usize, usize) {
         let (streams, entrants) = (std::mem::take(&mut self.streams), std::mem::take(&mut self.entrants));
         let of_entrants = entrants.iter().filter(|entrant| matches!(entrant, Entrant::Session(_))).count();
         let (of_workers, without_worker) = self.begin_workers();

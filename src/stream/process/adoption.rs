@@ -109,6 +109,12 @@ impl IsolatedStream {
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl IsolatedStream {
+    /// The record of one of this name whose worker runs.
+    #[cfg(test)]
+    pub(crate) fn example_record(name: &StreamName) -> Vec<u8> {
+        Self::example(name).state().unwrap_or_default()
+    }
+
     /// One of this name whose worker has had three handles.
     pub(super) fn example(name: &StreamName) -> Self {
         let (config, clock) = (StreamConfig::default(), Clock::new(ClockMode::Pass).state(0));
@@ -368,6 +374,12 @@ impl Adoption {
     /// Whether all of it has come.
     pub(crate) fn is_complete(&self) -> bool {
         self.channel.is_some()
+    }
+
+    /// Ends the worker: otherwise it may wait for another server.
+    pub(crate) fn kill(&mut self) {
+        // A process that is dropped is killed.
+        drop(self.process.take().map(Process::adopt));
     }
 
     /// Who publishes and who stands by, as far as they are here, by their ids.

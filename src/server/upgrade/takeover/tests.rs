@@ -1,13 +1,18 @@
 //! Predecessors that do not keep to what was agreed.
 
 use std::os::fd::AsFd;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::ServerConfig;
+use crate::config::{Isolate, ServerConfig};
 use crate::log::LevelFilter;
+use crate::net::process::Process;
 use crate::server::RRServer;
+use crate::stream::StreamName;
 use crate::stream::exported::target::Pause;
+use crate::stream::process::adoption::IsolatedStream;
+use crate::sync::locked;
 
 fn soon() -> u64 {
     clock::now_ms() + 30_000
@@ -52,4 +57,80 @@ fn a_target_whose_stream_has_not_come_is_refused_before_anything_is_taken() {
         assert_eq!(channel.receive(|_| 1 << 16, soon()).unwrap().map(|answer| answer.kind), Some(kind::REFUSED));
     });
     assert_eq!(failure.kind, RRError::NotFound, "{failure}");
+}
+
+/// A process that sleeps.
+struct Sleeper(Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lets a worker come, which is a process that sleeps.
+fn adopting(entering: &mut Entering<'_>) -> (Sleeper, FdChannel) {
+    let process = Sleeper(Command::new("sleep").arg("600").spawn().unwrap());
+    let (channel, theirs) = FdChannel::pair().unwrap();
+    entering.adopts = true;
+    entering.take_isolated(&IsolatedStream::example_record(&show())).unwrap();
+    entering.worker().unwrap().take_process(Process::open(process.0.id()).unwrap()).unwrap();
+    entering.worker().unwrap().take_channel(theirs).unwrap();
+    (process, channel)
+}
+
+fn show() -> StreamName {
+    StreamName { app: b"live".to_vec(), key: b"show".to_vec() }
+}
+
+fn isolating() -> RRServer {
+    let config = ServerConfig { isolate: Isolate::Process, ..ServerConfig::default() };
+    RRServer::new(config, LevelFilter::Off, None).unwrap()
+}
+
+#[test]
+fn nobody_finds_the_stream_of_a_worker_before_the_worker_has_come_to_it() {
+    let server = isolating();
+    let mut entering = Entering::new(&server.core);
+    let (_process, _channel) = adopting(&mut entering);
+    let opening = locked(&server.core.opening);
+    std::thread::scope(|scope| {
+        let comes = scope.spawn(|| entering.begin());
+        assert_eq!(server.stream_find(b"live", b"show").unwrap_err().kind, RRError::NotFound);
+        drop(opening);
+        comes.join().unwrap();
+    });
+    assert!(server.stream_find(b"live", b"show").is_ok() && entering.failed.is_none());
+}
+
+#[test]
+fn a_worker_that_cannot_go_on_after_others_have_heard_of_it_ends_and_its_name_is_free() {
+    let server = isolating();
+    let mut entering = Entering::new(&server.core);
+    let (mut process, _channel) = adopting(&mut entering);
+    entering.isolated[0].stream.stop(0);
+    entering.begin();
+    assert_eq!(entering.failed.take().map(|failure| failure.kind), Some(RRError::State));
+    let began = Instant::now();
+    while process.0.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it is not killed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(server.stream_create(b"live", b"show", None).is_ok());
+}
+
+#[test]
+fn a_worker_comes_to_the_stream_that_the_host_has_prepared_for_it() {
+    let server = isolating();
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let mut entering = Entering::new(&server.core);
+    let (_process, _channel) = adopting(&mut entering);
+    entering.begin();
+    assert!(entering.failed.is_none());
+    assert_eq!(server.stream_find(b"live", b"show"), Ok(id));
+    // Now it has a process.
+    let mut second = Entering::new(&server.core);
+    second.adopts = true;
+    assert_eq!(second.take_isolated(&IsolatedStream::example_record(&show())).unwrap_err().kind, RRError::Exists);
 }

@@ -18,10 +18,25 @@ impl Entering<'_> {
             return Err(Failure::peers(RRError::Protocol, text));
         }
         let isolated = IsolatedStream::read(body)?;
-        let stream = import::enter_isolated(self.core, &isolated)?;
-        self.streams.push(Arc::clone(&stream));
+        let prepared = match self.adopts {
+            true => isolated::place_of(self.core, &isolated.stream.name)?,
+            false => None,
+        };
+        let is_new = prepared.is_none();
+        let stream = match prepared {
+            Some(stream) => stream,
+            None => {
+                let stream = import::enter_isolated(self.core, &isolated)?;
+                self.streams.push(Arc::clone(&stream));
+                stream
+            }
+        };
+        if !self.adopts {
+            // Its resting targets come by its name, and nobody else does before this server listens.
+            self.core.registry().give_name(&stream)?;
+        }
         let worker = isolated.runs.then(|| Box::new(Adoption::of(&isolated)));
-        self.isolated.push(Isolated { stream, worker, targets: Vec::new() });
+        self.isolated.push(Isolated { stream, is_new, worker, targets: Vec::new() });
         Ok(())
     }
 
@@ -34,7 +49,7 @@ impl Entering<'_> {
     /// Takes a part of its description.
     pub(super) fn take_report(&mut self, body: Vec<u8>) -> Result<()> {
         let Self { core, config, isolated, trusts, targets, .. } = self;
-        let Some(Isolated { stream, worker: Some(worker), targets: of_worker }) = isolated.last_mut() else {
+        let Some(Isolated { stream, worker: Some(worker), targets: of_worker, .. }) = isolated.last_mut() else {
             return Err(nothing_runs());
         };
         if worker.is_complete() {
@@ -72,9 +87,21 @@ impl Entering<'_> {
         let (mut sessions, mut without) = (0, Vec::new());
         for isolated in std::mem::take(&mut self.isolated) {
             match isolated {
-                Isolated { stream, worker: Some(worker), targets } if worker.is_complete() => {
-                    sessions += worker.sessions.len();
-                    isolated::begin(self.core, &stream, worker, targets);
+                Isolated { stream, is_new, worker: Some(worker), targets } if worker.is_complete() => {
+                    let of_worker = worker.sessions.len();
+                    match isolated::begin(self.core, (&stream, is_new), worker, targets) {
+                        Ok(()) => sessions += of_worker,
+                        Err(failure) => {
+                            if is_new {
+                                import::give_up_stream(self.core, &stream);
+                            }
+                            if !self.adopts {
+                                let name = stream.masked_name();
+                                log::error!("the process of {name} could not be taken over: {failure}");
+                            }
+                            self.failed = Some(failure);
+                        }
+                    }
                 }
                 // It had none, or the process that handed it over was killed in between, and then it ends too.
                 isolated => {

@@ -34,10 +34,10 @@ impl Proxy {
         }
     }
 
-    /// Ends all that a worker has that cannot be taken over. The worker ends with its channel.
+    /// Ends all that a worker has that cannot be taken over, and the worker.
     pub(super) fn end_adopted(&mut self, mut adoption: Adoption, failure: &Failure) {
         self.take_in(&mut adoption);
-        drop(adoption);
+        adoption.kill();
         self.drop_all(failure);
     }
 
