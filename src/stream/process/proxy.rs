@@ -158,8 +158,9 @@ pub(crate) struct Proxy {
     last_places: (Places, Vec<u8>),
     /// Targets were closed for lack of media: they are dialled again when media comes.
     has_idle_targets: bool,
-    /// How often the settings that the worker has had changed; `None` if nobody knows which it has.
-    sent_changes: Option<u64>,
+    /// How often the settings that the worker has had changed, and whether the host wants the stream also without peers;
+    /// `None` if nobody knows which it has.
+    sent_changes: Option<(u64, bool)>,
     /// The deadline that the worker knows.
     sent_stop_ms: Option<u64>,
     /// Until when the worker appends nothing, as it knows, monotonic us.
@@ -374,13 +375,18 @@ impl Proxy {
         Ok(())
     }
 
+    /// How often the stream's settings have changed, and whether the host wants it also without peers.
+    fn changes(&self) -> (u64, bool) {
+        (self.stream.identity().changes(), self.stream.book().is_reserved())
+    }
+
     /// Passes on new settings of the stream.
     fn order_settings(&mut self, now_ms: u64) -> Result<()> {
-        let changes = self.stream.identity().changes();
+        let changes = self.changes();
         if self.worker.is_none() || self.sent_changes == Some(changes) {
             return Ok(());
         }
-        let state = self.without_log(self.stream.book().is_reserved(), now_ms * 1000).state()?;
+        let state = self.without_log(changes.1, now_ms * 1000).state()?;
         let Some(link) = &mut self.worker else { return Ok(()) };
         link.send(&ToWorker::Settings { state: &state }, None)?;
         self.sent_changes = Some(changes);

@@ -221,7 +221,7 @@ impl Proxy {
     /// The link to the worker, which is begun where there is none.
     pub(super) fn link(&mut self, io: &mut Io<'_>) -> Result<&mut Link> {
         if self.worker.is_none() {
-            self.sent_changes = Some(self.stream.identity().changes());
+            self.sent_changes = Some(self.changes());
             let mut link = Link::new(self.begin(io.now_us)?.encode()?, log::max_level());
             link.start(&self.workers, &self.supervisor, &self.stream.config(), io.now_us / 1000, io)?;
             self.worker = Some(link);
