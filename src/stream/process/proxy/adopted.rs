@@ -76,8 +76,9 @@ impl Proxy {
         (self.last_handle, self.mem_limit) = (parts.last_handle, parts.mem_limit);
         let link = Link::adopted(parts.process, parts.channel, log::max_level(), io)?;
         self.supervisor.adopted(io.now_us / 1000);
+        let had = self.sessions.len() + self.targets.len();
         let link = self.worker.insert(link);
-        link.resume()?;
+        link.resume(had)?;
         self.is_described = true;
         let mut others = parts.others.into_iter();
         let taken = others.try_for_each(|body| {

@@ -29,6 +29,9 @@ const BUSY_BYTES: usize = 1 << 20;
 /// What a worker may say in a second, and at once. Thousands of players that come or go together cost a few messages
 /// each; a session that goes back has its half-read messages with it.
 const MESSAGES: Allowed = Allowed { a_second: 5_000, at_once: 50_000 };
+/// The last messages about one of its sessions or targets: the figures, and how it has ended.
+const LAST_MESSAGES: u64 = 2;
+
 const BYTES: Allowed = Allowed { a_second: 32 << 20, at_once: 256 << 20 };
 
 /// What a worker may put into the log: those of other streams have their room in it too.
@@ -60,6 +63,8 @@ pub(super) struct Link {
     /// Why it was killed.
     fault: Option<String>,
     messages: Bucket,
+    /// Messages that it may say beside.
+    overdue: u64,
     bytes: Bucket,
     lines: Bucket,
     /// Log lines that were too many, since the last that was not.
@@ -88,11 +93,13 @@ impl Link {
 
     fn at(stage: Stage, level: LevelFilter) -> Self {
         let (messages, bytes, lines) = (Bucket::new(MESSAGES), Bucket::new(BYTES), Bucket::new(LINES));
-        Self { stage, level, fault: None, messages, bytes, lines, lines_lost: 0, is_done: false }
+        Self { stage, level, fault: None, messages, overdue: 0, bytes, lines, lines_lost: 0, is_done: false }
     }
 
-    /// Lets a worker go on that was paused.
-    pub(super) fn resume(&mut self) -> Result<()> {
+    /// Lets a worker go on that was paused, and has so many sessions and targets: all of them may have ended meanwhile, which it
+    /// tells at once.
+    pub(super) fn resume(&mut self, had: usize) -> Result<()> {
+        self.overdue = had as u64 * LAST_MESSAGES;
         let bound = matches!(&self.stage, Stage::Runs(running) if running.process.is_child());
         self.level = log::max_level();
         self.send(&ToWorker::Resume { bound, level: self.level as u32 }, None)
@@ -252,7 +259,7 @@ impl Link {
         }
         match running.queue.next(|kind| largest.bytes_max(kind)) {
             Ok(Some(message)) => {
-                self.messages.take(u64::from(!describes), now_us)?;
+                self.may_say(u64::from(!describes), now_us)?;
                 let is_bounded = message.kind == kind::STREAM;
                 self.bytes.take(if is_bounded { 0 } else { message.body.len() as u64 }, now_us)?;
                 Ok(Some(message))
@@ -265,6 +272,16 @@ impl Link {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Counts messages.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if they are too many.
+    fn may_say(&mut self, messages: u64, now_us: u64) -> Result<()> {
+        let overdue = messages.min(self.overdue);
+        self.overdue -= overdue;
+        self.messages.take(messages - overdue, now_us)
     }
 
     /// Whether a log line of the worker may pass; then also how many have not, since the last one. `lost` is how many
@@ -392,6 +409,16 @@ mod tests {
         assert!(takes(1_000, 1_000_000) && !takes(1, 1_000_000));
         assert!(takes(100, 2_000_000) && !takes(1, 2_000_000));
         assert!(takes(1_000, 60_000_000) && !takes(1, 60_000_001));
+    }
+
+    #[test]
+    fn a_worker_may_tell_the_ends_of_all_whom_it_had_while_nobody_listened() {
+        let had = 60_000;
+        let mut link = Link::new((1, Vec::new()), LevelFilter::Off);
+        link.resume(had).unwrap();
+        let mut says = || link.may_say(1, 1_000_000).is_ok();
+        assert!((0..2 * had as u64 + MESSAGES.at_once).all(|_| says()));
+        assert!(!says());
     }
 
     #[test]

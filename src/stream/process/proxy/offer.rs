@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::adoption::{Described, IsolatedStream, OfferedProcess, OfferedWorker};
 use super::super::wire::ToWorker;
 use super::moving::{Moving, Pausing};
-use super::{Link, ORDER_MS, Proxy, refuse};
+use super::{ORDER_MS, Proxy, refuse};
 use crate::error::{Failure, RRError, Result};
 use crate::net::event_loop::Io;
 use crate::stream::offer::{Offer, Verdict};
@@ -104,7 +104,8 @@ impl Proxy {
             return self.let_go(io);
         }
         self.moving = Moving::No;
-        if let Some(Err(failure)) = self.worker.as_mut().map(Link::resume) {
+        let had = self.sessions.len() + self.targets.len();
+        if let Some(Err(failure)) = self.worker.as_mut().map(|link| link.resume(had)) {
             self.end_worker(&failure);
         }
     }

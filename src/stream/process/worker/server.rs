@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
 
@@ -31,12 +31,16 @@ use crate::stream::stats::reported::Figures;
 use crate::stream::upcalls::{Timeouts, Upcalls};
 use crate::sync::{locked, spawn};
 
-/// Most messages that wait for the server; log lines find no room before.
+/// Most messages that wait for the server, beside the last ones of those who end while nothing is told; log lines find no room
+/// before.
 const WAITING: usize = 64 * 1024;
 const WAITING_LINES: usize = 1024;
 
 /// Longest time for one message to go.
 const SEND_MS: u64 = 60_000;
+
+/// The last messages about a session or target: its figures, and how it has ended.
+const LAST_MESSAGES: usize = 2;
 
 /// The refusal of a second play.
 const ONE_PLAY: &str = "a connection plays one stream on this server";
@@ -70,6 +74,8 @@ struct OutboxState {
     messages: Sender<Outgoing>,
     /// The way of a description, past the messages.
     description: Sender<Outgoing>,
+    /// How many messages may wait.
+    room: AtomicUsize,
     is_overrun: AtomicBool,
     lines_lost: AtomicU64,
     log: OnceLock<LogHandle>,
@@ -83,6 +89,7 @@ impl Outbox {
         let state = OutboxState {
             messages,
             description,
+            room: AtomicUsize::new(WAITING),
             is_overrun: AtomicBool::new(false),
             lines_lost: AtomicU64::new(0),
             log: OnceLock::new(),
@@ -104,13 +111,15 @@ impl Outbox {
     }
 
     fn push(&self, kind: u8, body: Vec<u8>, fd: Option<OwnedFd>) {
-        if self.0.messages.len() >= WAITING || self.0.messages.send(Outgoing::Message { kind, body, fd }).is_err() {
+        let room = self.0.room.load(Ordering::Relaxed);
+        if self.0.messages.len() >= room || self.0.messages.send(Outgoing::Message { kind, body, fd }).is_err() {
             self.0.is_overrun.store(true, Ordering::Release);
         }
     }
 
-    /// Lets the messages behind this wait.
-    fn pause(&self) {
+    /// Lets the messages behind this wait. So many sessions and targets may end meanwhile.
+    fn pause(&self, had: usize) {
+        self.0.room.store(WAITING + had * LAST_MESSAGES, Ordering::Relaxed);
         // Without the thread nothing goes anyway.
         let _ = self.0.messages.send(Outgoing::Pause);
     }
@@ -366,7 +375,7 @@ impl Server {
         let mut known = locked(&self.known);
         if known.held.is_none() {
             known.held = Some(Held::default());
-            self.outbox.pause();
+            self.outbox.pause(known.sessions.len() + known.targets.len());
         }
     }
 
@@ -831,5 +840,25 @@ mod tests {
         assert_eq!(slow.len(), EVENTS as usize);
         assert_eq!(rest, ["2 ends", "1 ends", &format!("3 becomes {waits}"), &format!("3 becomes {runs}")]);
         assert!(server.session(1).is_none() && server.session(3).is_some());
+    }
+
+    #[test]
+    fn all_sessions_may_end_while_nothing_is_told() {
+        let (here, _there) = FdChannel::pair().unwrap();
+        let outbox = Outbox::start(&Arc::new(here), 0).unwrap();
+        let server = Server::new(&Begin::example(), &ServerConfig::default(), outbox.clone());
+        let record = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
+        let count = WAITING as u64;
+        for id in 1..=count {
+            let _memory = Budget::new(None).nothing();
+            server.add_session(&record(id), true, Kept { bytes: Vec::new(), _memory });
+        }
+        server.hold();
+        let cause = Failure::ours(RRError::Closed, "closed");
+        (1..=count).filter_map(|id| server.session(id)).for_each(|record| server.session_over(&record, &cause));
+        assert!(outbox.check().is_ok() && server.is_deserted());
+        // Who says more than that is overrun all the same.
+        (0..=WAITING).for_each(|_| server.tell(&ToServer::Pong(1), None));
+        assert_eq!(outbox.check().unwrap_err().kind, RRError::Limit);
     }
 }
