@@ -28,6 +28,7 @@ use load::{Load, playing};
 use rrelay::config::{ListenOptions, ServerConfig, StreamConfig, TargetConfig, WorkerConfig};
 use rrelay::error::RRError;
 use rrelay::server::{Event, EventKind, Id, Role, State, flag, kind as ids};
+use rrelay::session::SessionConfig;
 use secure::Papers;
 
 /// Longer than any test runs.
@@ -329,32 +330,73 @@ fn the_next_server_has_the_settings_that_a_stream_had_last() {
     let token = c::workshop("orphans").join(format!("token-{}", std::process::id()));
     fs::write(&token, "token-of-the-user\n").unwrap();
     let mut host = Host::start(&folder, LONG, &["--rest", "127.0.0.1:0", "--token-file", token.to_str().unwrap()]);
-    let mut publisher = Client::new(host.port, "show", true);
-    publisher.key_frame(0, b"first").unwrap();
+    let mut publishers = ["show", "kept", "other"].map(|key| Client::new(host.port, key, true));
+    publishers.iter_mut().for_each(|publisher| publisher.key_frame(0, b"first").unwrap());
     host.says("Ctrl-C");
     let words = host.words();
     let (_, rest) = words.split_once("http://127.0.0.1:").unwrap();
     let port: u16 = rest.split(|one: char| !one.is_ascii_digit()).next().unwrap().parse().unwrap();
-    let mut control = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let body = "{\"grace_ms\":12345}";
-    let head = format!(
-        "PUT /v1/streams/live/show HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer token-of-the-user\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    control.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    control.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
-    // The process has them before whoever comes later.
-    let mut player = Client::new(host.port, "show", false);
-    player.message();
+    // The second one is to exist also without peers, and nothing else of it changes.
+    for (key, body) in [("show", "{\"grace_ms\":12345}"), ("kept", "{}")] {
+        let mut control = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let head = format!(
+            "PUT /v1/streams/live/{key} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer token-of-the-user\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        control.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        control.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    }
+    // The processes have them before whoever comes later.
+    for key in ["show", "kept"] {
+        Client::new(host.port, key, false).message();
+    }
+    host.kill(3);
+    wait_in(&folder, 3);
+    let next = Live::new(waiting_in(&folder));
+    let [show, kept, other] = ["show", "kept", "other"].map(|key| stream(&next, key));
+    assert_eq!(next.server.stream_config(show).unwrap().grace_ms, 12_345);
+    let [_, publisher, last] = publishers;
+    drop(publisher);
+    until("nobody is on it", || next.server.list(kept, ids::SESSION).unwrap().is_empty());
+    drop(last);
+    until("the other one has ended", || next.server.info(other).is_err());
+    assert!(next.server.info(kept).is_ok());
+    let _ = fs::remove_file(token);
+}
+
+/// Whether a player gets media before it is closed.
+fn gets_media(player: &mut Client) -> bool {
+    let mut is_closed = false;
+    until("media, or the end", || {
+        is_closed = player.turn(Duration::from_millis(10)).is_err();
+        is_closed || !player.messages.is_empty()
+    });
+    !is_closed
+}
+
+#[test]
+fn a_process_whose_connections_take_all_its_descriptors_is_found_too() {
+    let folder = folder("full");
+    let (mut host, mut publisher, player) = with_a_player(&folder, LONG, &["--worker-files", "64"]);
+    let mut players = vec![player];
+    while let Ok(mut player) = Client::configured(host.port, "show", false, &SessionConfig::default())
+        && gets_media(&mut player)
+    {
+        players.push(player);
+        assert!(players.len() < 64, "it has more connections than descriptors");
+    }
     host.kill(1);
     wait_in(&folder, 1);
     let next = Live::new(waiting_in(&folder));
-    let show = stream(&next, "show");
-    assert_eq!(next.server.stream_config(show).unwrap().grace_ms, 12_345);
-    let _ = fs::remove_file(token);
+    until("it is taken over", || next.sessions() == 1 + players.len() as u32);
+    publisher.key_frame(40, b"second").unwrap();
+    for mut player in players {
+        let has_it = |player: &mut Client| player.message().1[5..] == *b"second";
+        assert!(has_it(&mut player) || has_it(&mut player));
+    }
 }
 
 /// The servers that have this folder.

@@ -17,7 +17,7 @@ use socket2::{Domain, MaybeUninitSlice, MsgHdr, MsgHdrMut, SockRef, Type};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::poll::{is_readable, is_writable};
+use crate::net::poll::{is_hung_up, is_readable, is_writable};
 
 /// The bytes before a body: the kind, three zeros, and the length in network order.
 const HEAD_BYTES: usize = 8;
@@ -146,6 +146,11 @@ impl FdChannel {
     /// Whether there is something to receive, or the other end is closed.
     pub(crate) fn has_input(&self) -> bool {
         is_readable(self.0.as_raw_fd(), 0)
+    }
+
+    /// Whether the other end is closed, also if there is something to receive.
+    pub(crate) fn is_over(&self) -> bool {
+        is_hung_up(self.0.as_raw_fd())
     }
 
     /// Takes nothing from the other end any more: what it sends from now on fails there. What it has sent before can

@@ -371,6 +371,11 @@ pub(crate) fn is_readable(fd: RawFd, wait_ms: i32) -> bool {
     is_ready(fd, libc::POLLIN, wait_ms)
 }
 
+/// Whether the other end of a socket is closed.
+pub(crate) fn is_hung_up(fd: RawFd) -> bool {
+    is_ready(fd, 0, 0)
+}
+
 #[allow(unsafe_code)] // std has no poll
 fn is_ready(fd: RawFd, events: libc::c_short, wait_ms: i32) -> bool {
     let mut poll = libc::pollfd { fd, events, revents: 0 };

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{fmt, fs};
 
-pub(crate) use entry::{Parent, enter};
+pub(crate) use entry::{Parent, end_now, enter};
 
 use crate::config::{StreamConfig, WorkerConfig};
 use crate::error::{Failure, RRError, Result};

@@ -10,6 +10,7 @@
 //! a server that is killed, and waits there for the next one (`alone`).
 
 mod alone;
+mod deadman;
 mod export;
 mod leaving;
 mod pulse;
@@ -137,11 +138,11 @@ impl Worker {
             return Err(Failure::ours(RRError::Version, text));
         }
         let (exported, config) = (ExportedStream::read(begin.state)?, config_of(&begin));
-        let alone = Alone::of(&begin)?;
+        let channel = Arc::new(channel);
+        let alone = Alone::of(&begin, &channel)?;
         if alone.is_some() {
             parent.release()?;
         }
-        let channel = Arc::new(channel);
         let outbox = Outbox::start(&channel, begin.log_level)?;
         let server = Arc::new(Server::new(&begin, &config, outbox.clone()));
         server.enter_thread();
@@ -245,7 +246,7 @@ impl Worker {
     /// Tells again what happens, and has happened meanwhile.
     fn resume(&mut self, bound: bool, level: u32) -> Result<()> {
         match &mut self.alone {
-            Some(alone) => alone.has_server(),
+            Some(alone) => alone.has_server(&self.channel),
             None if bound => self.parent.bind()?,
             None => {}
         }

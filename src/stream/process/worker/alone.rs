@@ -24,6 +24,9 @@ const LOOK_MS: u64 = 250;
 /// What consumers have to take the last messages, at the end.
 const GOODBYE_MS: u64 = 500;
 
+/// How long after that its threads may take to end.
+const END_MS: u64 = 5_000;
+
 /// What peers are told by a worker that no server can take over.
 const RECONNECT: &str = "the server has been replaced";
 
@@ -58,15 +61,23 @@ impl Worker {
         }
         alone.listen();
         let left_ms = alone.by_ms.unwrap_or(now_ms).saturating_sub(now_ms).min(LOOK_MS);
+        let sleeps = || std::thread::sleep(Duration::from_millis(left_ms));
         let Some(door) = &alone.door else {
-            std::thread::sleep(Duration::from_millis(left_ms));
+            sleeps();
             return false;
         };
-        if is_readable(door.as_raw_fd(), i32::try_from(left_ms).unwrap_or(i32::MAX))
-            && let Some(connection) = door.accept()
-        {
-            // Whoever it was, the next one may be a server.
-            let _ = FdChannel::adopt(connection).and_then(|channel| self.talk_to(channel));
+        if !is_readable(door.as_raw_fd(), i32::try_from(left_ms).unwrap_or(i32::MAX)) {
+            return false;
+        }
+        let Some(connection) = alone.accept() else {
+            // Whoever waits there may do so for long.
+            sleeps();
+            return false;
+        };
+        // Whoever it was, the next one may be a server.
+        let _ = FdChannel::adopt(connection).and_then(|channel| self.talk_to(channel));
+        if let Some(alone) = self.alone.as_mut().filter(|_| !self.has_server) {
+            alone.has_answered();
         }
         false
     }
@@ -113,8 +124,11 @@ impl Worker {
 
     /// Ends the stream, without a server to tell of it. Returns the exit status.
     pub(super) fn end_alone(mut self) -> i32 {
-        // Nobody is to find it any more.
-        self.alone = None;
+        if let Some(alone) = &mut self.alone {
+            // Nobody is to find it any more.
+            alone.door = None;
+            alone.is_to_end_by(clock::now_ms() + GOODBYE_MS + END_MS);
+        }
         self.stream.stop(GOODBYE_MS);
         self.stream.take_running().into_iter().for_each(Running::wait);
         self.outbox.abandon();
