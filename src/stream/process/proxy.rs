@@ -230,6 +230,12 @@ impl Task for Proxy {
         self.settle(io);
         // What the host has published before somebody came goes first.
         self.take_host_messages(io);
+        // Whoever comes finds the settings that the stream had when they came.
+        if self.moving.is_no()
+            && let Err(failure) = self.order_settings(io.now_us / 1000)
+        {
+            self.end_worker(&failure);
+        }
         match delivery {
             Delivery::Player(peer) => self.take_player(peer, io),
             Delivery::Target { target, conn, endpoint, history, moved } => {
