@@ -54,13 +54,12 @@ impl RRServer {
         let _log = self.enter_log();
         let (channel, by_ms) = self.begin_move(fd, within_ms)?;
         let moving = Moving::begin(self)?;
-        let taken = takeover::take_over(&self.core, &channel, by_ms);
+        let listeners = takeover::take_over(&self.core, &channel, by_ms)?;
         drop(moving);
-        if taken.is_ok() {
-            // The running server may have been killed before it had handed over all.
-            self.let_orphans_come();
-        }
-        taken
+        // The running server may have been killed before it had handed over all.
+        self.let_orphans_come();
+        listeners.begin(&self.core);
+        Ok(())
     }
 
     /// Asks the host, by an event, to replace this server by another process.

@@ -37,11 +37,12 @@ const MAX_LISTENERS: usize = 1024;
 /// a moment before.
 const LAST_MS: u64 = 1_000;
 
-/// Takes over a server from the process at the other end, by this time.
+/// Takes over a server from the process at the other end, by this time. Returns its sockets: nobody new comes before this
+/// server listens on them ([`Listeners::begin`]).
 ///
 /// # Errors
 /// Why not; then the other process goes on, and this server has nothing of it.
-pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Result<()> {
+pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Result<Listeners> {
     let mut entering = Entering::new(core);
     let stop = match entering.receive_all(channel, by_ms) {
         Ok(stop) => stop,
@@ -61,7 +62,26 @@ pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Re
     }
     let (streams, sessions) = entering.begin();
     log::info!("took over {streams} streams and {sessions} sessions");
-    Ok(())
+    Ok(Listeners(std::mem::take(&mut entering.listeners)))
+}
+
+/// The listening sockets of another process.
+pub(super) struct Listeners(Vec<(mio::net::TcpListener, ListenOptions)>);
+
+impl Listeners {
+    /// Listens on them.
+    pub(super) fn begin(self, core: &Core) {
+        for (listener, options) in self.0 {
+            let address = listener.local_addr();
+            let added = core.to_listener(ToListener::Listener(listener, options));
+            match (added, address) {
+                (Ok(()), Ok(address)) => core.listens(Listening { address, options }),
+                // A unix socket has no such address.
+                (Ok(()), Err(_)) => {}
+                (Err(failure), _) => log::error!("cannot listen: {failure}"),
+            }
+        }
+    }
 }
 
 /// After the socket has ended: whether the old process was killed.
@@ -204,7 +224,7 @@ impl<'a> Entering<'a> {
         Ok(())
     }
 
-    /// Lets all of it go on here. Returns the number of streams and of sessions.
+    /// Lets all of it go on here, but for the sockets. Returns the number of streams and of sessions.
     fn begin(&mut self) -> (usize, usize) {
         let (streams, entrants) = (std::mem::take(&mut self.streams), std::mem::take(&mut self.entrants));
         let of_entrants = entrants.iter().filter(|entrant| matches!(entrant, Entrant::Session(_))).count();
@@ -238,16 +258,6 @@ impl<'a> Entering<'a> {
         targets.into_iter().for_each(|(target, endpoint, socket)| enter(target, endpoint, socket));
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         without_worker.iter().for_each(|stream| self.core.stream_unused(stream.id()));
-        for (listener, options) in std::mem::take(&mut self.listeners) {
-            let address = listener.local_addr();
-            let added = self.core.to_listener(ToListener::Listener(listener, options));
-            match (added, address) {
-                (Ok(()), Ok(address)) => self.core.listens(Listening { address, options }),
-                // A unix socket has no such address.
-                (Ok(()), Err(_)) => {}
-                (Err(failure), _) => log::error!("cannot listen: {failure}"),
-            }
-        }
         (streams, sessions)
     }
 }
