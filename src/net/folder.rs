@@ -20,6 +20,9 @@ use crate::net::process::Process;
 /// Most names that are looked at. More streams than this on one machine have other worries.
 const NAMES: usize = 4_096;
 
+/// Most entries that are read to find them.
+const ENTRIES: usize = 64 * 1024;
+
 /// How old a socket must be that nobody listens on before it is removed: one that was just made is not listened on for a
 /// moment.
 const STALE: Duration = Duration::from_secs(1);
@@ -35,8 +38,10 @@ pub(crate) enum Found {
     Process(OwnedFd, OwnedFd),
     /// A socket that nobody listens on any more; it has been removed.
     Stale,
-    /// Anything else.
-    Other,
+    /// A socket that nobody listens on yet, or that has just gone.
+    Nobody,
+    /// Anything else: why it is of no use.
+    Other(Failure),
 }
 
 impl Folder {
@@ -82,13 +87,15 @@ impl Folder {
         Ok(door)
     }
 
-    /// The names that begin like this, as many as are looked at; only those of letters, digits and dashes.
+    /// The names of sockets that begin like this, as many as are looked at; only those of letters, digits and dashes.
     ///
     /// # Errors
     /// [`RRError::Io`] if the system refuses.
     pub(crate) fn names(&self, beginning: &str) -> Result<Vec<String>> {
         let entries = fs::read_dir(self.at("")).map_err(|error| Failure::io("the folder of workers", &error))?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let is_socket = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_socket());
+        let sockets = entries.take(ENTRIES).flatten().filter(is_socket);
+        let names = sockets.filter_map(|entry| entry.file_name().into_string().ok());
         let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         Ok(names.filter(|name| name.starts_with(beginning) && is_plain(name)).take(NAMES).collect())
     }
@@ -96,17 +103,25 @@ impl Folder {
     /// Connects to whoever listens under this name. It never waits.
     pub(crate) fn connect(&self, name: &str) -> Found {
         let path = self.at(name);
-        let is_socket = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| facts.file_type().is_socket());
-        if !is_socket(&path) {
-            return Found::Other;
+        match fs::symlink_metadata(&path) {
+            Ok(facts) if facts.file_type().is_socket() => {}
+            Ok(_) => return Found::Other(Failure::ours(RRError::Arg, "it is no socket")),
+            Err(_) => return Found::Nobody,
         }
         match connect(&path) {
             Ok(Some((connection, process))) => Found::Process(connection, process),
+            Ok(None) => Found::Other(Failure::ours(
+                RRError::Arg,
+                "another user's process listens there, or one of another container",
+            )),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_old(&path) => {
                 let _ = fs::remove_file(&path);
                 Found::Stale
             }
-            _ => Found::Other,
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+                Found::Nobody
+            }
+            Err(error) => Found::Other(Failure::io("connect", &error)),
         }
     }
 }
@@ -249,12 +264,12 @@ mod tests {
         other.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"hello");
         drop(door);
-        assert!(matches!(folder().connect("worker-1"), Found::Other));
+        assert!(matches!(folder().connect("worker-1"), Found::Nobody));
 
         let here = folder();
         let path = here.at("worker-2");
         drop(UnixListener::bind(&path).unwrap());
-        assert!(matches!(folder().connect("worker-2"), Found::Other) && path.exists(), "it may be just beginning");
+        assert!(matches!(folder().connect("worker-2"), Found::Nobody) && path.exists(), "it may be just beginning");
         let touched =
             std::process::Command::new("touch").args(["-d", "10 seconds ago"]).arg(place.0.join("worker-2")).status();
         assert!(touched.unwrap().success());
@@ -267,10 +282,9 @@ mod tests {
         fs::create_dir(place.0.join("worker-6")).unwrap();
         fs::write(place.0.join("other"), "").unwrap();
         fs::write(place.0.join("worker-\n7"), "").unwrap();
-        let mut names = folder().names("worker-").unwrap();
-        names.sort();
-        assert_eq!(names, ["worker-3", "worker-4", "worker-5", "worker-6"]);
-        assert!(names.iter().all(|name| matches!(folder().connect(name), Found::Other)));
-        assert_eq!(folder().names("").unwrap().len(), 5);
+        let _silent = UnixListener::bind(here.at("worker-\n8")).unwrap();
+        assert_eq!(folder().names("worker-").unwrap(), ["worker-5"]);
+        let names = ["worker-3", "worker-4", "worker-5", "worker-6"];
+        assert!(names.iter().all(|name| matches!(folder().connect(name), Found::Other(_))));
     }
 }

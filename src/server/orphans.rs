@@ -24,7 +24,8 @@ use crate::server::upgrade::takeover::orphans::adopt;
 use crate::session::SessionConfig;
 use crate::stream::exported::ExportedSession;
 use crate::stream::exported::target::ExportedTarget;
-use crate::stream::process::orphan::{NAME, TALK_MS, Talk};
+use crate::stream::memory::budget::Charge;
+use crate::stream::process::orphan::{NAME, TALK_MS, Talk, Turn};
 use crate::stream::record::Caller;
 use crate::sync::locked;
 
@@ -122,11 +123,16 @@ struct Search {
     begun_ms: Option<u64>,
     /// The warnings since the last look.
     warnings: u32,
+    /// The folder could not be read at the last look.
+    is_unreadable: bool,
+    /// The memory of conversations.
+    memory: Charge,
 }
 
 impl Search {
     fn new(core: Arc<Core>, folder: Folder) -> Self {
         let config = SessionConfig::from(&core.config);
+        let memory = core.pending.nothing();
         Self {
             core,
             folder,
@@ -137,6 +143,8 @@ impl Search {
             waits: None,
             begun_ms: None,
             warnings: 0,
+            is_unreadable: false,
+            memory,
         }
     }
 
@@ -152,11 +160,15 @@ impl Search {
         }
         self.warnings = 0;
         let now_ms = clock::now_ms();
-        let names: HashSet<String> = match self.folder.names(NAME) {
+        let names = self.folder.names(NAME);
+        let was_unreadable = std::mem::replace(&mut self.is_unreadable, names.is_err());
+        let names: HashSet<String> = match names {
             Ok(names) => names.into_iter().collect(),
+            Err(_) if was_unreadable => return,
             Err(failure) => return log::warn!("no worker can be taken over: {failure}"),
         };
-        self.tried.retain(|name, _| names.contains(name));
+        // One whose server has let go of it in the middle is there again in a moment.
+        self.tried.retain(|name, tried| names.contains(name) || now_ms < tried.again_ms);
         let is_due = |name: &String| self.tried.get(name).is_none_or(|tried| now_ms >= tried.again_ms);
         let talks: HashSet<&String> = self.candidates.iter().map(|(_, candidate)| &candidate.name).collect();
         self.found = names.iter().filter(|name| is_due(name) && !talks.contains(name)).cloned().collect();
@@ -179,7 +191,11 @@ impl Search {
                         Err(failure) => log::debug!("the worker {name} was not reached: {failure}"),
                     }
                 }
-                Found::Other => {}
+                Found::Nobody => {}
+                Found::Other(failure) => {
+                    self.note_try(&name);
+                    self.warn(&name, "is not taken over", &failure);
+                }
             }
         }
     }
@@ -192,12 +208,15 @@ impl Search {
     }
 
     /// Takes what a candidate has said.
-    fn turn(&mut self, slot: usize, io: &Io<'_>) {
+    fn turn(&mut self, slot: usize, io: &mut Io<'_>) {
         let others: usize = self.candidates.iter().filter(|(key, _)| *key != slot).map(|(_, it)| it.talk.bytes()).sum();
         let Some(candidate) = self.candidates.get_mut(slot) else { return };
-        match candidate.talk.turn(self.state, BYTES.saturating_sub(others)) {
-            Ok(false) => {}
-            Ok(true) => {
+        let turn = candidate.talk.turn(self.state, BYTES.saturating_sub(others));
+        let bytes = others + candidate.talk.bytes();
+        match turn.and_then(|turn| self.memory.follow(bytes).map(|()| turn)) {
+            Ok(Turn::Waits) => {}
+            Ok(Turn::More) => io.again(slot),
+            Ok(Turn::Over) => {
                 if let Some(Candidate { name, talk, process, .. }) = self.leave(slot, io)
                     && let Err(failure) = self.adopt(talk, process)
                 {
@@ -236,6 +255,8 @@ impl Search {
     fn leave(&mut self, slot: usize, io: &Io<'_>) -> Option<Candidate> {
         let candidate = self.candidates.try_remove(slot)?;
         io.watch().remove_fd(candidate.talk.channel());
+        // Less finds room always.
+        let _ = self.memory.follow(self.candidates.iter().map(|(_, it)| it.talk.bytes()).sum());
         Some(candidate)
     }
 }

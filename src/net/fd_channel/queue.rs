@@ -83,6 +83,11 @@ impl FdQueue {
         self.leaving_bytes
     }
 
+    /// Bytes that have come of a message that is not whole.
+    pub(crate) fn arriving_bytes(&self) -> usize {
+        self.arriving.body.capacity()
+    }
+
     /// Sends what the socket takes.
     ///
     /// # Errors

@@ -20,6 +20,9 @@ pub(crate) const NAME: &str = "worker-";
 /// How long a conversation may take. A description of thousands of players takes some tens of milliseconds.
 pub(crate) const TALK_MS: u64 = 5_000;
 
+/// Most messages in a turn.
+const MESSAGES: usize = 256;
+
 /// Kinds of messages before the channel is one between a server and its worker; those of a description are its usual ones.
 pub(super) mod kind {
     pub(in crate::stream::process) const GREETING: u8 = 16;
@@ -83,6 +86,17 @@ enum Stage {
     Over,
 }
 
+/// What a turn has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The worker says no more at the moment.
+    Waits,
+    /// It may have said more.
+    More,
+    /// It is this server's.
+    Over,
+}
+
 /// A server's side of a conversation. It never waits.
 #[derive(Debug)]
 pub(crate) struct Talk {
@@ -113,33 +127,33 @@ impl Talk {
         &self.orphan.channel
     }
 
-    /// The bytes that are kept.
+    /// The bytes that are kept, also of a message that is not whole.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.orphan.channel.arriving_bytes()
     }
 
-    /// Takes what the worker has said, as long as no more than `most` bytes are kept; true once it is this server's. The
-    /// largest state has `state` bytes.
+    /// Takes some of what the worker has said, as long as no more than `most` bytes are kept. The largest state has `state`
+    /// bytes.
     ///
     /// # Errors
     /// What the worker refuses with; [`RRError::Closed`] if it has gone or serves another server; [`RRError::Arg`],
     /// [`RRError::Protocol`], [`RRError::Limit`] for what no worker says.
-    pub(crate) fn turn(&mut self, state: usize, most: usize) -> Result<bool> {
-        while self.stage != Stage::Over {
-            let stage = self.stage;
+    pub(crate) fn turn(&mut self, state: usize, most: usize) -> Result<Turn> {
+        for _ in 0..MESSAGES {
+            let (stage, room) = (self.stage, most.saturating_sub(self.bytes));
             let bytes_max = |kind| match (stage, kind) {
-                (Stage::Greets, kind::RECORD) => adoption::BYTES_MAX,
+                (Stage::Greets, kind::RECORD) => adoption::BYTES_MAX.min(room),
                 (Stage::Greets, kind::REFUSED) => SMALL_BYTES,
-                (Stage::Begins | Stage::Describes, kind) => Largest { state, stream: None }.bytes_max(kind),
+                (Stage::Begins | Stage::Describes, kind) => Largest { state, stream: None }.bytes_max(kind).min(room),
                 _ => 0,
             };
-            let Some(message) = self.orphan.channel.next(bytes_max)? else { return Ok(false) };
+            let Some(message) = self.orphan.channel.next(bytes_max)? else { return Ok(Turn::Waits) };
             self.take(message)?;
-            if self.bytes > most {
-                return Err(Failure::ours(RRError::Limit, "it says more than there is room for"));
+            if self.stage == Stage::Over {
+                return Ok(Turn::Over);
             }
         }
-        Ok(true)
+        Ok(Turn::More)
     }
 
     fn take(&mut self, Message { kind, body, .. }: Message) -> Result<()> {
@@ -182,6 +196,8 @@ impl Talk {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::net::clock;
     use crate::stream::stats::reported::Figures;
@@ -194,7 +210,7 @@ mod tests {
     }
 
     /// What a server that greets like this makes of a worker that says this; and what that gets.
-    fn talk(protocol: u16, said: &[(u8, Vec<u8>)], most: usize) -> (Result<bool>, Talk, FdChannel) {
+    fn talk(protocol: u16, said: &[(u8, Vec<u8>)], most: usize) -> (Result<Turn>, Talk, FdChannel) {
         let (here, there) = FdChannel::pair().unwrap();
         let there = FdChannel::adopt(there).unwrap();
         let mut talk = Talk::with(here, protocol).unwrap();
@@ -223,16 +239,16 @@ mod tests {
         let all = [(kind::RECORD, b"record".to_vec()), begins, of_session.clone(), whole];
         for count in 0..all.len() {
             let (taken, mut talk, there) = talk(7, &all[..count], MOST);
-            assert_eq!(taken, Ok(false), "{count}");
+            assert_eq!(taken, Ok(Turn::Waits), "{count}");
             drop(there);
             assert_eq!(talk.turn(1 << 16, MOST).unwrap_err().kind, RRError::Closed);
         }
         let (taken, mut talk, there) = talk(7, &all, MOST);
-        assert_eq!(taken, Ok(false), "it has not said that it is this server's");
+        assert_eq!(taken, Ok(Turn::Waits), "it has not said that it is this server's");
         assert_eq!(greeted(&next(&there).body), Ok(7));
         assert_eq!(next(&there).kind, kind::CLAIM);
         there.send(kind::YOURS, &[], None, clock::now_ms() + 30_000).unwrap();
-        assert_eq!(talk.turn(1 << 16, MOST), Ok(true));
+        assert_eq!(talk.turn(1 << 16, MOST), Ok(Turn::Over));
         let orphan = talk.into_orphan();
         assert_eq!((orphan.record, orphan.description), (b"record".to_vec(), vec![of_session.1]));
     }
@@ -260,5 +276,25 @@ mod tests {
             assert_eq!(failure.kind, wanted, "{said:?}: {failure}");
             assert!(!failure.text.contains(char::is_control), "{failure}");
         }
+    }
+
+    #[test]
+    fn half_a_message_counts() {
+        let (here, there) = FdChannel::pair().unwrap();
+        let mut talk = Talk::with(here, PROTOCOL).unwrap();
+        let mut there = std::os::unix::net::UnixStream::from(there);
+        there.write_all(&[&[kind::RECORD, 0, 0, 0, 0, 0, 0xff, 0xff][..], &[0; 4_000]].concat()).unwrap();
+        assert_eq!(talk.turn(1 << 16, MOST), Ok(Turn::Waits));
+        assert!(talk.bytes() >= 4_000, "{}", talk.bytes());
+    }
+
+    #[test]
+    fn whoever_says_much_gets_more_than_one_turn() {
+        let [begins, part] = [ToServer::Describes, ToServer::LinesLost(1)].map(|message| usual(&message));
+        let parts = std::iter::repeat_n(part, MESSAGES);
+        let said: Vec<_> = [(kind::RECORD, Vec::new()), begins].into_iter().chain(parts).collect();
+        let (first, mut talk, _there) = talk(PROTOCOL, &said, MOST);
+        let turns = [first, talk.turn(1 << 16, MOST)];
+        assert_eq!(turns, [Turn::More, Turn::Waits].map(Ok));
     }
 }
