@@ -9,6 +9,12 @@ const SHORT_KEY_BYTES: usize = 8;
 /// Bytes of a longer key that are shown, so that people can tell keys apart.
 const SHOWN_KEY_BYTES: usize = 3;
 
+/// Keys shorter than this many bytes do not show their end: four bytes would be too much of them.
+const LONG_KEY_BYTES: usize = 16;
+
+/// Bytes at the end of a long key that are shown.
+const SHOWN_END_BYTES: usize = 4;
+
 /// Parts of a key with fewer bytes are not hidden in texts.
 const LEAST_SECRET_BYTES: usize = 4;
 
@@ -46,6 +52,14 @@ pub(crate) fn mask_key(key: &[u8]) -> String {
         return if key.is_empty() { String::new() } else { HIDDEN.to_owned() };
     }
     escape(&key[..SHOWN_KEY_BYTES]) + HIDDEN
+}
+
+/// The end of a stream key for people: `***` and its last four bytes, by which one service's keys differ; keys under
+/// sixteen bytes, and what stands behind `?`, are hidden whole.
+pub(crate) fn mask_start(key: &[u8]) -> String {
+    let name = key.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let end = if name.len() < LONG_KEY_BYTES { &[] } else { &name[name.len() - SHOWN_END_BYTES..] };
+    if key.is_empty() { String::new() } else { HIDDEN.to_owned() + &escape(end) }
 }
 
 /// Masks our key in a text of a peer, because servers repeat it when they refuse: the key, its name, its query and each
@@ -157,6 +171,15 @@ mod tests {
         assert_eq!(mask_key(b"12345678"), "123***");
         assert_eq!(mask_key(b"1234567"), "***");
         assert_eq!(mask_key(b""), "");
+    }
+
+    #[test]
+    fn keys_of_one_service_are_told_apart_by_their_ends() {
+        assert_eq!(mask_start(b"live_123_secret-AbC"), "***-AbC");
+        assert_eq!(mask_start(b"live_123_secret-AbC?token=tok3n"), "***-AbC");
+        assert_eq!(mask_start(b"short?with-a-long-token=tok3n"), "***");
+        assert_eq!(mask_start(b"123456789012345"), "***");
+        assert_eq!(mask_start(b""), "");
     }
 
     #[test]

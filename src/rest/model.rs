@@ -108,6 +108,10 @@ pub(crate) struct Target {
     pub(crate) error_text: Option<&'static str>,
     /// The url in use, without key and login.
     pub(crate) url: String,
+    /// The end of its key, by which people tell targets of one server apart, behind `***` for the rest. A key under
+    /// sixteen bytes is hidden whole.
+    #[schema(example = "***x7Qk")]
+    pub(crate) key: String,
     /// The server's address.
     pub(crate) addr: String,
     /// Whether the connection is encrypted.
@@ -410,6 +414,7 @@ fn target_of(info: Info, stats: Stats) -> Target {
         error: info.error.map(RRError::name),
         error_text: info.error.map(RRError::sentence),
         url: crate::mask::mask_url(&info.url),
+        key: info.key_end,
         addr: info.addr,
         tls: info.tls,
         retry_in_ms: info.retry_in_ms,

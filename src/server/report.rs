@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::{Failure, RRError, Result};
+use crate::mask::mask_start;
 use crate::net::clock;
 use crate::proto::codec_config::{AudioConfig, VideoConfig};
 use crate::proto::message;
@@ -61,6 +62,8 @@ pub struct Info {
     pub local_addr: String,
     /// The url of a target, without the key.
     pub url: String,
+    /// The end of the key with which a target pushes or a source pulls, the rest of it masked.
+    pub key_end: String,
     /// The program that the peer claims to be.
     pub agent: Vec<u8>,
     /// The page that it says it is on.
@@ -174,6 +177,7 @@ fn nothing(id: Id) -> Info {
         addr: String::new(),
         local_addr: String::new(),
         url: String::new(),
+        key_end: String::new(),
         agent: Vec::new(),
         page_url: Vec::new(),
         swf_url: Vec::new(),
@@ -247,6 +251,7 @@ fn info_of_target(target: &Target) -> Info {
         addr: way.addr,
         local_addr: way.local_addr,
         url,
+        key_end: mask_start(&endpoint.url(0).key),
         ..nothing(target.id)
     }
 }

@@ -65,7 +65,7 @@ fn a_change_of_a_target_changes_what_was_filled_in_and_a_refusal_is_shown() {
     let now = relay.server.target_config(target).unwrap();
     assert_eq!((now.url, now.key.as_deref(), now.max_kbps), (base(&second), Some(&b"copy"[..]), Some(5_000)));
     browser.until(&format!(
-        "{}.querySelector('.targets td:nth-child(2)').textContent === '{}'",
+        "{}.querySelector('.targets td:nth-child(2)').textContent === '{}/***'",
         card(key),
         base(&second)
     ));
@@ -170,5 +170,39 @@ fn a_standby_is_made_live_and_a_stream_ends_only_when_that_is_confirmed() {
     publishers.iter_mut().for_each(Client::wait_over);
     browser.until(&format!("!{}", card("show")));
     browser.until("!document.getElementById('empty').hidden");
+    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+}
+
+#[test]
+fn targets_at_one_address_are_told_apart_and_their_keys_are_not_shown() {
+    let (room, relay) = (Room::new("page-alike"), Relay::new());
+    written(&relay, "show");
+    let add = |key: &str| {
+        let url = "rtmp://127.0.0.1:1/live".to_owned();
+        let config = TargetConfig { url, key: Some(key.into()), ..TargetConfig::default() };
+        relay.server.target_add(relay.stream("show").unwrap(), config).unwrap()
+    };
+    let targets = ["live_4711_secretsecretAAAA", "live_4711_secretsecretBBBB", "short1", "short2"].map(add);
+    let (_rest, mut browser) = page_of(&room, &relay);
+    let names = format!(
+        "[...{}.querySelectorAll('.targets td:nth-child(2)')].map((cell) => cell.textContent.slice(-8))",
+        card("show")
+    );
+    browser.until(&format!("{names}.join('|') === '/***AAAA|/***BBBB|/*** (1)|/*** (2)'"));
+    assert_eq!(browser.eval("/4711|secret|short/.test(document.documentElement.outerHTML)"), false);
+
+    let remove = |end: &str| {
+        format!("{}.querySelector('.targets button[aria-label^=Remove][aria-label$=\"{end}\"]').click()", card("show"))
+    };
+    for (end, left) in [("BBBB", "/***AAAA|/*** (1)|/*** (2)"), ("(1)", "/***AAAA|live/***")] {
+        browser.eval(&remove(end));
+        browser.until("document.getElementById('sure-dialog').open");
+        let asked = browser.eval("document.getElementById('sure-text').textContent");
+        assert!(asked.as_str().unwrap().contains(end), "{asked}");
+        browser.eval("document.getElementById('sure-yes').click()");
+        browser.until(&format!("{names}.join('|') === '{left}'"));
+    }
+    let left = relay.server.list(relay.stream("show").unwrap(), rrelay::server::kind::TARGET).unwrap();
+    assert_eq!(left, [targets[0], targets[3]]);
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }

@@ -20,6 +20,7 @@ if (location.hash.startsWith('#token=')) {
 let token = sessionStorage.getItem('rrelay-token') || localStorage.getItem('rrelay-token') || '';
 const cards = new Map(); // by stream id: {node, history, stream, preview}
 const reasons = new Map(); // by target id: what its last event said of its failure
+const labels = new Map(); // by target id: what it is called
 // Each accepted token begins a run, in which the page asks and listens; a refusal ends it.
 let run = 0;
 let asking = false;
@@ -105,7 +106,7 @@ function button(text, label, act) {
   node.type = 'button';
   node.className = 'quiet';
   node.textContent = text;
-  node.setAttribute('aria-label', label);
+  node.relabel = () => node.setAttribute('aria-label', label());
   node.addEventListener('click', () => act().catch(complain));
   return node;
 }
@@ -131,6 +132,7 @@ function rows(body, items, fill, actions, none) {
       }
     }
     row.item = item;
+    if (row.actions) [...row.actions.children].forEach((node) => node.relabel());
     row.className = item.id === 'none' ? 'none' : '';
     if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] || null);
     if (item.id === 'none') {
@@ -156,6 +158,15 @@ function card(stream) {
   });
   node.querySelector('.add').addEventListener('click', () => editTarget(found.stream));
   return found;
+}
+
+// Targets of one server differ by their keys, of which the end is shown; those that are still alike are numbered.
+function label(targets) {
+  const name = (one) => one.url + (one.key ? '/' + one.key : '');
+  targets.forEach((one) => {
+    const alike = targets.filter((other) => name(other) === name(one));
+    labels.set(one.id, name(one) + (alike.length > 1 ? ` (${alike.indexOf(one) + 1})` : ''));
+  });
 }
 
 function show(found, stream) {
@@ -188,10 +199,10 @@ function show(found, stream) {
     one.role, one.addr + (one.tls ? ' (TLS)' : ''), one.agent || '–',
     [String(one.role === 'player' ? one.stats.kbps_out : one.stats.kbps_in), 'n'],
     [one.role === 'player' ? seconds(one.stats.queue_ms) : '–', 'n'], [one.role === 'player' ? String(one.stats.dropped_msgs) : '–', 'n'],
-  ], (one, row) => [...(one.role === 'standby' ? [button('Make live', 'Make ' + one.addr + ' live', async () => {
+  ], (one, row) => [...(one.role === 'standby' ? [button('Make live', () => 'Make ' + one.addr + ' live', async () => {
     await ask('POST', '/v1/streams/' + found.stream.path + '/switch', { source: one.id });
     refresh();
-  })] : []), button('Kick', 'Kick ' + one.addr, async () => {
+  })] : []), button('Kick', () => 'Kick ' + one.addr, async () => {
     const bans = one.role !== 'none';
     if (await sure('Kick ' + row.item.addr + '?', 'Its connection is closed.', 'Kick', bans)) {
       const ban = bans ? '&ban_ms=' + $('ban').value : '';
@@ -200,18 +211,19 @@ function show(found, stream) {
     }
   })], 'nobody');
   const base = '/v1/streams/' + stream.path + '/targets/';
+  label(stream.targets);
   rows(node.querySelector('.targets tbody'), stream.targets, (one) => {
     const wait = one.state === 'RECOVERING' && one.retry_in_ms ? ', next try in ' + seconds(one.retry_in_ms) : '';
     const live = one.state === 'IN_PROGRESS';
     return [
-      [words(one.state) + wait, 'is-' + tone(one.state), live ? '' : reasons.get(one.id) || one.error_text], (one.role === 'source' ? 'from ' : '') + one.url,
+      [words(one.state) + wait, 'is-' + tone(one.state), live ? '' : reasons.get(one.id) || one.error_text], (one.role === 'source' ? 'from ' : '') + labels.get(one.id),
       [String(one.role === 'source' ? one.stats.kbps_in : one.stats.kbps_out), 'n'], [seconds(one.stats.queue_ms), 'n'], [String(one.stats.dropped_msgs), 'n'],
     ];
   }, (one, row) => [
-    button('Change', 'Change ' + one.url, async () => editTarget(stream, row.item)),
-    button('Retry', 'Retry ' + one.url, async () => { await ask('POST', base + row.item.id + '/retry'); refresh(); }),
-    button('Remove', 'Remove ' + one.url, async () => {
-      if (await sure('Remove this target?', `${row.item.url}: ${words(row.item.state)}`, 'Remove')) {
+    button('Change', () => 'Change ' + labels.get(one.id), async () => editTarget(stream, row.item)),
+    button('Retry', () => 'Retry ' + labels.get(one.id), async () => { await ask('POST', base + row.item.id + '/retry'); refresh(); }),
+    button('Remove', () => 'Remove ' + labels.get(one.id), async () => {
+      if (await sure('Remove this target?', `${labels.get(one.id)}: ${words(row.item.state)}`, 'Remove')) {
         await ask('DELETE', base + row.item.id + '?deadline_ms=1000');
         refresh();
       }
@@ -404,7 +416,7 @@ function tell(kind, event, known) {
   const text = said(kind, event);
   if (!text) return;
   const name = event.key ? event.app + '/' + event.key : '';
-  const peer = event.target !== '0' ? event.role + ' ' + event.url
+  const peer = event.target !== '0' ? event.role + ' ' + (labels.get(event.target) || event.url)
     : event.session !== '0' ? (event.role === 'none' ? 'connection' : event.role) + ' ' + event.addr : '';
   const style = event.state === 'FAILED' && kind !== 'session' ? 'bad' : event.error || kind === 'clock' || (kind === 'slow' && event.value > 0) ? 'warn' : '';
   note(event.time_us / 1000, name || (peer ? '' : 'server'), (peer ? peer + ': ' : '') + text, style);
