@@ -174,6 +174,13 @@ bench: build ## measure the cost, compared with others; takes an hour. BENCH="--
 bench-fanout: build ## run only the fan-out bench: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" $(BENCH)
 
+.PHONY: bench-uring
+bench-uring: ## measure what a send to each of many sockets costs by calls and by io_uring
+	@$(need_cc)
+	@mkdir -p "$(TARGET)"
+	$(CC) -std=gnu11 -Wall -Wextra -Wpedantic -Werror -O2 benches/uring/uring.c -o "$(TARGET)/uring"
+	"$(TARGET)/uring"
+
 .PHONY: bench-quick
 bench-quick: build ## run a short part of each bench in some two minutes
 	$(CARGO) bench --bench codec
