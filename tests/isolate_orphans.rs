@@ -23,7 +23,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use isolated::{isolated, program, workers_of};
+use isolated::{crash, has_connection, isolated, program, taken, workers, workers_of};
 use live::{Client, Live, until};
 use load::{Load, playing};
 use rrelay::config::{ListenOptions, ServerConfig, StreamConfig, TargetConfig, WorkerConfig};
@@ -277,6 +277,25 @@ fn what_has_happened_meanwhile_is_the_next_servers_and_so_are_its_calls() {
     drop((players, late));
     host.are_gone();
     assert_eq!(next.lines_with("its worker"), 0, "{:?}", next.lines.lock().unwrap());
+}
+
+#[test]
+fn crashes_in_a_row_are_counted_on_by_the_next_server() {
+    let folder = folder("crashes");
+    let mut host = Host::start(&folder, LONG, &[]);
+    let mut publisher = taken(host.port);
+    for _ in 0..2 {
+        workers_of(host.pid()).into_iter().for_each(isolated::kill);
+        publisher.closed();
+        publisher = taken(host.port);
+    }
+    host.kill(1);
+    wait_in(&folder, 1);
+    let next = Live::new(waiting_in(&folder));
+    until("it is there", || next.sessions() == 1);
+    let all = || host.workers.iter().copied().chain(workers());
+    let process_of = |peer: &Client| all().find(|pid| has_connection(*pid, peer)).unwrap();
+    assert_eq!(crash(publisher, next.port, process_of), 3);
 }
 
 #[test]

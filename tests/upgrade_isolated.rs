@@ -19,11 +19,14 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use isolated::{isolated, kill, worker_of, workers};
-use live::{Live, until};
+use isolated::{crash, isolated, kill, taken, worker_of, workers};
+use live::{Client, Live, command, connect, message, shaken, until};
 use load::{Load, playing};
 use rrelay::config::{ServerConfig, TargetConfig};
 use rrelay::error::{Failure, RRError};
+use rrelay::proto::amf0::Value;
+use rrelay::proto::chunk_write;
+use rrelay::proto::message::{MessageHead, kind};
 use rrelay::server::{Event, EventKind, Export, ListenOptions, Role, State, flag, kind as ids};
 use rrelay::session::{Event as Said, SessionConfig};
 use secure::Papers;
@@ -108,7 +111,7 @@ fn processes_go_on_through_upgrades_in_a_row_with_their_publishers_players_and_p
         assert_eq!(states.len(), 2);
         assert!(states.contains(&State::InProgress) && states.contains(&State::Recovering), "{states:?}");
         // Newcomers go to the same process.
-        newcomers.push(playing(live::Client::new(port, "show0", false)));
+        newcomers.push(playing(Client::new(port, "show0", false)));
         until("it plays", || next.sessions() as usize == streams * (1 + players) + turn + 1);
         now = next;
     }
@@ -179,12 +182,57 @@ fn a_process_that_crashes_after_it_was_taken_over_is_noticed_and_counted() {
     }
     there.line_with(&["its worker was ended", "its connections are closed"]);
     assert_eq!(there.server.worker_counts().unwrap().crashed, 1);
-    let mut again = None;
-    until("the next publisher is taken", || {
-        again = live::Client::configured(here.port, "show", true, &SessionConfig::default()).ok();
-        again.is_some()
+    assert_ne!(worker_of(&taken(here.port)), process);
+}
+
+#[test]
+fn crashes_in_a_row_are_counted_on_by_the_new_server() {
+    let _alone = alone();
+    let (here, there) = (Live::new(isolated()), Live::new(isolated()));
+    let mut publisher = taken(here.port);
+    for _ in 0..2 {
+        kill(worker_of(&publisher));
+        publisher.closed();
+        publisher = taken(here.port);
+    }
+    assert_eq!(hand_over(&here, &there), (Ok(()), Ok(())));
+    assert_eq!(crash(publisher, here.port, worker_of), 3);
+}
+
+#[test]
+fn a_session_that_comes_back_from_its_process_in_a_larger_message_than_the_new_server_takes_goes_on() {
+    const CHUNK: usize = 4096;
+    let _alone = alone();
+    let here = Live::new(isolated());
+    let there = Live::new(ServerConfig { max_message_bytes: 4096, ..isolated() });
+    let mut socket = shaken(here.port);
+    let create = |transaction| command(0, "createStream", transaction, &[Value::Null]);
+    let size = message(kind::SET_CHUNK_SIZE, 0, 2, &(CHUNK as u32).to_be_bytes());
+    let publish = command(1, "publish", 4.0, &[Value::Null, Value::String(b"show"), Value::Null]);
+    socket.write_all(&[connect(), create(2.0), create(3.0), publish, size].concat()).unwrap();
+    let body = [&[0x17, 1, 0, 0, 0][..], &[7; 10 * CHUNK]].concat();
+    let head =
+        MessageHead { timestamp_ms: 0, type_id: kind::VIDEO, stream_id: 1, len: body.len() as u32, chunk_stream: 6 };
+    let mut wire = Vec::new();
+    chunk_write::encode(&head, &body, CHUNK as u32, &mut wire);
+    // Its first header has twelve bytes, and each later chunk one before it.
+    let (half, rest) = wire.split_at(12 + CHUNK + 3 * (1 + CHUNK));
+    socket.write_all(half).unwrap();
+    until("half of the message has come", || {
+        let sessions = here.server.list(0, ids::SESSION).unwrap();
+        sessions.first().is_some_and(|id| here.server.stats(*id).unwrap().bytes_in > half.len() as u64)
     });
-    assert_ne!(worker_of(&again.unwrap()), process);
+    assert_eq!(hand_over(&here, &there), (Ok(()), Ok(())));
+    socket.write_all(&command(0, "deleteStream", 5.0, &[Value::Null, Value::Number(1.0)])).unwrap();
+    until("it publishes no more", || there.server.stream_find(b"live", b"show").is_err());
+    let again = command(2, "publish", 6.0, &[Value::Null, Value::String(b"again"), Value::Null]);
+    socket.write_all(&[rest, &again].concat()).unwrap();
+    let mut player = there.play("again");
+    let picture = b"\x17\x01\0\0\0picture";
+    socket.write_all(&message(kind::VIDEO, 2, 6, picture)).unwrap();
+    assert_eq!(player.message().1, picture);
+    assert_eq!(there.sessions(), 2);
+    assert!(ends(&there, EventKind::Session).is_empty());
 }
 
 /// The other end of a hand-over, byte by byte.
@@ -293,7 +341,7 @@ fn tls_stays_with_the_server_that_has_the_keys_until_its_peers_have_gone() {
     let able = SessionConfig::from(&ServerConfig::default());
     let mut player = secure::connect_as(&able, &secure::trusting(), port, "show", false);
     let (mut scratch, mut asked) = (vec![0; 65_536], false);
-    let mut gets = |publisher: &mut live::Client, number: u32| {
+    let mut gets = |publisher: &mut Client, number: u32| {
         publisher.key_frame(number * 40, &number.to_be_bytes()).unwrap();
         let mut got = false;
         until("the player over TLS gets it", || {

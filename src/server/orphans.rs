@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use slab::Slab;
 
+use crate::config::MAX_MESSAGE_BYTES;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::event_loop::{EventLoop, Io, Task};
@@ -131,7 +132,8 @@ struct Search {
 
 impl Search {
     fn new(core: Arc<Core>, folder: Folder) -> Self {
-        let config = SessionConfig::from(&core.config);
+        // Workers may take larger messages than new sessions here.
+        let config = SessionConfig::from(&core.config).with_messages_of(MAX_MESSAGE_BYTES);
         let memory = core.pending.nothing();
         Self {
             core,

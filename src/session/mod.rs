@@ -105,6 +105,11 @@ impl SessionConfig {
         snapshot::bytes_max(self)
     }
 
+    /// These settings, with messages that may be at least so large.
+    pub(crate) fn with_messages_of(&self, max_message: u32) -> Self {
+        Self { max_message: self.max_message.max(max_message), ..self.clone() }
+    }
+
     /// The limits for a peer that sends media, or for one that sends only commands.
     fn limits(&self, takes_media: bool) -> ReadLimits {
         let bytes = if takes_media { self.max_open_bytes } else { config::MAX_OPEN_BYTES_COMMAND };

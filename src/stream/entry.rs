@@ -20,7 +20,7 @@ use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
 use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
-use crate::stream::process::adoption::{AdoptedSession, AdoptedTarget, Adoption, OfferedProcess};
+use crate::stream::process::adoption::{AdoptedSession, AdoptedTarget, Adoption, IsolatedStream, OfferedProcess};
 use crate::stream::process::host::HostMessage;
 use crate::stream::process::proxy::Proxy;
 use crate::stream::record::{Caller, RRSession, TargetExport, Wait};
@@ -288,6 +288,13 @@ impl RRStream {
         let order = Delivery::OfferProcess { verdict: Arc::clone(verdict), caller };
         self.deliver(order).map_err(|(_, failure)| failure)?;
         Ok(wait)
+    }
+
+    /// Goes on with the crashes of its processes that another server knows of.
+    pub(crate) fn note_crashes(&self, isolated: &IsolatedStream) {
+        if let (Threading::Process(here), Some(crashes)) = (self.threading(), &isolated.crashes) {
+            here.supervisor.go_on(crashes.clone(), clock::now_ms());
+        }
     }
 
     /// Takes over a worker that another process has left to this one, with all that it has. Nobody has come to this stream

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use rrelay::config::{Isolate, ServerConfig, WorkerConfig};
+use rrelay::session::SessionConfig;
 
 use super::c;
 use super::live::{Client, until};
@@ -82,4 +83,42 @@ pub(crate) fn kill(pid: u32) {
 
 pub(crate) fn signal(pid: u32, name: &str) {
     assert!(std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+}
+
+/// A publisher of "show", once it is taken.
+pub(crate) fn taken(port: u16) -> Client {
+    let mut taken = None;
+    until("the publisher is taken", || {
+        taken = Client::configured(port, "show", true, &SessionConfig::default()).ok();
+        taken.is_some()
+    });
+    taken.unwrap()
+}
+
+/// Kills the process of the stream "show", and gives the number of crashes in a row for which the next publisher is refused.
+pub(crate) fn crash(mut publisher: Client, port: u16, process_of: impl Fn(&Client) -> u32) -> u32 {
+    let (mut kills, mut refused) = (0, None);
+    until("the next publisher is refused", || {
+        kill(process_of(&publisher));
+        kills += 1;
+        publisher.closed();
+        loop {
+            match Client::configured(port, "show", true, &SessionConfig::default()) {
+                // This took so long that the pause was over.
+                Ok(next) => {
+                    publisher = next;
+                    return false;
+                }
+                Err(failure) if failure.text.contains("ended in a row") => {
+                    refused = Some(failure.text.into_owned());
+                    return true;
+                }
+                // The end of the last one is not known yet.
+                Err(_) => {}
+            }
+        }
+    });
+    let text = refused.unwrap();
+    let (before, _) = text.split_once(" workers of this stream ended in a row").unwrap();
+    before.rsplit(' ').next().unwrap().parse::<u32>().unwrap() + 1 - kills
 }

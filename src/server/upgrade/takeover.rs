@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use self::isolated::Isolated;
 use super::wire::{self, Hello, kind};
-use crate::config::ListenOptions;
+use crate::config::{ListenOptions, MAX_MESSAGE_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::fd_channel::{FdChannel, Message};
@@ -139,7 +139,9 @@ impl<'a> Entering<'a> {
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
     fn receive_all(&mut self, channel: &FdChannel, by_ms: u64) -> Result<FdChannel> {
-        let (session, target) = (ExportedSession::bytes_max(&self.config), ExportedTarget::bytes_max(&self.config));
+        // Workers may take larger messages than new sessions here.
+        let config = self.config.with_messages_of(MAX_MESSAGE_BYTES);
+        let (session, target) = (ExportedSession::bytes_max(&config), ExportedTarget::bytes_max(&config));
         let most = |kind| wire::bytes_max(kind, session, target);
         channel.send(kind::HELLO, &Hello::ours(self.core.workers().is_some())?, None, by_ms)?;
         let Some(message) = channel.receive(most, by_ms)? else { return Err(ended()) };

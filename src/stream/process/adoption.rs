@@ -12,7 +12,9 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use super::note::Note;
-use super::wire::{self, Handle, Largest, PROTOCOL, ToServer, impossible};
+use super::starts::Row;
+use super::wire::{self, Crashes, Handle, Largest, PROTOCOL, ToServer, impossible};
+use crate::config::MAX_MESSAGE_BYTES;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::config::{ClockMode, StreamConfig};
 use crate::error::{Failure, RRError, Result};
@@ -68,6 +70,28 @@ struct StreamState<'a> {
     /// The most memory that the worker uses.
     #[n(3)]
     mem_limit: Option<u64>,
+    /// The largest message that it takes from peers.
+    #[n(4)]
+    max_message: u32,
+    /// How long ago it was started.
+    #[n(5)]
+    ran_ms: u64,
+    /// The crashes before that.
+    #[b(6)]
+    crashes: Option<Crashes<'a>>,
+}
+
+/// What is to be known of a worker beside what it has.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The last handle that was given.
+    pub(super) last_handle: Handle,
+    /// The most memory that it uses.
+    pub(super) mem_limit: Option<u64>,
+    /// The largest message that it takes from peers: it gives sessions back with such in them.
+    pub(super) max_message: u32,
+    /// How long ago it was started.
+    pub(super) ran_ms: u64,
 }
 
 /// A stream of another process's server.
@@ -77,21 +101,26 @@ pub(crate) struct IsolatedStream {
     pub(crate) stream: ExportedStream,
     /// Whether a worker runs.
     pub(crate) runs: bool,
-    pub(super) last_handle: Handle,
-    pub(super) mem_limit: Option<u64>,
+    pub(super) run: Run,
+    /// The crashes in a row of its workers.
+    pub(in crate::stream) crashes: Option<Row>,
 }
 
 impl IsolatedStream {
     /// Its record.
     pub(super) fn state(&self) -> Result<Vec<u8>> {
-        let Self { stream, runs, last_handle, mem_limit } = self;
-        let (state, runs, last_handle, mem_limit) = (&stream.state()?[..], *runs, *last_handle, *mem_limit);
-        FORM.encode(&StreamState { state, runs, last_handle, mem_limit })
+        Self::record_of(&self.stream.state()?, self.runs, &self.run, self.crashes.as_ref())
     }
 
     /// The record of the stream of this state, whose worker runs.
-    pub(super) fn record(state: &[u8], last_handle: Handle, mem_limit: Option<u64>) -> Result<Vec<u8>> {
-        FORM.encode(&StreamState { state, runs: true, last_handle, mem_limit })
+    pub(super) fn record(state: &[u8], run: &Run, crashes: Option<&Row>) -> Result<Vec<u8>> {
+        Self::record_of(state, true, run, crashes)
+    }
+
+    fn record_of(state: &[u8], runs: bool, run: &Run, crashes: Option<&Row>) -> Result<Vec<u8>> {
+        let Run { last_handle, mem_limit, max_message, ran_ms } = *run;
+        let crashes = crashes.map(Crashes::of);
+        FORM.encode(&StreamState { state, runs, last_handle, mem_limit, max_message, ran_ms, crashes })
     }
 
     /// The stream of a record.
@@ -99,11 +128,14 @@ impl IsolatedStream {
     /// # Errors
     /// [`RRError::Arg`], [`RRError::Version`] and [`RRError::Limit`] for what is no such record.
     pub(crate) fn read(state: &[u8]) -> Result<Self> {
-        let StreamState { state, runs, last_handle, mem_limit } = FORM.decode(state, BYTES_MAX)?;
-        if last_handle > Handle::MAX / 2 {
-            return Err(impossible("no worker has had so many sessions"));
+        let StreamState { state, runs, last_handle, mem_limit, max_message, ran_ms, crashes } =
+            FORM.decode(state, BYTES_MAX)?;
+        if last_handle > Handle::MAX / 2 || max_message > MAX_MESSAGE_BYTES {
+            return Err(impossible("no worker has had so many sessions, or takes such messages"));
         }
-        Ok(Self { stream: ExportedStream::read(state)?, runs, last_handle, mem_limit })
+        let (run, crashes) =
+            (Run { last_handle, mem_limit, max_message, ran_ms }, crashes.map(|crashes| crashes.row()));
+        Ok(Self { stream: ExportedStream::read(state)?, runs, run, crashes })
     }
 }
 
@@ -122,7 +154,9 @@ impl IsolatedStream {
         let (headers, tail, flags, name) = (Vec::new(), Vec::new(), Vec::new(), name.clone());
         let (reserved, publisher_moves) = (false, false);
         let stream = ExportedStream { name, config, reserved, clock, from, headers, tail, flags, publisher_moves };
-        Self { stream, runs: true, last_handle: 3, mem_limit: None }
+        let run = Run { last_handle: 3, mem_limit: None, max_message: 1 << 20, ran_ms: 7 };
+        let crashes = Some(Row { count: 2, ago_ms: 5, how: "exit status 1".to_owned() });
+        Self { stream, runs: true, run, crashes }
     }
 }
 
@@ -286,8 +320,7 @@ fn state_of(number: u32) -> Result<State> {
 /// A worker with what it has said of itself, before another server takes it over.
 #[derive(Debug)]
 pub(crate) struct Adoption {
-    last_handle: Handle,
-    mem_limit: Option<u64>,
+    run: Run,
     handles: HashSet<Handle>,
     /// The messages about the stream itself.
     others: Vec<Vec<u8>>,
@@ -304,8 +337,7 @@ impl Adoption {
     /// The worker of this stream, of which nothing has come yet.
     pub(crate) fn of(stream: &IsolatedStream) -> Self {
         Self {
-            last_handle: stream.last_handle,
-            mem_limit: stream.mem_limit,
+            run: stream.run.clone(),
             handles: HashSet::new(),
             others: Vec::new(),
             other_bytes: 0,
@@ -323,10 +355,15 @@ impl Adoption {
     pub(crate) fn note(&mut self, described: &Described) -> Result<()> {
         let Some(handle) = described.handle() else { return Ok(()) };
         self.handles.try_reserve(1).map_err(|_| Failure::from(RRError::NoMem))?;
-        if !(1..=self.last_handle).contains(&handle) || !self.handles.insert(handle) {
+        if !(1..=self.run.last_handle).contains(&handle) || !self.handles.insert(handle) {
             return Err(impossible("a worker has nobody twice, and nobody whom it was not given"));
         }
         Ok(())
+    }
+
+    /// The settings of its sessions, of which it may take larger messages than the server that takes it over.
+    pub(crate) fn sessions_with(&self, config: &SessionConfig) -> SessionConfig {
+        config.with_messages_of(self.run.max_message)
     }
 
     /// Keeps a message about the stream itself.
@@ -405,8 +442,7 @@ impl Adoption {
         let (process, channel) = self.process.take().zip(self.channel.take()).ok_or_else(missing)?;
         let (process, channel) = (Process::adopt(process)?, FdChannel::adopt(channel)?);
         let others = std::mem::take(&mut self.others);
-        let (last_handle, mem_limit) = (self.last_handle, self.mem_limit);
-        Ok(Parts { process, channel, others, last_handle, mem_limit })
+        Ok(Parts { process, channel, others, run: self.run.clone() })
     }
 }
 
@@ -415,8 +451,7 @@ pub(super) struct Parts {
     pub(super) process: Process,
     pub(super) channel: FdChannel,
     pub(super) others: Vec<Vec<u8>>,
-    pub(super) last_handle: Handle,
-    pub(super) mem_limit: Option<u64>,
+    pub(super) run: Run,
 }
 
 /// A stream with its worker, as another process gets it.
@@ -453,6 +488,8 @@ mod tests {
     fn a_worker_is_complete_with_its_channel_and_has_nobody_twice() {
         let name = StreamName { app: b"live".to_vec(), key: b"show".to_vec() };
         let isolated = IsolatedStream::read(&IsolatedStream::example(&name).state().unwrap()).unwrap();
+        let crashes = isolated.crashes.as_ref().map(|row| (row.count, row.ago_ms, &row.how[..]));
+        assert_eq!((crashes, isolated.run.ran_ms), (Some((2, 5, "exit status 1")), 7));
         assert!(isolated.runs && isolated.stream.name == name);
         let mut adoption = Adoption::of(&isolated);
         let config = SessionConfig::default();

@@ -41,6 +41,7 @@ use crate::net::conn::Conn;
 use crate::net::event_loop::{Io, Task};
 use crate::net::poll::Ready;
 use crate::net::socket::half_close;
+use crate::session::SessionConfig;
 use crate::stream::book::Places;
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::exported::target::{About, Pause};
@@ -154,6 +155,8 @@ pub(crate) struct Proxy {
     evicts: Option<(u64, u64)>,
     /// The most memory that the worker uses.
     mem_limit: Option<u64>,
+    /// The settings of its sessions.
+    session: SessionConfig,
     /// Who publishes and stands by, by their handles, and by which way media comes, as it has said last.
     last_places: (Places, Vec<u8>),
     /// Targets were closed for lack of media: they are dialled again when media comes.
@@ -182,7 +185,7 @@ impl Proxy {
         publishers: Receiver<ForAccumulate>,
     ) -> Self {
         let (memory, waiting) = (stream.memory().budget().nothing(), stream.memory().budget().nothing());
-        let mem_limit = workers.mem_limit();
+        let (mem_limit, session) = (workers.mem_limit(), workers.session.clone());
         Self {
             stream,
             workers,
@@ -198,6 +201,7 @@ impl Proxy {
             waiting,
             evicts: None,
             mem_limit,
+            session,
             last_places: Default::default(),
             has_idle_targets: false,
             sent_changes: None,
@@ -579,6 +583,7 @@ impl Proxy {
         self.has_idle_targets = false;
         self.sent_hold_us = 0;
         self.mem_limit = self.workers.mem_limit();
+        self.session = self.workers.session.clone();
     }
 
     /// A handle for one that is sent to the worker.

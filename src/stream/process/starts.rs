@@ -68,6 +68,16 @@ struct State {
     crashed: HashMap<Vec<u8>, Crashes>,
 }
 
+/// The crashes in a row of a stream's workers, as another server gets to know them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::stream) struct Row {
+    pub(super) count: u32,
+    /// How long ago the last one was.
+    pub(super) ago_ms: u64,
+    /// How it ended.
+    pub(super) how: String,
+}
+
 /// The crashes in a row of a stream's workers.
 #[derive(Debug, Default)]
 struct Crashes {
@@ -133,6 +143,22 @@ impl Starts {
         Ok(Starting(Arc::clone(self)))
     }
 
+    /// The crashes in a row of this stream's workers, if they are not forgotten.
+    pub(super) fn row(&self, stream: &[u8], now_ms: u64) -> Option<Row> {
+        let state = locked(&self.state);
+        let Crashes { count, last_ms, how } = state.crashed.get(stream).filter(|of| !of.is_forgotten(now_ms))?;
+        Some(Row { count: *count, ago_ms: now_ms.saturating_sub(*last_ms), how: how.clone() })
+    }
+
+    /// Goes on with the row of another server, which has left the stream to this one.
+    pub(super) fn go_on(&self, stream: &[u8], row: Row, now_ms: u64) {
+        let mut state = locked(&self.state);
+        if let Some(crashes) = state.crashes(stream, now_ms) {
+            let Row { count, ago_ms, how } = row;
+            *crashes = Crashes { count, last_ms: now_ms.saturating_sub(ago_ms), how };
+        }
+    }
+
     /// Notes that a worker hangs.
     pub(super) fn hung(&self) {
         locked(&self.state).counts.hung += 1;
@@ -142,14 +168,7 @@ impl Starts {
     pub(super) fn crashed(&self, stream: &[u8], how: &str, ran_ms: u64, now_ms: u64) {
         let mut state = locked(&self.state);
         state.counts.crashed += 1;
-        if !state.crashed.contains_key(stream) {
-            state.make_room(now_ms);
-        }
-        // Without memory for the entry its next worker starts at once.
-        if state.crashed.len() >= MAX_CRASHED || state.crashed.try_reserve(1).is_err() {
-            return;
-        }
-        let crashes = state.crashed.entry(stream.to_vec()).or_default();
+        let Some(crashes) = state.crashes(stream, now_ms) else { return };
         if ran_ms >= CALM_MS || crashes.is_forgotten(now_ms) {
             crashes.count = 0;
         }
@@ -158,6 +177,17 @@ impl Starts {
 }
 
 impl State {
+    /// The entry of this stream. Without memory for it its next worker starts at once.
+    fn crashes(&mut self, stream: &[u8], now_ms: u64) -> Option<&mut Crashes> {
+        if !self.crashed.contains_key(stream) {
+            self.make_room(now_ms);
+        }
+        if self.crashed.len() >= MAX_CRASHED || self.crashed.try_reserve(1).is_err() {
+            return None;
+        }
+        Some(self.crashed.entry(stream.to_vec()).or_default())
+    }
+
     fn make_room(&mut self, now_ms: u64) {
         if self.crashed.len() < MAX_CRASHED {
             return;
@@ -215,6 +245,25 @@ mod tests {
         let later_ms = now_ms + MAX_PAUSE_MS + CALM_MS;
         starts.crashed(b"live/c", "exit status 1", 0, later_ms);
         assert!(starts.may_start(b"live/c", later_ms).is_ok(), "so does a long time without one");
+    }
+
+    #[test]
+    fn a_row_of_crashes_goes_on_under_another_server() {
+        let (here, there) = (Starts::default(), Starts::default());
+        assert_eq!(here.row(b"live/a", 1_000), None);
+        (1..4).for_each(|n| here.crashed(b"live/a", "exit status 1", 0, n * 1_000));
+        let row = here.row(b"live/a", 3_500).unwrap();
+        assert_eq!(row, Row { count: 3, ago_ms: 500, how: "exit status 1".to_owned() });
+        // Its clock began later than the last crash.
+        there.go_on(b"live/a", row.clone(), 100);
+        assert!(there.may_start(b"live/a", 100).is_err());
+        there.go_on(b"live/a", row, 100_000);
+        assert!(there.may_start(b"live/a", 101_499).is_err() && there.may_start(b"live/a", 101_500).is_ok());
+        there.crashed(b"live/a", "exit status 1", 0, 102_000);
+        assert_eq!(there.row(b"live/a", 102_000).map(|row| row.count), Some(4));
+        assert_eq!(there.counts().crashed, 1, "those of this server");
+        let later_ms = 102_000 + MAX_PAUSE_MS + CALM_MS;
+        assert_eq!(there.row(b"live/a", later_ms), None, "after a long time it is forgotten");
     }
 
     #[test]

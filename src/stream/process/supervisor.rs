@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::starts::{Starting, Starts};
+use super::starts::{Row, Starting, Starts};
 use super::watchdog::{Due, Watchdog};
 use crate::error::Result;
 use crate::sync::locked;
@@ -58,11 +58,23 @@ impl Supervisor {
         }
     }
 
-    /// Notes a worker that another process has started and left to this one.
-    pub(in crate::stream) fn adopted(&self, now_ms: u64) {
+    /// Notes a worker that another process has started, so long ago, and left to this one.
+    pub(in crate::stream) fn adopted(&self, ran_ms: u64, now_ms: u64) {
         let mut watchdog = Watchdog::new(self.hung_ms, now_ms);
         watchdog.greeted();
-        *locked(&self.running) = Some(Running { starting: None, since_ms: now_ms, watchdog });
+        let since_ms = now_ms.saturating_sub(ran_ms);
+        *locked(&self.running) = Some(Running { starting: None, since_ms, watchdog });
+    }
+
+    /// How long the worker has run, and the crashes of those before it in a row.
+    pub(super) fn past(&self, now_ms: u64) -> (u64, Option<Row>) {
+        let since_ms = locked(&self.running).as_ref().map_or(now_ms, |running| running.since_ms);
+        (now_ms.saturating_sub(since_ms), self.starts.row(&self.name, now_ms))
+    }
+
+    /// Goes on with the crashes of a stream that another server has left to this one.
+    pub(in crate::stream) fn go_on(&self, row: Row, now_ms: u64) {
+        self.starts.go_on(&self.name, row, now_ms);
     }
 
     /// Notes the greeting of the worker.

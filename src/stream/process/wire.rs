@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use minicbor::{Decode, Encode};
 
+use super::starts::Row;
 use crate::error::{Failure, RRError, Result};
 use crate::proto::cbor::Form;
 use crate::session::{Event as Said, State};
@@ -116,6 +117,32 @@ pub(super) struct Begin<'a> {
     /// What to do once the server has ended without stopping the worker; `None`: end too.
     #[b(14)]
     pub(super) orphan: Option<Waits<'a>>,
+    /// The crashes of the stream's workers before, for another server.
+    #[b(15)]
+    pub(super) crashes: Option<Crashes<'a>>,
+}
+
+/// The crashes in a row of a stream's workers.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+pub(super) struct Crashes<'a> {
+    #[n(0)]
+    count: u32,
+    /// How long ago the last one was.
+    #[n(1)]
+    ago_ms: u64,
+    /// How it ended.
+    #[b(2)]
+    how: &'a str,
+}
+
+impl<'a> Crashes<'a> {
+    pub(super) fn of(row: &'a Row) -> Self {
+        Self { count: row.count, ago_ms: row.ago_ms, how: cut(&row.how) }
+    }
+
+    pub(super) fn row(&self) -> Row {
+        Row { count: self.count, ago_ms: self.ago_ms, how: shown(self.how).into_owned() }
+    }
 }
 
 /// How a worker without a server goes on.
@@ -151,6 +178,7 @@ impl Begin<'static> {
             log_level,
             protocol,
             orphan: None,
+            crashes: None,
         }
     }
 }

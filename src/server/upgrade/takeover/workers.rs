@@ -35,6 +35,7 @@ impl Entering<'_> {
             // Its resting targets come by its name, and nobody else does before this server listens.
             self.core.registry().give_name(&stream)?;
         }
+        stream.note_crashes(&isolated);
         let worker = isolated.runs.then(|| Box::new(Adoption::of(&isolated)));
         self.isolated.push(Isolated { stream, is_new, worker, targets: Vec::new() });
         Ok(())
@@ -56,7 +57,7 @@ impl Entering<'_> {
             return Err(nothing_runs());
         }
         heap::room()?;
-        let described = Described::read(&body, config, stream.name())?;
+        let described = Described::read(&body, &worker.sessions_with(config), stream.name())?;
         worker.note(&described)?;
         match described {
             Described::Session(session) => {

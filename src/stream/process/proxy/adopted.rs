@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::adoption::{AdoptedSession, AdoptedTarget, Adoption};
+use super::super::adoption::{AdoptedSession, AdoptedTarget, Adoption, Run};
 use super::link::Link;
 use super::{Proxy, WorkerSession, WorkerTarget};
 use crate::config::{Start, media};
@@ -73,9 +73,11 @@ impl Proxy {
 
     fn take_over(&mut self, adoption: &mut Adoption, io: &mut Io<'_>) -> Result<()> {
         let parts = adoption.parts()?;
-        (self.last_handle, self.mem_limit) = (parts.last_handle, parts.mem_limit);
+        let Run { last_handle, mem_limit, max_message, ran_ms } = parts.run;
+        (self.last_handle, self.mem_limit) = (last_handle, mem_limit);
+        self.session = self.workers.session.with_messages_of(max_message);
         let link = Link::adopted(parts.process, parts.channel, log::max_level(), io)?;
-        self.supervisor.adopted(io.now_us / 1000);
+        self.supervisor.adopted(ran_ms, io.now_us / 1000);
         let had = self.sessions.len() + self.targets.len();
         let link = self.worker.insert(link);
         link.resume(had)?;

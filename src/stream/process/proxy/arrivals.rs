@@ -4,7 +4,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use super::super::note::Note;
-use super::super::wire::{Begin, Handle, PROTOCOL, ToWorker, Waits};
+use super::super::starts::Row;
+use super::super::wire::{Begin, Crashes, Handle, PROTOCOL, ToWorker, Waits};
 use super::link::Link;
 use super::{Proxy, STAYS, WorkerSession, WorkerTarget, refuse};
 use crate::error::{Failure, RRError, Result};
@@ -238,7 +239,8 @@ impl Proxy {
         let stream = &self.stream;
         let step = stream.upcalls().step(stream.id());
         let state = self.without_log(stream.book().is_reserved(), now_us).state()?;
-        Ok(OwnedBegin { stream: stream.id(), state, step, workers: Arc::clone(&self.workers) })
+        let (_, crashes) = self.supervisor.past(now_us / 1000);
+        Ok(OwnedBegin { stream: stream.id(), state, step, crashes, workers: Arc::clone(&self.workers) })
     }
 
     /// The stream without a log: its name and its settings.
@@ -262,6 +264,7 @@ struct OwnedBegin {
     stream: Id,
     state: Vec<u8>,
     step: String,
+    crashes: Option<Row>,
     workers: Arc<super::Workers>,
 }
 
@@ -287,6 +290,7 @@ impl OwnedBegin {
                 .dir
                 .as_deref()
                 .map(|dir| Waits { dir: dir.as_os_str().as_bytes(), within_ms: config.worker.orphan_ms.into() }),
+            crashes: self.crashes.as_ref().map(Crashes::of),
         })
         .encode()
     }

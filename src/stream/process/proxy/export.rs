@@ -19,7 +19,7 @@ use crate::stream::remote::target::{Target, is_tls};
 impl Proxy {
     /// The largest states that the worker may send.
     pub(super) fn largest(&self) -> Largest {
-        let config = &self.workers.session;
+        let config = &self.session;
         let state = ExportedSession::bytes_max(config).max(ExportedTarget::bytes_max(config));
         Largest { state, stream: self.waits.states.front().map(|(room, _)| (*room).min(stream::BYTES_MAX)) }
     }
@@ -190,7 +190,7 @@ impl Proxy {
         let state = copied(state)?;
         let entry = self.targets.get(&id).ok_or_else(not_its)?;
         let order = entry.export.as_ref().ok_or_else(|| impossible("nobody wanted that target"))?;
-        let about = ExportedTarget::read_plain(&self.workers.session, &state, now_ms)?.about;
+        let about = ExportedTarget::read_plain(&self.session, &state, now_ms)?.about;
         let is_its = about.name == *self.stream.name() && about.pulls == entry.target.is_source();
         if !is_its || state.len() > order.room {
             return Err(impossible("that is not the target that was wanted"));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::adoption::{Described, IsolatedStream, OfferedProcess, OfferedWorker};
+use super::super::adoption::{Described, IsolatedStream, OfferedProcess, OfferedWorker, Run};
 use super::super::wire::ToWorker;
 use super::moving::{Moving, Pausing};
 use super::{ORDER_MS, Proxy, refuse};
@@ -41,7 +41,7 @@ impl Proxy {
     /// # Errors
     /// Those of [`Described::read`], and [`RRError::Protocol`] for more than the worker has.
     pub(super) fn describes_more(&mut self, body: Vec<u8>) -> Result<()> {
-        let of = Described::read(&body, &self.workers.session, self.stream.name())?.handle();
+        let of = Described::read(&body, &self.session, self.stream.name())?.handle();
         let (sessions, targets) = (&self.sessions, &self.targets);
         self.moving.take(body, of, |id| sessions.contains_key(&id) || targets.contains_key(&id))
     }
@@ -69,12 +69,18 @@ impl Proxy {
         if !matches!(self.moving, Moving::Pausing(_)) {
             return;
         }
+        let (ran_ms, crashes) = self.supervisor.past(now_us / 1000);
         let offered = worker.and_then(|worker| {
             let isolated = IsolatedStream {
                 stream: self.without_log(self.stream.book().is_reserved(), now_us),
                 runs: worker.is_some(),
-                last_handle: self.last_handle,
-                mem_limit: self.mem_limit,
+                run: Run {
+                    last_handle: self.last_handle,
+                    mem_limit: self.mem_limit,
+                    max_message: self.session.max_message,
+                    ran_ms,
+                },
+                crashes,
             };
             Ok(OfferedProcess {
                 state: isolated.state()?,

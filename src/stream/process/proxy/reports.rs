@@ -156,7 +156,7 @@ impl Proxy {
         now_ms: u64,
     ) -> Result<(Peer, Option<crate::session::Event>)> {
         let fd = fd.ok_or_else(|| impossible("a session comes without its connection"))?;
-        let exported = ExportedSession::read(&self.workers.session, state, now_ms)?;
+        let exported = ExportedSession::read(&self.session, state, now_ms)?;
         let bytes_in = exported.conn_bytes_in();
         let event = match exported.doing {
             Doing::Rests => None,

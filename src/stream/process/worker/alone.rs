@@ -7,7 +7,6 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::adoption::IsolatedStream;
 use super::super::orphan::{self, SMALL_BYTES, TALK_MS, kind};
 use super::super::wire::PROTOCOL;
 use super::{Pausing, Worker};
@@ -100,7 +99,7 @@ impl Worker {
             return channel.send(kind::REFUSED, &orphan::refusal(&text)?, None, by_ms);
         }
         let Some(alone) = &mut self.alone else { return Ok(()) };
-        let record = IsolatedStream::record(&alone.state, self.last_handle, alone.mem_limit)?;
+        let record = alone.record(self.last_handle)?;
         channel.send(kind::RECORD, &record, None, by_ms)?;
         self.server.describe_to(|message| {
             let (kind, body) = message.encode()?;

@@ -7,8 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::super::adoption::{IsolatedStream, Run};
 use super::super::orphan::{NAME, TALK_MS};
-use super::super::wire::Begin;
+use super::super::starts::Row;
+use super::super::wire::{Begin, Handle};
 use super::deadman::Deadman;
 use crate::error::{Result, copied};
 use crate::net::clock;
@@ -29,9 +31,13 @@ pub(super) struct Alone {
     /// Its socket there.
     name: String,
     within_ms: u64,
-    /// The state of the stream, and the most memory of the worker.
+    /// The state of the stream.
     pub(super) state: Vec<u8>,
-    pub(super) mem_limit: Option<u64>,
+    mem_limit: Option<u64>,
+    max_message: u32,
+    begun_ms: u64,
+    /// The crashes of the stream's workers before this one, as they were when it began.
+    crashes: Option<Row>,
     /// Until when it waits, once it has lost its server.
     pub(super) by_ms: Option<u64>,
     pub(super) door: Option<Door>,
@@ -56,6 +62,9 @@ impl Alone {
             within_ms: waits.within_ms,
             state: copied(begin.state)?,
             mem_limit: begin.mem_limit,
+            max_message: begin.max_message,
+            begun_ms: clock::now_ms(),
+            crashes: begin.crashes.map(|crashes| crashes.row()),
             by_ms: None,
             door: None,
             spare: Vec::new(),
@@ -73,6 +82,14 @@ impl Alone {
             let Ok(file) = File::open("/dev/null") else { return };
             self.spare.push(file);
         }
+    }
+
+    /// The record of the stream, for another server; this was the last handle that was given.
+    pub(super) fn record(&self, last_handle: Handle) -> Result<Vec<u8>> {
+        let ran_ms = clock::now_ms().saturating_sub(self.begun_ms);
+        let run = Run { last_handle, mem_limit: self.mem_limit, max_message: self.max_message, ran_ms };
+        let crashes = self.crashes.clone().map(|row| Row { ago_ms: row.ago_ms.saturating_add(ran_ms), ..row });
+        IsolatedStream::record(&self.state, &run, crashes.as_ref())
     }
 
     /// Notes that the server has ended.
