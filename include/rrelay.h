@@ -1145,7 +1145,7 @@ RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, s
    server is stopping. For a session that publishes or plays also RR_ERR_EXISTS: the stream has a publisher, and its
    policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it. For one that
    plays several streams also RR_ERR_NOT_FOUND: one of them is not here, and none of its plays has begun;
-   RR_ERR_UNSUPPORTED: streams have processes of their own here. */
+   RR_ERR_UNSUPPORTED: streams have processes of their own here, and these are several. */
 RR_API int rr_session_import(rr_server *s, int fd, const void *blob, size_t len);
 
 /* ---- 4. streams ------------------------------------------------------------------------------------------------- */

@@ -28,9 +28,10 @@ use live::{Client, Live, command, connect, shaken, until};
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig, WorkerConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
+use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::chunk_write;
 use rrelay::proto::message::{MessageHead, kind};
-use rrelay::server::{Event, EventKind, Export, Id, ListenOptions, RRServer, flag, kind as ids};
+use rrelay::server::{Event, EventKind, Export, Id, ListenOptions, RRServer, StreamExport, flag, kind as ids};
 use rrelay::session::{Event as Said, Role, SessionConfig, State};
 use secure::Papers;
 
@@ -405,26 +406,115 @@ fn wait_for_while(peer: &mut TcpStream, wanted: &[u8], mut meanwhile: impl FnMut
     });
 }
 
-#[test]
-fn a_second_play_on_a_connection_is_refused_and_the_first_goes_on() {
-    let live = Live::new(isolated());
-    let mut publisher = live.publish("show");
-    sends(&mut publisher, 1, 1);
-    let _other = live.publish("other");
-    let mut peer = shaken(live.port);
-    let text = Value::String;
-    for message in [
-        connect(),
-        command(0, "createStream", 2.0, &[Value::Null]),
-        command(1, "play", 3.0, &[Value::Null, text(b"show")]),
-        command(0, "createStream", 4.0, &[Value::Null]),
-        command(2, "play", 5.0, &[Value::Null, text(b"other")]),
-    ] {
-        peer.write_all(&message).unwrap();
+/// A player on a connection of its own making.
+struct Plays {
+    socket: TcpStream,
+    reader: ChunkReader,
+    /// Message stream and body of each picture.
+    pictures: Vec<(u32, Vec<u8>)>,
+    /// Everything else that has come.
+    words: Vec<u8>,
+}
+
+impl Plays {
+    fn new(port: u16) -> Self {
+        let limits = ReadLimits { max_message: 1 << 20, max_open_bytes: 1 << 20, max_chunk_streams: 8 };
+        let reader = ChunkReader::new(limits);
+        let mut socket = shaken(port);
+        socket.write_all(&connect()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        Self { socket, reader, pictures: Vec::new(), words: Vec::new() }
     }
-    wait_for(&mut peer, b"a connection plays one stream on this server");
-    let sent = sends(&mut publisher, 2, 1);
-    wait_for(&mut peer, &sent[0][20..60]);
+
+    /// Plays this on a message stream of its own, of which this is the number.
+    fn play(&mut self, stream_id: u32, key: &str) {
+        let play = command(stream_id, "play", 3.0, &[Value::Null, Value::String(key.as_bytes())]);
+        self.socket.write_all(&[command(0, "createStream", 2.0, &[Value::Null]), play].concat()).unwrap();
+    }
+
+    fn read(&mut self) {
+        let mut input = vec![0; 65_536];
+        let Ok(n) = self.socket.read(&mut input) else { return };
+        assert!(n > 0, "the connection is closed");
+        let mut at = 0;
+        while let Some(head) = self.reader.next(&input[..n], &mut at).unwrap() {
+            let body = self.reader.body(&input[..n]).to_vec();
+            match head.type_id {
+                kind::VIDEO => self.pictures.push((head.stream_id, body)),
+                _ => self.words.extend(body),
+            }
+        }
+    }
+
+    fn reads(&mut self, words: &[u8]) {
+        until("those words", || {
+            self.read();
+            self.words.windows(words.len()).any(|part| part == words)
+        });
+    }
+
+    /// Reads until these pictures have come on this message stream, and drops those that came there before.
+    fn gets(&mut self, stream_id: u32, wanted: &[Vec<u8>]) {
+        until("those pictures", || {
+            self.read();
+            self.pictures.iter().any(|(id, body)| *id == stream_id && body == wanted.last().unwrap())
+        });
+        let all: Vec<_> = self.pictures.extract_if(.., |(id, _)| *id == stream_id).map(|(_, body)| body).collect();
+        assert_eq!(all[all.len() - wanted.len()..], *wanted);
+    }
+}
+
+#[test]
+fn a_connection_plays_its_stream_twice_and_no_other_one_besides() {
+    let (live, there) = (Live::new(isolated()), Live::new(isolated()));
+    let (mut publisher, _other) = (live.publish("show"), live.publish("other"));
+    let first = sends(&mut publisher, 1, 3);
+    let mut player = Plays::new(live.port);
+    player.play(1, "show");
+    player.gets(1, &first[2..]);
+    let process = worker_of(&publisher);
+    player.play(2, "show?token=1");
+    player.gets(2, &first[2..]);
+    player.play(3, "other");
+    player.reads(b"a connection plays one stream on this server");
+    player.reads(b"NetStream.Play.Failed");
+    let sent = sends(&mut publisher, 4, 20);
+    [1, 2].into_iter().for_each(|id| player.gets(id, &sent));
+    let id = stream(&live.server, "show").unwrap();
+    assert_eq!(live.server.list(id, ids::SESSION).unwrap().len(), 2);
+
+    // Both go on in another server, each in its place.
+    let StreamExport::State(state) = live.server.stream_export(id, 64 << 20, 60_000).unwrap() else {
+        panic!("it fits")
+    };
+    there.server.stream_import(&state).unwrap();
+    let sent = sends(&mut publisher, 24, 20);
+    for session in live.server.list(id, ids::SESSION).unwrap() {
+        let Export::Gone { fd, state } = live.server.session_export(session, 64 << 20).unwrap() else {
+            panic!("it fits")
+        };
+        there.server.session_import(fd, &state).unwrap();
+    }
+    [1, 2].into_iter().for_each(|id| player.gets(id, &sent));
+    live.server.stream_stop(id, 0).unwrap();
+    until("the end of the process", || !workers().contains(&process));
+    // One ends, and the other goes on.
+    player.socket.write_all(&command(0, "deleteStream", 9.0, &[Value::Null, Value::Number(1.0)])).unwrap();
+    let (mut number, mut before) = (44, Vec::new());
+    until("one has ended", || {
+        number += 1;
+        let now = sends(&mut publisher, number, 1);
+        player.gets(2, &now);
+        let before = std::mem::replace(&mut before, now);
+        // It would have come before this one.
+        before.len() == 1 && !player.pictures.iter().any(|(_, body)| *body == before[0])
+    });
+    player.pictures.clear();
+    let sent = sends(&mut publisher, number + 1, 10);
+    player.gets(2, &sent);
+    assert!(player.pictures.is_empty());
+    drop(player);
+    until("the player has left", || there.sessions() == 1);
 }
 
 /// A server whose worker is this program, and what a publisher of "show" is told at its end.

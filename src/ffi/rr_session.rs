@@ -211,7 +211,7 @@ pub unsafe extern "C" fn rr_session_export(
 /// server is stopping. For a session that publishes or plays also RR_ERR_EXISTS: the stream has a publisher, and its
 /// policy is to reject others; RR_ERR_REJECTED, RR_ERR_AUTH: a ban or rr_server_set_access refuses it. For one that
 /// plays several streams also RR_ERR_NOT_FOUND: one of them is not here, and none of its plays has begun;
-/// RR_ERR_UNSUPPORTED: streams have processes of their own here.
+/// RR_ERR_UNSUPPORTED: streams have processes of their own here, and these are several.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.

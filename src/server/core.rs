@@ -429,20 +429,6 @@ impl Core {
         self.workers().map(|workers| workers.starts().counts())
     }
 
-    /// Refuses what needs streams in this process.
-    ///
-    /// # Errors
-    /// [`RRError::Unsupported`] where streams run in processes of their own.
-    pub(super) fn has_streams_here(&self) -> Result<()> {
-        match self.workers() {
-            Some(_) => {
-                let text = "streams run in processes of their own (isolate), which stay with this server";
-                Err(Failure::ours(RRError::Unsupported, text))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Finds the stream with this name, or makes it; true if it was made.
     pub(super) fn find_or_make(
         &self,

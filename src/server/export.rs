@@ -58,7 +58,7 @@ impl RRServer {
     /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops. For a session that publishes or
     /// plays also [`RRError::Exists`] if the stream has a publisher already, [`RRError::Rejected`] and
     /// [`RRError::Auth`] if it is refused, [`RRError::Limit`] if there is no room for another stream. For one that plays
-    /// several streams also [`RRError::NotFound`] if one of them is not here, and [`RRError::Unsupported`] where streams
+    /// several streams also [`RRError::NotFound`] if one of them is not here, and [`RRError::Unsupported`] where they would
     /// have processes of their own.
     pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
         self.core.still_open()?;

@@ -178,7 +178,10 @@ fn can_have(core: &Core, Playing { plays, asks, .. }: &Playing) -> Result<()> {
     if plays.len() == 1 && asks.is_none() {
         return Ok(());
     }
-    core.has_streams_here()?;
+    if core.workers().is_some() && (asks.is_some() || plays.iter().any(|play| play.name != plays[0].name)) {
+        let text = "a connection plays one stream where streams have processes of their own (isolate)";
+        return Err(Failure::ours(RRError::Unsupported, text));
+    }
     let is_here = |play: &Play| core.registry().find(&play.name).is_some();
     if plays.len() > 1 && !plays.iter().all(is_here) {
         let text = "a stream that the session plays is not on this server: import it before";

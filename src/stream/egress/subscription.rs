@@ -332,6 +332,11 @@ impl Subscription {
         Ok(Play { stream_id, name, start: self.start, allowed, share: self.share(log)? })
     }
 
+    /// Where it begins, and the kinds that it may have.
+    pub(in crate::stream) fn terms(&self) -> (Start, u32) {
+        (self.start, self.rewrite.allowed)
+    }
+
     /// The name of its stream's log.
     pub(in crate::stream) fn log_name(&self) -> Vec<u8> {
         self.stream.log_name()

@@ -384,22 +384,19 @@ impl Worker {
                     failure
                 })
             }
-            Doing::Plays(Playing { mut plays, named, unsent, asks }) => {
-                let Some(Play { stream_id, start, allowed, share, .. }) = plays.pop() else {
-                    return Err(impossible("a player comes that plays nothing"));
-                };
-                if !plays.is_empty() || asks.is_some() {
-                    return Err(impossible("a player comes that plays several streams, or asks"));
-                }
+            Doing::Plays(Playing { plays, named, unsent, asks: None }) => {
                 named.note(&record);
-                self.stream.admit(&record)?;
-                let of = Arc::<RRStream>::clone(&self.stream);
-                let flv = peer.conn.inbound().and_then(|session| session.flv_form());
-                let subscription = Subscription::of_player(of, record, stream_id, start, allowed, flv);
-                peer.subscriptions.push(subscription.resuming(share));
+                for Play { stream_id, start, allowed, share, .. } in plays {
+                    self.stream.admit(&record)?;
+                    let (of, record) = (Arc::<RRStream>::clone(&self.stream), Arc::clone(&record));
+                    let flv = peer.conn.inbound().and_then(|session| session.flv_form());
+                    let subscription = Subscription::of_player(of, record, stream_id, start, allowed, flv);
+                    peer.subscriptions.push(subscription.resuming(share));
+                }
                 peer.unsent = unsent;
                 self.stream.hand_player(peer).map_err(|(_, failure)| failure)
             }
+            Doing::Plays(_) => Err(impossible("a player comes that asks")),
             Doing::Rests | Doing::Asks(..) => Err(impossible("a session comes that neither publishes nor plays")),
         }
     }

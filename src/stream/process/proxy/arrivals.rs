@@ -66,8 +66,8 @@ impl Proxy {
     pub(super) fn take_player(&mut self, mut peer: Peer, io: &mut Io<'_>) {
         let record = Arc::clone(&peer.record);
         record.set_role(Role::Player);
-        let sent =
-            playing(&mut peer).and_then(|playing| self.send_session(&mut peer, &Doing::Plays(playing), false, io));
+        let sent = playing(&mut peer, self.stream.id())
+            .and_then(|playing| self.send_session(&mut peer, &Doing::Plays(playing), false, io));
         match sent {
             Ok(handle) => {
                 let Peer { subscriptions, conn, .. } = peer;
@@ -297,16 +297,19 @@ impl OwnedBegin {
 }
 
 /// What a player that has come plays.
-fn playing(peer: &mut Peer) -> Result<Playing> {
-    let [subscription] = peer.subscriptions.as_mut_slice() else {
+fn playing(peer: &mut Peer, stream: Id) -> Result<Playing> {
+    if peer.subscriptions.iter().any(|play| play.stream().id() != stream) {
         let text = "a connection plays one stream where streams have processes of their own";
         return Err(Failure::ours(RRError::Unsupported, text));
-    };
-    let mut play = subscription.play(b"")?;
-    // How far it has got in another server.
-    if let Some(share) = subscription.take_moved() {
-        play.share = *share;
     }
-    let plays = vec![play];
+    let plays = peer.subscriptions.iter_mut().map(|subscription| {
+        let mut play = subscription.play(b"")?;
+        // How far it has got in another server.
+        if let Some(share) = subscription.take_moved() {
+            play.share = *share;
+        }
+        Ok(play)
+    });
+    let plays = plays.collect::<Result<_>>()?;
     Ok(Playing { plays, named: Named::of(&peer.record), unsent: std::mem::take(&mut peer.unsent), asks: None })
 }

@@ -18,11 +18,13 @@ use crate::net::socket::half_close;
 use crate::session;
 use crate::session::State;
 use crate::stream::book::Places;
+use crate::stream::egress::subscription::Subscription;
 use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::exported::{self, Doing};
 use crate::stream::front::RRStream;
 use crate::stream::further_relays::FurtherRelays;
 use crate::stream::memory::budget::Charge;
+use crate::stream::name::{StreamName, take_apart};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, TargetExport};
 use crate::stream::remote::target::Target;
@@ -42,8 +44,8 @@ const SEND_MS: u64 = 60_000;
 /// The last messages about a session or target: its figures, and how it has ended.
 const LAST_MESSAGES: usize = 2;
 
-/// The refusal of a second play.
-const ONE_PLAY: &str = "a connection plays one stream on this server";
+/// The refusal of a play of another stream.
+const ONE_STREAM: &str = "a connection plays one stream on this server";
 
 /// Most messages of a description that wait; the main thread waits for room.
 const DESCRIBING: usize = 64;
@@ -342,6 +344,36 @@ impl Server {
 
     fn stream(&self) -> Option<Arc<RRStream>> {
         self.stream.get().and_then(Weak::upgrade)
+    }
+
+    /// Lets a player that asks for the stream that it plays have it once more, on this message stream and on the terms of
+    /// its newest play, and refuses any other: that runs in another process.
+    fn play_besides(&self, peer: &mut Peer, stream_id: u32, key: &[u8]) {
+        let names = peer.record.names();
+        let asked = if names.key_asked.is_empty() { &names.key } else { &names.key_asked };
+        let stream = self.stream().filter(|stream| {
+            let (key, _) = take_apart(key, stream.config().args);
+            StreamName::of_peer(&names.app, key).key == *asked
+        });
+        let begun = stream.zip(peer.subscriptions.last().map(Subscription::terms)).map(|(stream, (start, media))| {
+            stream.admit(&peer.record).map(|()| {
+                let (of, record) = (Arc::<RRStream>::clone(&stream), Arc::clone(&peer.record));
+                let newest = Subscription::of_player(of, record, stream_id, start, media, None);
+                peer.subscriptions.push(newest);
+                stream.via()
+            })
+        });
+        let Some(session) = peer.conn.inbound() else { return };
+        match begun {
+            Some(Ok(via)) => {
+                if session.asks_via() {
+                    session.tell_via(stream_id, &via);
+                }
+                session.accept_play(stream_id, clock::now_ms());
+            }
+            Some(Err(failure)) => session.reject_stream(stream_id, "NetStream.Play.Failed", &failure.text),
+            None => session.reject_stream(stream_id, "NetStream.Play.Failed", ONE_STREAM),
+        }
     }
 
     /// Whether the stream has ended.
@@ -663,8 +695,8 @@ impl EventSink for Server {
 impl Upcalls for Server {
     fn reclaim(&self, mut peer: Peer, event: Option<session::Event>) {
         if !peer.subscriptions.is_empty() {
-            if let (Some(session::Event::Play { stream_id, .. }), Some(session)) = (&event, peer.conn.inbound()) {
-                session.reject_stream(*stream_id, "NetStream.Play.Failed", ONE_PLAY);
+            if let Some(session::Event::Play { stream_id, key, .. }) = event {
+                self.play_besides(&mut peer, stream_id, &key);
             }
             return self.pass_on(peer);
         }
