@@ -193,14 +193,17 @@ impl Proxy {
             return;
         }
         while !self.host.is_empty() {
-            if self.worker.as_ref().is_some_and(|link| link.is_busy() && !stops) {
+            // The end of a worker fails all that wait, once.
+            if self.worker.as_ref().is_some_and(|link| link.is_ending() || (link.is_busy() && !stops)) {
                 return;
             }
             let Some(HostMessage { type_id, ts_ms, body, end, memory: _memory }) = self.host.take() else { return };
             let message = ToWorker::Write { type_id, ts_ms, body: &body, end };
             if let Err(failure) = self.link(io).and_then(|link| link.send(&message, None)) {
                 log::debug!("{}: {failure}", self.stream.masked_name());
-                self.host.fail();
+                if !self.worker.as_ref().is_some_and(Link::is_ending) {
+                    self.host.fail();
+                }
                 return;
             }
         }
