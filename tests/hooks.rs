@@ -6,6 +6,9 @@
 mod backend;
 #[path = "support/c.rs"]
 mod c;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/isolated.rs"]
 mod isolated;
 #[path = "support/live.rs"]

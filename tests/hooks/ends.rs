@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 
 use super::backend::{Asked, Backend, status};
+use super::http::{Http, Way};
 use super::isolated::{isolated, kill, worker_of};
 use super::live::{Client, until};
 use super::{Hooked, all};
 use rrelay::config::{Dialect, ServerConfig};
+use rrelay::server::ListenOptions;
 use rrelay::session::SessionConfig;
 
 const WITHIN_MS: u32 = 30_000;
@@ -24,6 +26,15 @@ fn publisher_and_player(hooked: &Hooked, key: &str) -> (Client, Client) {
     let mut player = begin(hooked, key, false);
     player.message();
     (publisher, player)
+}
+
+/// A player over HTTP in each form of the answer, which has got some media.
+fn over_http(hooked: &Hooked, key: &str) -> [Http; 3] {
+    let options = ListenOptions { http: true, ..ListenOptions::default() };
+    let port = hooked.live.server.listen("127.0.0.1:0", options).unwrap();
+    let mut players = Way::ALL.map(|way| Http::ask_for(port, way, &format!("/live/{key}.flv")));
+    players.iter_mut().for_each(|player| drop(player.frame()));
+    players
 }
 
 /// A back end that lets all in.
@@ -75,16 +86,20 @@ fn a_process_that_is_killed_has_one_done_for_each_of_its_sessions() {
         let (mut publisher, mut player) = publisher_and_player(&hooked, "show");
         let mut other = begin(&hooked, "show", false);
         other.message();
+        let over_http = over_http(&hooked, "show");
         kill(worker_of(&publisher));
         for peer in [&mut publisher, &mut player, &mut other] {
             peer.closed();
         }
-        is_told(&hooked, &backend, 1, 2);
+        for mut player in over_http {
+            player.rest();
+        }
+        is_told(&hooked, &backend, 1, 5);
         let all = backend.at("on_play_done").into_iter().chain(backend.at("on_publish_done"));
         let mut sessions: Vec<String> = all.map(|asked| value(&asked, "session", "clientid")).collect();
         sessions.sort_unstable();
         sessions.dedup();
-        assert_eq!(sessions.len(), 3, "each of another session");
+        assert_eq!(sessions.len(), 6, "each of another session");
         let asked = backend.at("on_publish_done").remove(0);
         assert!(dialect == Dialect::Nginx || value(&asked, "error", "") == "RR_ERR_WORKER", "{asked:?}");
     }
@@ -98,13 +113,15 @@ fn a_server_that_is_replaced_tells_no_end_and_the_new_one_tells_it_once() {
             let here = Hooked::with(config(), all(&old, dialect));
             let there = Hooked::with(config(), all(&new, dialect));
             let (mut publisher, mut player) = publisher_and_player(&here, "show");
+            let mut over_http = over_http(&here, "show");
             hand_over(&here, &there);
             publisher.key_frame(40, &[8; 100]).unwrap();
             player.message();
+            over_http.iter_mut().for_each(|player| drop(player.frame()));
             here.rest.set_hooks(None).unwrap();
             assert!(dones(&[&old, &new]).is_empty(), "both go on");
-            drop((publisher, player));
-            is_told(&there, &new, 1, 1);
+            drop((publisher, player, over_http));
+            is_told(&there, &new, 1, 4);
             assert!(dones(&[&old]).is_empty());
         }
     }
@@ -118,21 +135,22 @@ fn sessions_that_end_while_a_server_is_replaced_have_one_done_each() {
         let here = Hooked::with(config(), all(&old, Dialect::Json));
         let there = Hooked::with(config(), all(&new, Dialect::Json));
         let keys: Vec<String> = (0..STREAMS).map(|n| format!("show-{n}")).collect();
-        let peers: Vec<_> = keys.iter().map(|key| publisher_and_player(&here, key)).collect();
+        let of_key = |key: &String| (publisher_and_player(&here, key), over_http(&here, key));
+        let peers: Vec<_> = keys.iter().map(of_key).collect();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                for (publisher, player) in peers {
-                    drop(player);
+                for ((publisher, player), over_http) in peers {
+                    drop((player, over_http));
                     std::thread::yield_now();
                     drop(publisher);
                 }
             });
             hand_over(&here, &there);
         });
-        let wanted =
-            ["on_play_done", "on_publish_done"].map(|path| keys.iter().map(move |key| (path.to_owned(), key.clone())));
-        let wanted: BTreeMap<_, _> = wanted.into_iter().flatten().map(|done| (done, 1)).collect();
-        until("all are told", || dones(&[&old, &new]).len() == wanted.len());
+        let wanted = [("on_play_done", 4), ("on_publish_done", 1)]
+            .map(|(path, times)| keys.iter().map(move |key| ((path.to_owned(), key.clone()), times)));
+        let wanted: BTreeMap<_, _> = wanted.into_iter().flatten().collect();
+        until("all are told", || dones(&[&old, &new]).values().sum::<usize>() >= wanted.values().sum());
         here.rest.set_hooks(None).unwrap();
         there.rest.set_hooks(None).unwrap();
         assert_eq!(dones(&[&old, &new]), wanted);
