@@ -2,7 +2,8 @@
 # Tests under ThreadSanitizer: tsan.sh TARGET_DIR [cargo's words for what to test]. Without such words the unit tests, those
 # that go through the C functions, those of the relay with players, publishers, targets and sources over loopback (of streams
 # with threads of their own and of streams that share loops), those of control from many threads at once, those of
-# players over HTTP and of the readers of figures, and those of a controller.
+# players over HTTP and of the readers of figures, those of a controller and of hooks, with the processes of streams, and
+# those of changes while a server is replaced.
 #
 # ThreadSanitizer has to see the standard library's locks. Where the toolchain has the library's source it is compiled with
 # the rest; where not (or with RR_TSAN_COMPILED=1), tests/tsan/std_sync.c tells of what the compiled library does. Either way tests/sanitizer.rs is run
@@ -55,6 +56,8 @@ else
     flags+=" -Cunsafe-allow-abi-mismatch=sanitizer$wraps"
 fi
 export RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir"
+# C programs on the library, as the workers of streams, are linked with it (tests/support/c.rs).
+export RR_TSAN_RUNTIME="$library/$triple/lib/librustc-nightly_rt.tsan.a"
 export TSAN_OPTIONS="suppressions=$PWD/tests/tsan/suppressions halt_on_error=0 exitcode=66 allocator_may_return_null=1 ${TSAN_OPTIONS:-}"
 run() { cargo +nightly test "${build_std[@]}" --target "$triple" "$@"; }
 
@@ -76,5 +79,6 @@ status=0
 run --lib -- --skip fuzzing:: --skip mutated_headers_are_taken_or_refused_within_bounds || status=1
 run --no-fail-fast --test threads --test playing --test slow_players --test streams --test plays --test publisher_ends \
     --test sources --test targets --test shared_loops --test shared_loops_end --test several_relays --test several_relays_end \
-    --test control_at_once --test controller --test http_flv --test metrics --test noalbs --test stat || status=1
+    --test control_at_once --test controller --test handover_changes --test hooks --test http_flv --test metrics \
+    --test noalbs --test stat || status=1
 exit $status

@@ -75,6 +75,16 @@ fn build_with(name: &str, sources: &[PathBuf], language: As, options: &[&str]) -
     let mut command = compiler(language);
     command.args(options).args(sources).args(["-x", "none", "-o"]).arg(&program);
     command.arg(folder.join("librrelay.so.0")).arg("-Wl,-rpath,$ORIGIN");
+    // A library that was built for ThreadSanitizer calls the part of it that is linked into its program.
+    if let Some(runtime) = std::env::var_os("RR_TSAN_RUNTIME") {
+        command.arg("-Wl,--whole-archive").arg(runtime).args([
+            "-Wl,--no-whole-archive",
+            "-rdynamic",
+            "-ldl",
+            "-lm",
+            "-pthread",
+        ]);
+    }
     good(&command.output().expect("a C compiler is there"), name);
     program
 }
