@@ -129,10 +129,10 @@ vendor: ## fetch the web page's player, mpegts.js, from npm; VERSION=1.8.2 for a
 	@src/rest/page/vendor/update.sh $(if $(findstring command line,$(origin VERSION)),$(VERSION))
 
 .PHONY: loom
-loom: ## run loom models: every interleaving of the segment's writer and readers
+loom: ## run loom models: every interleaving of the threads at a segment of the log, and at the sleep of a thread
 	@# Without the feature rest: tokio has no sockets under that cfg.
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" $(CARGO) test --no-default-features --features librtmp --lib \
-		stream::log::segment
+		-- stream::log::segment net::sleep
 
 .PHONY: tsan
 tsan: ## run unit tests and tests over loopback under ThreadSanitizer, TESTS="--test sources" for a part; needs a nightly toolchain

@@ -12,11 +12,13 @@
 //! however many there are. A task that another one calls in a round gets its turn in the same round, so passing work
 //! between tasks of a loop needs no system call.
 //!
-//! With one task, a round costs as much as a loop written for that task: one wait, no lock and no allocation.
+//! While the loop's thread sleeps, a thread that brings media for a task may have the task take it there ([`seat`]).
+//!
+//! With one task, a round costs as much as a loop written for that task: one wait, one lock and no allocation.
 
 mod deadlines;
+mod seat;
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +28,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use self::deadlines::{Deadlines, NEVER};
+use self::seat::{BoxedSeat, Outcome, Seat, SharedSeat};
 use crate::error::{Failure, RRError, Result};
 use crate::net::backlog::Backlog;
 use crate::net::clock;
@@ -70,6 +73,13 @@ pub(crate) trait Task: Send + 'static {
 
     /// Whether new media need not wake the task, because it collects media until its next timeout.
     fn is_collecting(&self) -> bool {
+        false
+    }
+
+    /// New media came while the task's thread sleeps, and the caller, another thread, offers to do the task's work for it:
+    /// that part of a round which needs neither sockets' news nor the poller. False if the task leaves it to its own
+    /// thread, which then is called, as it is for what is due earlier than before.
+    fn on_media(&mut self, _now_us: u64) -> bool {
         false
     }
 
@@ -150,145 +160,6 @@ impl Io<'_> {
 /// Reports, with a text, that a task has panicked or that there was no memory to add it. The loop's thread calls it
 /// before it drops what the task holds.
 pub(crate) type OnPanic = Box<dyn FnOnce(&str) + Send>;
-
-/// A task, and the loop's data about it.
-struct Seat<T: Task> {
-    task: T,
-    inbox: Receiver<T::Message>,
-    wake: Arc<Wake>,
-    backlog: Backlog,
-    /// For this round: the connections that the poller reported, and those that get a turn without a report.
-    ready: Vec<Ready>,
-    turns: Vec<usize>,
-    next_tick_us: u64,
-    /// The last value given to the wake.
-    is_collecting: bool,
-    on_panic: OnPanic,
-    /// Dropped after the task, which ends [`Running::wait`].
-    _ends: Option<Sender<Infallible>>,
-}
-
-impl<T: Task> Seat<T> {
-    fn new(
-        task: T,
-        inbox: Receiver<T::Message>,
-        wake: Arc<Wake>,
-        on_panic: OnPanic,
-        ends: Option<Sender<Infallible>>,
-    ) -> Box<Self> {
-        Box::new(Self {
-            task,
-            inbox,
-            wake,
-            backlog: Backlog::default(),
-            ready: Vec::new(),
-            turns: Vec::new(),
-            next_tick_us: 0,
-            is_collecting: false,
-            on_panic,
-            _ends: ends,
-        })
-    }
-
-    /// The time of the task's next round if it is not called; a time in the past means at once.
-    fn settle(&mut self) -> u64 {
-        let is_collecting = self.task.is_collecting();
-        let has_more = is_collecting != self.is_collecting && self.wake.set_collecting(is_collecting);
-        self.is_collecting = is_collecting;
-        if has_more || !self.backlog.is_empty() || !self.inbox.is_empty() {
-            return 0;
-        }
-        let tick_us = if self.task.wants_ticks() { self.next_tick_us } else { NEVER };
-        self.task.next_timeout().map_or(tick_us, |us| us.min(tick_us))
-    }
-}
-
-/// A seat for any type of task.
-type BoxedSeat = Box<dyn AnySeat>;
-
-/// What the loop does with a seat, whatever the type of its task.
-trait AnySeat: Send {
-    /// The number of the task.
-    fn number(&self) -> usize;
-    /// Notes, before the next round, a connection that the poller reported.
-    fn tell(&mut self, ready: Ready);
-    /// Runs one round of the task. Returns the time at which the next one is due if the task is not called; `None` if
-    /// the task is over.
-    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64>;
-    fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
-    fn scratch_bytes(&self) -> usize;
-    fn take_on_panic(&mut self) -> OnPanic;
-}
-
-impl<T: Task> AnySeat for Seat<T> {
-    fn number(&self) -> usize {
-        self.wake.task()
-    }
-
-    fn tell(&mut self, ready: Ready) {
-        // A pause may be long, and a connection is reported again whenever more of it comes.
-        let known =
-            if self.task.is_paused() { self.ready.iter_mut().find(|known| known.slot == ready.slot) } else { None };
-        match known {
-            Some(known) => known.merge(ready),
-            None => self.ready.push(ready),
-        }
-    }
-
-    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64> {
-        if self.task.is_paused() {
-            return Some(NEVER);
-        }
-        if self.task.is_over() {
-            return None;
-        }
-        let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
-        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
-        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us };
-        if !self.inbox.is_empty() {
-            for message in self.inbox.try_iter().take(MESSAGES) {
-                self.task.on_message(message, io);
-                if self.task.is_paused() {
-                    return Some(NEVER);
-                }
-            }
-        }
-        self.task.begin_round(&self.ready, io);
-        io.backlog.take(&mut self.turns);
-        for &slot in &self.turns {
-            self.task.on_ready(Ready { slot, readable: true, closed: true, writable: false }, io);
-        }
-        self.turns.clear();
-        for &ready in &self.ready {
-            if !io.backlog.has(ready.slot) {
-                self.task.on_ready(ready, io);
-            }
-        }
-        self.ready.clear();
-        let nudged = self.wake.take_nudge();
-        if nudged || now_us >= *io.next_tick_us {
-            *io.next_tick_us = now_us + T::TICK_MS * 1000;
-            self.task.on_tick(nudged, io);
-        }
-        self.task.end_round(&self.inbox, io);
-        (!self.task.is_over()).then(|| self.settle())
-    }
-
-    fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]) {
-        let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
-        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
-        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us: clock::now_us() };
-        self.task.on_end(&self.inbox, io);
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        T::SCRATCH_BYTES
-    }
-
-    fn take_on_panic(&mut self) -> OnPanic {
-        std::mem::replace(&mut self.on_panic, Box::new(|_| {}))
-    }
-}
 
 /// A task that was added to a running loop; it counts as running until it has left and all that it held is dropped.
 #[derive(Debug)]
@@ -380,7 +251,7 @@ struct Seats {
 }
 
 struct Place {
-    seat: BoxedSeat,
+    seat: Arc<SharedSeat>,
     /// The task is in a list of those that get a turn.
     is_due: bool,
 }
@@ -392,7 +263,7 @@ impl Seats {
             self.places.resize_with(number + 1, || None);
         }
         if let Some(place) = self.places.get_mut(number) {
-            *place = Some(Place { seat, is_due: false });
+            *place = Some(Place { seat: SharedSeat::new(seat), is_due: false });
             self.taken += 1;
         }
         number
@@ -402,10 +273,10 @@ impl Seats {
         self.places.get_mut(number)?.as_mut()
     }
 
-    fn remove(&mut self, number: usize) -> Option<BoxedSeat> {
-        let place = self.places.get_mut(number)?.take()?;
-        self.taken -= 1;
-        Some(place.seat)
+    fn remove(&mut self, number: usize) {
+        if self.places.get_mut(number).and_then(Option::take).is_some() {
+            self.taken -= 1;
+        }
     }
 
     /// Adds this task to the list of those that get a turn, unless it is in one already.
@@ -584,11 +455,14 @@ impl EventLoop {
         let Some(place) = self.seats.get(task) else { return };
         place.is_due = false;
         let (now_us, watch, scratch) = (self.now_us, self.poller.watch(task), &mut self.scratch);
-        match catch_unwind(AssertUnwindSafe(|| place.seat.round(now_us, watch, scratch))) {
-            Ok(Some(0)) => self.seats.note(task, &mut self.again),
-            Ok(Some(at_us)) => self.deadlines.set(task, at_us),
-            Ok(None) => self.end(task),
-            Err(panic) => self.fall(task, panic.as_ref()),
+        match place.seat.round(now_us, watch, scratch) {
+            Outcome::Next(0) => self.seats.note(task, &mut self.again),
+            Outcome::Next(at_us) => self.deadlines.set(task, at_us),
+            Outcome::Over => self.end(task),
+            Outcome::Fell(seat, panic) => {
+                self.leave(task);
+                seat.into_iter().for_each(|seat| fall(seat, panic_text(panic.as_ref())));
+            }
         }
         self.now_us = clock::now_us();
     }
@@ -597,21 +471,17 @@ impl EventLoop {
     fn end(&mut self, task: usize) {
         let Some(place) = self.seats.get(task) else { return };
         let (watch, scratch) = (self.poller.watch(task), &mut self.scratch);
-        match catch_unwind(AssertUnwindSafe(|| place.seat.end(watch, scratch))) {
-            Ok(()) => drop(self.leave(task)),
-            Err(panic) => self.fall(task, panic.as_ref()),
+        let ended = place.seat.end(watch, scratch);
+        self.leave(task);
+        match ended {
+            Some((seat, Some(panic))) => fall(seat, panic_text(panic.as_ref())),
+            ended => drop(ended),
         }
     }
 
-    fn fall(&mut self, task: usize, panic: &(dyn Any + Send)) {
-        if let Some(seat) = self.leave(task) {
-            fall(seat, panic_text(panic));
-        }
-    }
-
-    fn leave(&mut self, task: usize) -> Option<BoxedSeat> {
+    fn leave(&mut self, task: usize) {
         self.deadlines.set(task, NEVER);
-        self.seats.remove(task)
+        self.seats.remove(task);
     }
 
     fn end_all(&mut self) {

@@ -14,6 +14,8 @@ pub(crate) mod http_client;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod proxy;
+mod shim;
+mod sleep;
 pub mod socket;
 #[cfg(feature = "librtmp")]
 pub(crate) mod swf;

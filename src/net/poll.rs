@@ -3,10 +3,11 @@
 //! mio is edge-triggered: after a partial read or write the poller does not report the socket again, so owners keep a
 //! ready list ([`super::backlog`]).
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -14,7 +15,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use slab::Slab;
 
 use crate::error::{Failure, RRError, Result};
-use crate::net::calls::Calls;
+use crate::net::sleep::Sleep;
 use crate::net::socket::Socket;
 use crate::sync::locked;
 
@@ -24,13 +25,11 @@ const WAKE: Token = Token(usize::MAX);
 /// A poller's token holds a task of the thread and a slot of that task.
 const SLOT_BITS: u32 = 32;
 
-/// Whether the thread of a poller is asleep, and which of its tasks have been called. A call makes a system call only
-/// if the thread is asleep.
+/// The sleep of a poller's thread, and what wakes it.
 #[derive(Debug)]
 struct Sleeper {
     waker: Waker,
-    asleep: AtomicBool,
-    calls: Calls,
+    sleep: Sleep,
     /// The numbers of tasks: a number is in use as long as its [`Wake`] exists.
     numbers: Mutex<Slab<()>>,
     /// How often the thread has come to its wait; [`ENDED`] once it waits no more.
@@ -42,13 +41,21 @@ const ENDED: u64 = u64::MAX;
 
 impl Sleeper {
     fn call(&self, task: usize) {
-        // This comes before the check of `asleep`; `Poller::poll` sets `asleep` before it checks the calls.
-        self.calls.add(task);
-        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
-            // A wake fails only when its counter is full, and then the thread is woken already.
-            let _ = self.waker.wake();
+        if self.sleep.call(task) {
+            self.wake();
         }
     }
+
+    fn wake(&self) {
+        // This fails only when the counter is full, and then the thread is woken already.
+        let _ = self.waker.wake();
+    }
+}
+
+/// A task whose work for new media any thread can do.
+pub(crate) trait MediaTurn: fmt::Debug + Send + Sync {
+    /// Does it, if the task is free and leaves it to other threads. False if the task is to be called.
+    fn media_turn(&self) -> bool;
 }
 
 /// Calls one task of the thread that owns the [`Poller`]: the task gets a turn soon, and the thread is woken if it
@@ -61,6 +68,8 @@ pub(crate) struct Wake {
     collecting: AtomicBool,
     /// Media came while the task was collecting.
     held: AtomicBool,
+    /// The task, from when it has come to its loop.
+    seat: OnceLock<Weak<dyn MediaTurn>>,
 }
 
 impl Wake {
@@ -68,12 +77,24 @@ impl Wake {
         let off = || AtomicBool::new(false);
         let task = {
             let mut numbers = locked(&sleeper.numbers);
-            if numbers.len() >= sleeper.calls.room() {
+            if numbers.len() >= sleeper.sleep.room() {
                 return Err(Failure::ours(RRError::Limit, "the event loop has as many tasks as it can have"));
             }
             numbers.insert(())
         };
-        Ok(Arc::new(Self { sleeper: Arc::clone(sleeper), task, nudged: off(), collecting: off(), held: off() }))
+        Ok(Arc::new(Self {
+            sleeper: Arc::clone(sleeper),
+            task,
+            nudged: off(),
+            collecting: off(),
+            held: off(),
+            seat: OnceLock::new(),
+        }))
+    }
+
+    /// Lets callers do the task's work for new media. Called once, when the task comes to its loop.
+    pub(crate) fn seat_at(&self, seat: Weak<dyn MediaTurn>) {
+        let _ = self.seat.set(seat);
     }
 
     /// Creates the means to call another task of the same thread.
@@ -106,6 +127,18 @@ impl Wake {
             }
         }
         self.sleeper.call(self.task);
+    }
+
+    /// Has the task's work for new media done: by the calling thread if the task's thread sleeps, the task is free and
+    /// leaves it to others; otherwise the task is called as by [`Self::wake_for_data`].
+    pub(crate) fn turn_for_data(&self) {
+        if self.collecting.load(Ordering::Relaxed) {
+            return self.wake_for_data();
+        }
+        let turn = || self.seat.get().and_then(Weak::upgrade).is_some_and(|seat| seat.media_turn());
+        if self.sleeper.sleep.turn_or_call(self.task, turn) {
+            self.sleeper.wake();
+        }
     }
 
     /// Whether [`Self::wake`] was called since the last check: orders may wait.
@@ -256,8 +289,8 @@ impl Poller {
         let failed = |error: io::Error| Failure::ours(RRError::Limit, format!("no poller: {error}"));
         let poll = Poll::new().map_err(failed)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
-        let (asleep, calls, numbers) = (AtomicBool::new(false), Calls::with_room(tasks), Mutex::default());
-        let sleeper = Arc::new(Sleeper { waker, asleep, calls, numbers, waits: AtomicU64::new(0) });
+        let (sleep, numbers, waits) = (Sleep::with_room(tasks), Mutex::default(), AtomicU64::new(0));
+        let sleeper = Arc::new(Sleeper { waker, sleep, numbers, waits });
         Ok(Self { poll, events: Events::with_capacity(tasks.clamp(256, 1024)), sleeper })
     }
 
@@ -283,11 +316,9 @@ impl Poller {
         // No other thread writes it.
         let waits = self.sleeper.waits.load(Ordering::Relaxed);
         self.sleeper.waits.store(waits + 1, Ordering::Release);
-        self.sleeper.asleep.store(true, Ordering::SeqCst);
-        // This comes after the store: a caller adds its call before it checks `asleep`.
-        let timeout = if self.sleeper.calls.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let timeout = if self.sleeper.sleep.begins() { timeout } else { Some(Duration::ZERO) };
         let polled = self.poll.poll(&mut self.events, timeout);
-        self.sleeper.asleep.store(false, Ordering::Release);
+        self.sleeper.sleep.ends();
         match polled {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(Failure::io("poll", &error)),
             _ => Ok(()),
@@ -296,7 +327,7 @@ impl Poller {
 
     /// Takes the pending calls: `each` gets the number of every called task once.
     pub(crate) fn take_calls(&self, each: impl FnMut(usize)) {
-        self.sleeper.calls.take(each);
+        self.sleeper.sleep.take_calls(each);
     }
 
     /// The ready sockets of the last wait, each with its task's number.

@@ -2,6 +2,8 @@
 
 #[path = "../../tests/support/live.rs"]
 mod live;
+#[path = "../../tests/support/secure.rs"]
+mod secure;
 
 mod arguments;
 #[cfg(feature = "rest")]
@@ -11,6 +13,7 @@ mod figures;
 mod gone;
 mod imports;
 mod kept;
+mod media_turns;
 mod missing_key_frame;
 mod orders;
 mod relays;

@@ -10,13 +10,16 @@ pub(crate) enum In {
     Accumulate,
     /// The relay with this number.
     Relay(usize),
+    /// accumulate, while it sends for the relay.
+    MediaTurn,
 }
 
 impl In {
     fn number(self) -> usize {
         match self {
             Self::Accumulate => 1,
-            Self::Relay(number) => 2 + number,
+            Self::MediaTurn => 2,
+            Self::Relay(number) => 3 + number,
         }
     }
 }
@@ -27,6 +30,8 @@ pub(crate) struct FaultInjection {
     panics: AtomicUsize,
     stalls: AtomicUsize,
     is_stalled: AtomicBool,
+    /// One more than the slot of a consumer.
+    failure: AtomicUsize,
 }
 
 impl FaultInjection {
@@ -56,6 +61,16 @@ impl FaultInjection {
     /// Lets it go on.
     pub(crate) fn go_on(&self) {
         self.stalls.store(0, Ordering::Release);
+    }
+
+    /// Lets the next turn that accumulate has for the relay find that the consumer in this slot cannot be sent to.
+    pub(crate) fn fail(&self, slot: usize) {
+        self.failure.store(slot + 1, Ordering::Release);
+    }
+
+    /// Whom it finds so.
+    pub(crate) fn take_failure(&self) -> Option<usize> {
+        self.failure.swap(0, Ordering::AcqRel).checked_sub(1)
     }
 
     /// Called by each relay once a round, between reading and sending.

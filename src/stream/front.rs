@@ -182,6 +182,12 @@ impl RRStream {
         &self.fault_injection
     }
 
+    /// How many hand-overs wait for its first relay.
+    #[cfg(test)]
+    pub(crate) fn waiting_for_relay(&self) -> usize {
+        self.relays().lead().waiting()
+    }
+
     /// Where its tasks run.
     pub(in crate::stream) fn threading(&self) -> &Threading {
         &self.threading

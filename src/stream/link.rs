@@ -71,6 +71,13 @@ impl<T> Link<T> {
         }
     }
 
+    /// Has the task's work for new media done, by the calling thread if the task's thread sleeps.
+    pub(in crate::stream) fn turn_for_data(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake.turn_for_data();
+        }
+    }
+
     /// Starts the task, if that has not been done: `start` is called once, under the link's lock, and gets the spot on
     /// which the task is to run, and its inbox.
     ///
@@ -119,6 +126,15 @@ impl<T> Link<T> {
         state.inbox = Inbox::Open(sender);
         let _ = self.wake.set(Arc::clone(wake));
         Ok(receiver)
+    }
+
+    /// How many hand-overs wait for the task.
+    #[cfg(test)]
+    pub(in crate::stream) fn waiting(&self) -> usize {
+        match &locked(&self.state).inbox {
+            Inbox::Open(inbox) => inbox.len(),
+            Inbox::Unmade | Inbox::Closed => 0,
+        }
     }
 
     /// Hands something over and wakes the thread. `before` gets the item, while no other thread has it, and the wake of

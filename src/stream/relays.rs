@@ -142,6 +142,14 @@ impl Relays {
         self.running().for_each(|end| end.link.wake_for_data());
     }
 
+    /// Has new media sent: where there is one relay and its thread sleeps, by the calling thread.
+    pub(in crate::stream) fn turn_for_data(&self) {
+        if self.made() > 1 {
+            return self.wake_for_data();
+        }
+        self.lead().turn_for_data();
+    }
+
     /// Wakes all for something other than media.
     pub(in crate::stream) fn wake(&self) {
         self.running().for_each(|end| end.link.wake());

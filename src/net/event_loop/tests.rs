@@ -19,9 +19,13 @@ use crate::sync::locked;
 struct Seen {
     turns: AtomicU64,
     rounds: AtomicU64,
+    /// When the last round began.
+    round_us: AtomicU64,
     ticks: AtomicU64,
     nudges: AtomicU64,
     media: AtomicU64,
+    /// Turns for media in other threads.
+    media_turns: AtomicU64,
     ended: AtomicBool,
     messages: Mutex<Vec<u32>>,
     panic: Mutex<Option<String>>,
@@ -39,6 +43,8 @@ enum Say {
     Collect(u64),
     /// From now on the task wants ticks, one of them by this time.
     Tick(u64),
+    /// What the task does with media in other threads.
+    OnMedia(OnMedia),
     /// The task is paused until this is false.
     Pause(Arc<AtomicBool>),
     /// The task does not return from this call as long as the test holds this.
@@ -47,8 +53,24 @@ enum Say {
     End,
 }
 
+/// What a task does with media in another thread.
+#[derive(Clone, Default)]
+enum OnMedia {
+    /// It leaves media to its own thread.
+    #[default]
+    Leave,
+    Take,
+    /// It takes media, and wants a round at this time, monotonic us.
+    TakeUntil(u64),
+    /// It stands still until this is false.
+    Stand(Arc<AtomicBool>),
+    Panic,
+}
+
 #[derive(Default)]
 struct Probe {
+    on_media: OnMedia,
+    wants_us: Option<u64>,
     seen: Arc<Seen>,
     media: Arc<AtomicU64>,
     taken: u64,
@@ -71,7 +93,29 @@ impl Task for Probe {
     }
 
     fn next_timeout(&self) -> Option<u64> {
-        self.collects_until_us
+        self.wants_us.or(self.collects_until_us)
+    }
+
+    fn on_media(&mut self, _now_us: u64) -> bool {
+        match &self.on_media {
+            OnMedia::Leave => return false,
+            OnMedia::Take => {}
+            OnMedia::TakeUntil(at_us) => self.wants_us = Some(*at_us),
+            OnMedia::Stand(stands) => {
+                self.seen.media_turns.fetch_add(1, Ordering::AcqRel);
+                while stands.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+                return true;
+            }
+            OnMedia::Panic => {
+                self.seen.media_turns.fetch_add(1, Ordering::AcqRel);
+                panic!("as expected");
+            }
+        }
+        self.seen.media_turns.fetch_add(1, Ordering::AcqRel);
+        self.take_media();
+        true
     }
 
     fn is_collecting(&self) -> bool {
@@ -102,6 +146,7 @@ impl Task for Probe {
                 self.wants_ticks = true;
                 io.tick_by(by_us);
             }
+            Say::OnMedia(on_media) => self.on_media = on_media,
             Say::Pause(paused) => self.paused = paused,
             Say::Hang(held) => drop(locked(&held)),
             Say::Panic => panic!("as expected"),
@@ -111,10 +156,11 @@ impl Task for Probe {
 
     fn begin_round(&mut self, _ready: &[Ready], io: &mut Io<'_>) {
         self.seen.rounds.fetch_add(1, Ordering::AcqRel);
+        self.seen.round_us.store(io.now_us, Ordering::Release);
         self.collects_until_us = self.collects_until_us.filter(|&until_us| io.now_us < until_us);
+        self.wants_us = self.wants_us.filter(|&at_us| io.now_us < at_us);
         if !self.is_collecting() {
-            self.taken = self.media.load(Ordering::Acquire);
-            self.seen.media.store(self.taken, Ordering::Release);
+            self.take_media();
         }
     }
 
@@ -141,6 +187,13 @@ impl Task for Probe {
     fn on_end(&mut self, inbox: &Receiver<Say>, _io: &mut Io<'_>) {
         assert!(self.over && inbox.is_empty());
         self.seen.ended.store(true, Ordering::Release);
+    }
+}
+
+impl Probe {
+    fn take_media(&mut self) {
+        self.taken = self.media.load(Ordering::Acquire);
+        self.seen.media.store(self.taken, Ordering::Release);
     }
 }
 
@@ -178,6 +231,23 @@ impl Handle {
     fn bring_media(&self) {
         self.media.fetch_add(1, Ordering::AcqRel);
         self.wake.wake_for_data();
+    }
+
+    /// Brings media, and offers to do the task's work for it.
+    fn offer_media(&self) {
+        self.media.fetch_add(1, Ordering::AcqRel);
+        self.wake.turn_for_data();
+    }
+
+    /// Sets what the task does with media in this thread, and brings media until it has done that, so that it sleeps.
+    fn falls_asleep(&self, on_media: OnMedia) {
+        self.say(Say::OnMedia(on_media));
+        until("the order is there", || self.inbox.is_empty());
+        let before = self.seen.media_turns.load(Ordering::Acquire);
+        until("it sleeps", || {
+            self.offer_media();
+            self.seen.media_turns.load(Ordering::Acquire) > before
+        });
     }
 
     fn has_ended(&self) -> bool {
@@ -241,6 +311,7 @@ fn a_paused_task_does_nothing_and_misses_nothing() {
     let thread = run(event_loop);
     let mut socket = task.give_socket();
     let paused = Arc::new(AtomicBool::new(true));
+    task.say(Say::OnMedia(OnMedia::Take));
     task.say(Say::Number(1));
     task.say(Say::Pause(Arc::clone(&paused)));
     task.say(Say::Number(2));
@@ -248,17 +319,20 @@ fn a_paused_task_does_nothing_and_misses_nothing() {
     let turns = task.seen.turns.load(Ordering::Acquire);
     socket.write_all(b"media").unwrap();
     task.bring_media();
+    task.offer_media();
     // The loop goes on with others meanwhile, round after round.
     for number in 0..3 {
         other.say(Say::Number(number));
         until("the other one has its turn", || locked(&other.seen.messages).len() > number as usize);
+        task.offer_media();
     }
     assert_eq!((locked(&task.seen.messages).clone(), task.seen.turns.load(Ordering::Acquire)), (vec![1], turns));
+    assert_eq!(task.seen.media.load(Ordering::Acquire), 0, "nobody does its work either");
     paused.store(false, Ordering::Release);
     task.wake.wake();
     until("the message is there", || locked(&task.seen.messages).len() == 2);
     until("the socket has its turn", || task.seen.turns.load(Ordering::Acquire) > turns);
-    until("so has media", || task.seen.media.load(Ordering::Acquire) == 1);
+    until("so has media", || task.seen.media.load(Ordering::Acquire) == 5);
     [task, other].iter().for_each(|task| task.say(Say::End));
     thread.join().unwrap();
 }
@@ -410,5 +484,89 @@ fn a_tick_comes_earlier_where_the_task_has_a_deadline_before_it() {
     until("a tick comes an hour early", || ticks() > before);
     assert!(clock::now_us() >= due_us, "and not at once");
     task.say(Say::End);
+    thread.join().unwrap();
+}
+
+#[test]
+fn media_is_taken_by_the_thread_that_brings_it_while_the_task_sleeps() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let thread = run(event_loop);
+    task.falls_asleep(OnMedia::Take);
+    let (rounds, turns) = (task.seen.rounds.load(Ordering::Acquire), task.seen.media_turns.load(Ordering::Acquire));
+    for media in 1..=1_000 {
+        task.offer_media();
+        assert_eq!(task.seen.media_turns.load(Ordering::Acquire), turns + media);
+        assert_eq!(task.seen.media.load(Ordering::Acquire), task.media.load(Ordering::Acquire));
+    }
+    assert_eq!(task.seen.rounds.load(Ordering::Acquire), rounds, "its own thread sleeps on");
+    task.say(Say::OnMedia(OnMedia::Leave));
+    until("the order is there", || task.seen.rounds.load(Ordering::Acquire) > rounds);
+    task.offer_media();
+    until("media that it leaves wakes it", || {
+        task.seen.media.load(Ordering::Acquire) == task.media.load(Ordering::Acquire)
+    });
+    task.say(Say::End);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_deadline_that_a_turn_in_another_thread_makes_is_kept() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let thread = run(event_loop);
+    for _ in 0..20 {
+        let due_us = clock::now_us() + 5_000;
+        task.falls_asleep(OnMedia::TakeUntil(due_us));
+        until("a round at that time", || task.seen.round_us.load(Ordering::Acquire) >= due_us);
+    }
+    task.say(Say::End);
+    thread.join().unwrap();
+}
+
+#[test]
+fn only_the_tasks_own_thread_waits_while_another_one_does_its_work() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Arc::new(Handle::on(&mut event_loop));
+    let thread = run(event_loop);
+    let stands = Arc::new(AtomicBool::new(true));
+    let standing = std::thread::spawn({
+        let (task, stands) = (Arc::clone(&task), Arc::clone(&stands));
+        move || task.falls_asleep(OnMedia::Stand(stands))
+    });
+    until("it stands", || task.seen.media_turns.load(Ordering::Acquire) == 1);
+    let rounds = task.seen.rounds.load(Ordering::Acquire);
+    let other = std::thread::spawn({
+        let task = Arc::clone(&task);
+        move || task.offer_media()
+    });
+    until("another one that brings media does not wait", || other.is_finished());
+    assert_eq!(task.seen.rounds.load(Ordering::Acquire), rounds, "its own thread does");
+    assert!(task.seen.media.load(Ordering::Acquire) < task.media.load(Ordering::Acquire));
+    stands.store(false, Ordering::Release);
+    until("then it has all", || task.seen.media.load(Ordering::Acquire) == task.media.load(Ordering::Acquire));
+    standing.join().unwrap();
+    task.say(Say::End);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_panic_in_another_thread_ends_the_task_and_not_that_thread() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let (falls, lives) = (Handle::on(&mut event_loop), Handle::on(&mut event_loop));
+    let thread = run(event_loop);
+    let mut peer = falls.give_socket();
+    falls.falls_asleep(OnMedia::Panic);
+    let rounds = falls.seen.rounds.load(Ordering::Acquire);
+    (0..100).for_each(|_| falls.offer_media());
+    until("the panic is told", || locked(&falls.seen.panic).is_some());
+    assert_eq!(locked(&falls.seen.panic).as_deref(), Some("as expected"));
+    assert!(std::io::Read::read(&mut peer, &mut [0; 8]).is_ok_and(|n| n == 0), "what it held is closed");
+    assert_eq!(falls.seen.media_turns.load(Ordering::Acquire), 1, "nobody goes on with it");
+    assert_eq!(falls.seen.rounds.load(Ordering::Acquire), rounds, "its own thread neither");
+    assert!(!falls.has_ended());
+    lives.say(Say::Number(7));
+    until("the other goes on", || *locked(&lives.seen.messages) == [7]);
+    lives.say(Say::End);
     thread.join().unwrap();
 }

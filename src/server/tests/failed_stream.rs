@@ -32,6 +32,10 @@ fn a_panic_in(thread: In, config: ServerConfig) {
     failed.fault_injection().set(thread);
     failed.wake_accumulate();
     failed.wake_relays();
+    if matches!(thread, In::MediaTurn) {
+        // It comes with media, once the relay's thread sleeps.
+        until("it fails", || publisher.key_frame(40, b"1").is_err());
+    }
     publisher.closed();
     players.iter_mut().for_each(Client::closed);
     until("the ids end", || live.server.stream(failed.id()).is_err() && live.sessions() == 2);
@@ -80,6 +84,11 @@ fn a_panic_in_accumulate_fails_only_that_stream() {
 #[test]
 fn a_panic_in_the_relay_fails_only_that_stream() {
     a_panic_in(In::Relay(0), ServerConfig::default());
+}
+
+#[test]
+fn a_panic_in_accumulate_while_it_sends_for_the_relay_fails_only_that_stream() {
+    a_panic_in(In::MediaTurn, ServerConfig::default());
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! relay: the task (of `relayDataThread`) that follows a stream's log and feeds its players and targets.
+//! relay: the task (of `relayDataThread`) that follows a stream's log and feeds its players and targets. While its thread
+//! sleeps, accumulate's thread may do so for it (`media_turn`).
 //!
 //! The relay owns their sockets, for reading too. In a round of its loop it takes in new connections; advances the join
 //! index over new messages; sends to all consumers with room (the pass); and reads ready sockets. The tick checks
@@ -11,6 +12,7 @@
 mod export;
 mod input;
 mod leave;
+mod media_turn;
 mod memory_pressure;
 mod missing_key_frame;
 mod offer;
@@ -58,6 +60,8 @@ pub(in crate::stream) struct Relay {
     _place: RelayPlace,
     join_index: JoinIndex,
     consumers: Slab<Box<Consumer>>,
+    /// How many of them get what they are sent over TLS.
+    over_tls: usize,
     /// Subscriptions of this stream on connections of other relays.
     registrations: Registrations,
     /// Some subscription may hold no cursor and wait for a place.
@@ -108,6 +112,7 @@ impl Relay {
             registrations: Registrations::default(),
             join_index,
             consumers: Slab::new(),
+            over_tls: 0,
             has_waiting: false,
             live: false,
             told_end: 0,
@@ -149,11 +154,16 @@ impl Task for Relay {
         self.pass.until.collected_us.is_some() && !self.pass.until.immediate
     }
 
+    fn on_media(&mut self, now_us: u64) -> bool {
+        self.send_for_accumulate(now_us)
+    }
+
     fn is_paused(&self) -> bool {
         self.offer.as_ref().is_some_and(Offer::is_open)
     }
 
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+        self.see_to_met(io);
         let Some(delivery) = self.send_round(delivery) else { return };
         match delivery {
             Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
@@ -191,6 +201,7 @@ impl Task for Relay {
     fn begin_round(&mut self, ready: &[Ready], io: &mut Io<'_>) {
         #[cfg(test)]
         self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay(self.number));
+        self.see_to_met(io);
         self.let_go(io);
         self.take_settings();
         self.read_log(io.now_us);
@@ -264,6 +275,7 @@ impl Relay {
         io.again(entry.key());
         self.filters_pending |= consumer.own().any(|subscription| subscription.wants_key_frame());
         let slot = entry.key();
+        self.over_tls += usize::from(consumer.conn.socket.is_tls());
         self.is_pulled |= consumer.told_via.is_some();
         entry.insert(consumer);
         self.resume(slot, now_us);
@@ -484,12 +496,23 @@ impl Relay {
 
     /// Sends to every consumer that has room, and then acts on what the pass found.
     fn run_pass(&mut self, io: &mut Io<'_>) {
+        self.send(u64::MAX, io.now_us);
+        self.see_to_met(io);
+    }
+
+    /// Sends to every consumer that has room, until about this many bytes have been sent.
+    fn send(&mut self, bytes: u64, now_us: u64) {
         let pass = &mut self.pass;
-        pass.run(&mut self.consumers, &self.join_index, io.now_us);
+        pass.run(&mut self.consumers, &self.join_index, bytes, now_us);
         self.has_waiting |= std::mem::take(&mut pass.let_go);
-        self.stream.stats().outgoing(self.number).sent(std::mem::take(&mut pass.sent), io.now_us);
-        if !pass.met.is_nothing() {
-            let met = std::mem::take(&mut pass.met);
+        self.stream.stats().outgoing(self.number).sent(std::mem::take(&mut pass.sent), now_us);
+    }
+
+    /// Acts on what the last pass found. This comes before anything else that a round does with consumers, because accumulate
+    /// may have carried out the pass, and the slots of what it found are not to be given to others before.
+    fn see_to_met(&mut self, io: &mut Io<'_>) {
+        if !self.pass.met.is_nothing() {
+            let met = std::mem::take(&mut self.pass.met);
             self.see_to(met, io);
         }
     }

@@ -2,9 +2,9 @@
 //! the log.
 //!
 //! accumulate owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it
-//! appends and wakes the relay. When the peer unpublishes and stays connected, its connection goes back to the
-//! listener. Standbys are read under the same budget and their media is dropped; one of them takes over, at its key
-//! frame, when the live publisher is gone.
+//! appends, and then wakes the relay, or has it send here while the relay's own thread sleeps. When the peer unpublishes and
+//! stays connected, its connection goes back to the listener. Standbys are read under the same budget and their media is
+//! dropped; one of them takes over, at its key frame, when the live publisher is gone.
 
 mod export;
 mod feed;
@@ -313,7 +313,11 @@ impl Accumulate {
             self.step_in(slot);
         }
         if is_live && (took || owes) {
-            self.stream.relays().wake_for_data();
+            // Where there is more to read, reading and sending go on side by side.
+            match pumped {
+                Ok(Pumped::Drained) => self.stream.relays().turn_for_data(),
+                _ => self.stream.relays().wake_for_data(),
+            }
         }
         if let Some(failure) = failed {
             return Err(failure.into());

@@ -137,6 +137,7 @@ impl Relay {
 
     pub(super) fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
         let mut consumer = self.consumers.try_remove(slot)?;
+        self.over_tls -= usize::from(consumer.conn.socket.is_tls());
         self.stream.relays().left(self.number);
         self.outgoing().sent(consumer.take_sent(), clock::now_us());
         Some(consumer)

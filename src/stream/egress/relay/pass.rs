@@ -76,8 +76,15 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Sends to every consumer that has room and is not collecting.
-    pub(super) fn run(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
+    /// Sends to every consumer that has room and is not collecting. Once about `bytes` have been sent, the rest of them are
+    /// left for the next pass.
+    pub(super) fn run(
+        &mut self,
+        consumers: &mut Slab<Box<Consumer>>,
+        join_index: &JoinIndex,
+        mut bytes: u64,
+        now_us: u64,
+    ) {
         self.until = Until::default();
         let head = join_index.head();
         for (slot, consumer) in consumers {
@@ -97,7 +104,14 @@ impl Pass {
             if consumer.blocked {
                 continue;
             }
-            match self.serve(consumer, head, now_us) {
+            if bytes == 0 {
+                self.until.unfinished = true;
+                return;
+            }
+            let before = self.sent.bytes;
+            let served = self.serve(consumer, head, now_us);
+            bytes = bytes.saturating_sub(self.sent.bytes - before);
+            match served {
                 Ok(()) if !consumer.blocked && consumer.is_done() => self.met.between.push(slot),
                 Ok(()) => {}
                 Err(failure) => self.met.failed.push((slot, failure)),

@@ -83,6 +83,7 @@ impl Relay {
             _place: place,
             join_index: self.join_index.clone(),
             consumers: Slab::new(),
+            over_tls: 0,
             registrations: Registrations::default(),
             has_waiting: false,
             live: self.live,

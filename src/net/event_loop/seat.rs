@@ -1,0 +1,269 @@
+//! A seat of a loop: a task with the loop's data about it, and the lock under which the task has its turns.
+//!
+//! A task has its rounds in its loop's thread. While that thread sleeps, another one may do the task's work for new media
+//! ([`Task::on_media`]): it takes the lock if that is free, and never waits for it. Only the loop's thread waits, and it
+//! holds no other lock then. What is left to do after that, or comes to be due before the loop's thread wakes by itself,
+//! that thread is called for.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
+
+use crossbeam::channel::{Receiver, Sender};
+
+use super::deadlines::NEVER;
+use super::{Io, MESSAGES, OnPanic, Task};
+use crate::net::backlog::Backlog;
+use crate::net::clock;
+use crate::net::poll::{MediaTurn, Ready, Wake, Watch};
+use crate::sync::locked;
+
+/// A task, and the loop's data about it.
+pub(super) struct Seat<T: Task> {
+    task: T,
+    inbox: Receiver<T::Message>,
+    wake: Arc<Wake>,
+    backlog: Backlog,
+    /// For this round: the connections that the poller reported, and those that get a turn without a report.
+    ready: Vec<Ready>,
+    turns: Vec<usize>,
+    next_tick_us: u64,
+    /// When the task's next round is due without a call, as the loop knows it.
+    due_us: u64,
+    /// The time of its last turn for media in another thread.
+    media_us: u64,
+    /// It has panicked in such a turn: the panic goes on in its own thread.
+    panic: Option<Box<dyn Any + Send>>,
+    /// The last value given to the wake.
+    is_collecting: bool,
+    on_panic: OnPanic,
+    /// Dropped after the task, which ends [`Running::wait`].
+    _ends: Option<Sender<Infallible>>,
+}
+
+impl<T: Task> Seat<T> {
+    pub(super) fn new(
+        task: T,
+        inbox: Receiver<T::Message>,
+        wake: Arc<Wake>,
+        on_panic: OnPanic,
+        ends: Option<Sender<Infallible>>,
+    ) -> Box<Self> {
+        Box::new(Self {
+            task,
+            inbox,
+            wake,
+            backlog: Backlog::default(),
+            ready: Vec::new(),
+            turns: Vec::new(),
+            next_tick_us: 0,
+            due_us: NEVER,
+            media_us: 0,
+            panic: None,
+            is_collecting: false,
+            on_panic,
+            _ends: ends,
+        })
+    }
+
+    /// The time of the task's next round if it is not called; a time in the past means at once.
+    fn settle(&mut self) -> u64 {
+        let is_collecting = self.task.is_collecting();
+        let has_more = is_collecting != self.is_collecting && self.wake.set_collecting(is_collecting);
+        self.is_collecting = is_collecting;
+        if has_more || !self.backlog.is_empty() || !self.inbox.is_empty() {
+            return 0;
+        }
+        let tick_us = if self.task.wants_ticks() { self.next_tick_us } else { NEVER };
+        self.task.next_timeout().map_or(tick_us, |us| us.min(tick_us))
+    }
+}
+
+/// A seat for any type of task.
+pub(super) type BoxedSeat = Box<dyn AnySeat>;
+
+/// What the loop does with a seat, whatever the type of its task.
+pub(super) trait AnySeat: Send {
+    /// The number of the task.
+    fn number(&self) -> usize;
+    /// Notes, before the next round, a connection that the poller reported.
+    fn tell(&mut self, ready: Ready);
+    /// Runs one round of the task. Returns the time at which the next one is due if the task is not called; `None` if
+    /// the task is over.
+    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64>;
+    /// Does the task's work for new media, in any thread. False if its own thread is to be called.
+    fn media_turn(&mut self) -> bool;
+    fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
+    fn wake(&self) -> &Arc<Wake>;
+    fn scratch_bytes(&self) -> usize;
+    fn take_on_panic(&mut self) -> OnPanic;
+}
+
+impl<T: Task> AnySeat for Seat<T> {
+    fn number(&self) -> usize {
+        self.wake.task()
+    }
+
+    fn tell(&mut self, ready: Ready) {
+        // A pause may be long, and a connection is reported again whenever more of it comes.
+        let known = if self.panic.is_none() && self.task.is_paused() {
+            self.ready.iter_mut().find(|known| known.slot == ready.slot)
+        } else {
+            None
+        };
+        match known {
+            Some(known) => known.merge(ready),
+            None => self.ready.push(ready),
+        }
+    }
+
+    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64> {
+        if let Some(panic) = self.panic.take() {
+            resume_unwind(panic);
+        }
+        if self.task.is_paused() {
+            return Some(NEVER);
+        }
+        // The loop has read the clock before it waited for the lock.
+        let now_us = now_us.max(self.media_us);
+        if self.task.is_over() {
+            return None;
+        }
+        let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
+        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
+        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us };
+        if !self.inbox.is_empty() {
+            for message in self.inbox.try_iter().take(MESSAGES) {
+                self.task.on_message(message, io);
+                if self.task.is_paused() {
+                    return Some(NEVER);
+                }
+            }
+        }
+        self.task.begin_round(&self.ready, io);
+        io.backlog.take(&mut self.turns);
+        for &slot in &self.turns {
+            self.task.on_ready(Ready { slot, readable: true, closed: true, writable: false }, io);
+        }
+        self.turns.clear();
+        for &ready in &self.ready {
+            if !io.backlog.has(ready.slot) {
+                self.task.on_ready(ready, io);
+            }
+        }
+        self.ready.clear();
+        let nudged = self.wake.take_nudge();
+        if nudged || now_us >= *io.next_tick_us {
+            *io.next_tick_us = now_us + T::TICK_MS * 1000;
+            self.task.on_tick(nudged, io);
+        }
+        self.task.end_round(&self.inbox, io);
+        (!self.task.is_over()).then(|| {
+            self.due_us = self.settle();
+            self.due_us
+        })
+    }
+
+    fn media_turn(&mut self) -> bool {
+        if self.panic.is_some() || self.task.is_paused() || self.task.is_over() {
+            return false;
+        }
+        let now_us = clock::now_us();
+        self.media_us = now_us;
+        match catch_unwind(AssertUnwindSafe(|| self.task.on_media(now_us) && self.settle() >= self.due_us)) {
+            Ok(is_done) => is_done,
+            Err(panic) => {
+                self.panic = Some(panic);
+                false
+            }
+        }
+    }
+
+    fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]) {
+        if let Some(panic) = self.panic.take() {
+            resume_unwind(panic);
+        }
+        let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
+        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
+        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us: clock::now_us() };
+        self.task.on_end(&self.inbox, io);
+    }
+
+    fn wake(&self) -> &Arc<Wake> {
+        &self.wake
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        T::SCRATCH_BYTES
+    }
+
+    fn take_on_panic(&mut self) -> OnPanic {
+        std::mem::replace(&mut self.on_panic, Box::new(|_| {}))
+    }
+}
+
+/// The seat under its lock; `None` once the task has left.
+pub(super) struct SharedSeat(Mutex<Option<BoxedSeat>>);
+
+impl fmt::Debug for SharedSeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSeat")
+    }
+}
+
+/// How a round has ended.
+pub(super) enum Outcome {
+    /// The time of the next round if the task is not called; 0 means at once.
+    Next(u64),
+    /// The task wants to leave.
+    Over,
+    /// The task has panicked.
+    Fell(Option<BoxedSeat>, Box<dyn Any + Send>),
+}
+
+impl SharedSeat {
+    pub(super) fn new(seat: BoxedSeat) -> Arc<Self> {
+        let wake = Arc::clone(seat.wake());
+        let shared = Arc::new(Self(Mutex::new(Some(seat))));
+        let weak: Weak<Self> = Arc::downgrade(&shared);
+        wake.seat_at(weak);
+        shared
+    }
+
+    /// [`AnySeat::tell`].
+    pub(super) fn tell(&self, ready: Ready) {
+        if let Some(seat) = &mut *locked(&self.0) {
+            seat.tell(ready);
+        }
+    }
+
+    /// [`AnySeat::round`], after which no turn follows if the task has panicked.
+    pub(super) fn round(&self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Outcome {
+        let mut place = locked(&self.0);
+        let Some(seat) = &mut *place else { return Outcome::Over };
+        match catch_unwind(AssertUnwindSafe(|| seat.round(now_us, watch, scratch))) {
+            Ok(Some(at_us)) => Outcome::Next(at_us),
+            Ok(None) => Outcome::Over,
+            Err(panic) => Outcome::Fell(place.take(), panic),
+        }
+    }
+
+    /// Ends a task that leaves in order, and returns its seat, with the panic if it has panicked.
+    pub(super) fn end(&self, watch: Watch<'_>, scratch: &mut [u8]) -> Option<(BoxedSeat, Option<Box<dyn Any + Send>>)> {
+        let mut place = locked(&self.0);
+        let seat = place.as_mut()?;
+        let ended = catch_unwind(AssertUnwindSafe(|| seat.end(watch, scratch)));
+        place.take().map(|seat| (seat, ended.err()))
+    }
+}
+
+impl MediaTurn for SharedSeat {
+    fn media_turn(&self) -> bool {
+        match self.0.try_lock() {
+            Ok(mut place) => place.as_mut().is_some_and(|seat| seat.media_turn()),
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => false,
+        }
+    }
+}

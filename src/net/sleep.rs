@@ -1,0 +1,70 @@
+//! The sleep of a thread: whether it sleeps, and which of its tasks have been called. No call is lost, and a call makes a
+//! system call only if the thread sleeps.
+//!
+//! A caller adds its call before it asks whether the thread sleeps; the thread notes that it sleeps before it looks for calls.
+//! So one of the two sees what the other one did.
+
+use crate::net::calls::Calls;
+use crate::net::shim::{AtomicBool, is_set, set};
+use std::sync::atomic::Ordering::SeqCst;
+
+/// One thread's sleep.
+#[derive(Debug)]
+pub(super) struct Sleep {
+    asleep: AtomicBool,
+    calls: Calls,
+}
+
+impl Sleep {
+    /// A thread that is awake, with room for at least this many tasks.
+    pub(super) fn with_room(tasks: usize) -> Self {
+        Self { asleep: AtomicBool::new(false), calls: Calls::with_room(tasks) }
+    }
+
+    /// How many tasks there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.calls.room()
+    }
+
+    // ---- the thread itself
+
+    /// It is going to sleep. False if a task has been called: then it must not.
+    pub(super) fn begins(&self) -> bool {
+        set(&self.asleep, true);
+        self.calls.is_empty()
+    }
+
+    /// It is awake again.
+    pub(super) fn ends(&self) {
+        set(&self.asleep, false);
+    }
+
+    /// Takes the calls: `each` gets every called task once.
+    pub(super) fn take_calls(&self, each: impl FnMut(usize)) {
+        self.calls.take(each);
+    }
+
+    // ---- other threads
+
+    /// Calls a task. True if the thread has to be woken by a system call: of several callers one wakes it.
+    #[must_use]
+    pub(super) fn call(&self, task: usize) -> bool {
+        self.calls.add(task);
+        is_set(&self.asleep) && self.asleep.swap(false, SeqCst)
+    }
+
+    /// Has a task's work done by the calling thread where the task's thread sleeps: by `turn`, which is to take what the
+    /// task's own turns take, and returns false if it could not do the work, or leaves some of it. Then, or if the thread is
+    /// awake, the task is called. True if the thread has to be woken.
+    ///
+    /// The thread may wake meanwhile, which does no harm.
+    #[must_use]
+    pub(super) fn turn_or_call(&self, task: usize, turn: impl FnOnce() -> bool) -> bool {
+        let is_done = is_set(&self.asleep) && turn();
+        !is_done && self.call(task)
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models;
