@@ -31,6 +31,15 @@ const STALE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Folder(File);
 
+/// The names in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The names, as many as are looked at.
+    pub(crate) list: Vec<String>,
+    /// There are no more entries.
+    pub(crate) is_whole: bool,
+}
+
 /// What is found under a name.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -87,17 +96,23 @@ impl Folder {
         Ok(door)
     }
 
-    /// The names of sockets that begin like this, as many as are looked at; only those of letters, digits and dashes.
+    /// The names of sockets that begin like this; only those of letters, digits and dashes.
     ///
     /// # Errors
     /// [`RRError::Io`] if the system refuses.
-    pub(crate) fn names(&self, beginning: &str) -> Result<Vec<String>> {
-        let entries = fs::read_dir(self.at("")).map_err(|error| Failure::io("the folder of workers", &error))?;
+    pub(crate) fn names(&self, beginning: &str) -> Result<Names> {
+        self.names_among(beginning, ENTRIES)
+    }
+
+    /// The same among so many entries.
+    fn names_among(&self, beginning: &str, most: usize) -> Result<Names> {
+        let mut entries = fs::read_dir(self.at("")).map_err(|error| Failure::io("the folder of workers", &error))?;
         let is_socket = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_socket());
-        let sockets = entries.take(ENTRIES).flatten().filter(is_socket);
-        let names = sockets.filter_map(|entry| entry.file_name().into_string().ok());
         let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        Ok(names.filter(|name| name.starts_with(beginning) && is_plain(name)).take(NAMES).collect())
+        let sockets = entries.by_ref().take(most).flatten().filter(is_socket);
+        let names = sockets.filter_map(|entry| entry.file_name().into_string().ok());
+        let list = names.filter(|name| name.starts_with(beginning) && is_plain(name)).take(NAMES).collect();
+        Ok(Names { list, is_whole: entries.next().is_none() })
     }
 
     /// Connects to whoever listens under this name. It never waits.
@@ -283,7 +298,9 @@ mod tests {
         fs::write(place.0.join("other"), "").unwrap();
         fs::write(place.0.join("worker-\n7"), "").unwrap();
         let _silent = UnixListener::bind(here.at("worker-\n8")).unwrap();
-        assert_eq!(folder().names("worker-").unwrap(), ["worker-5"]);
+        let found = folder().names("worker-").unwrap();
+        assert_eq!(found, Names { list: vec!["worker-5".to_owned()], is_whole: true });
+        assert!(!folder().names_among("worker-", 3).unwrap().is_whole);
         let names = ["worker-3", "worker-4", "worker-5", "worker-6"];
         assert!(names.iter().all(|name| matches!(folder().connect(name), Found::Other(_))));
     }

@@ -124,8 +124,8 @@ struct Search {
     begun_ms: Option<u64>,
     /// The warnings since the last look.
     warnings: u32,
-    /// The folder could not be read at the last look.
-    is_unreadable: bool,
+    /// All names in the folder could be read at the last look.
+    is_whole: bool,
     /// The memory of conversations.
     memory: Charge,
 }
@@ -145,7 +145,7 @@ impl Search {
             waits: None,
             begun_ms: None,
             warnings: 0,
-            is_unreadable: false,
+            is_whole: true,
             memory,
         }
     }
@@ -163,11 +163,21 @@ impl Search {
         self.warnings = 0;
         let now_ms = clock::now_ms();
         let names = self.folder.names(NAME);
-        let was_unreadable = std::mem::replace(&mut self.is_unreadable, names.is_err());
+        let is_whole = names.as_ref().is_ok_and(|names| names.is_whole);
+        let was_whole = std::mem::replace(&mut self.is_whole, is_whole);
         let names: HashSet<String> = match names {
-            Ok(names) => names.into_iter().collect(),
-            Err(_) if was_unreadable => return,
-            Err(failure) => return log::warn!("no worker can be taken over: {failure}"),
+            Ok(names) => {
+                if was_whole && !is_whole {
+                    log::warn!("not all workers may be found: their folder has too many other files");
+                }
+                names.list.into_iter().collect()
+            }
+            Err(failure) => {
+                if was_whole {
+                    log::warn!("no worker can be taken over: {failure}");
+                }
+                return;
+            }
         };
         // One whose server has let go of it in the middle is there again in a moment.
         self.tried.retain(|name, tried| names.contains(name) || now_ms < tried.again_ms);
