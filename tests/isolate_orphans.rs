@@ -21,6 +21,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use isolated::{crash, has_connection, isolated, program, taken, workers, workers_of};
@@ -87,8 +88,18 @@ impl Host {
     }
 
     fn at(port: u16, folder: &Path, orphan_ms: &str, options: &[&str]) -> Self {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut this = Self::starting(port, folder, orphan_ms, options);
+        this.says("listens on port");
+        let words = this.words();
+        let (_, rest) = words.split_once("listens on port ").unwrap();
+        this.port = rest.split([',', ' ', '\n']).next().unwrap().parse().unwrap();
+        this
+    }
+
+    /// One that does not listen yet.
+    fn starting(port: u16, folder: &Path, orphan_ms: &str, options: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = c::workshop("orphans-logs").join(count.to_string());
         let words = File::create(&log).unwrap();
         let child = Command::new(server_program())
@@ -101,12 +112,7 @@ impl Host {
             .stderr(words)
             .spawn()
             .unwrap();
-        let mut this = Self { child, port: 0, log, workers: Vec::new() };
-        this.says("listens on port");
-        let words = this.words();
-        let (_, rest) = words.split_once("listens on port ").unwrap();
-        this.port = rest.split([',', ' ', '\n']).next().unwrap().parse().unwrap();
-        this
+        Self { child, port, log, workers: Vec::new() }
     }
 
     fn words(&self) -> String {
@@ -527,6 +533,57 @@ fn a_server_that_is_started_again_goes_on_where_it_was_killed_again_and_again() 
     assert!(copy.join().unwrap().whole);
     let publishes = |event: &Event| event.role == Role::Publisher && event.state == State::InProgress;
     assert_eq!(sink.events_of(EventKind::Session).into_iter().filter(publishes).count(), 1, "over one connection");
+}
+
+/// Publishes or plays on a server that may be killed at any moment; what it gets is not looked at.
+fn comes_and_goes(port: u16, key: &str, publishes: bool) {
+    let Ok(socket) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+        return std::thread::sleep(Duration::from_millis(5));
+    };
+    let begun = std::panic::catch_unwind(|| Client::over(socket, port, key, publishes, &SessionConfig::default()));
+    if let Ok(Ok(mut client)) = begun {
+        let goes_on = |n: u32| {
+            let sent = if publishes { client.key_frame(n * 10, b"guest") } else { Ok(()) };
+            sent.is_ok() && client.turn(Duration::from_millis(5)).is_ok()
+        };
+        (0..10).all(goes_on);
+    }
+}
+
+#[test]
+fn servers_that_are_killed_at_any_moment_lose_no_message_and_leave_nothing_behind() {
+    let folder = folder("moments");
+    let mut hosts = vec![Host::start(&folder, LONG, &[])];
+    let port = hosts[0].port;
+    let load = Load::on(port, 4, 2, 10);
+    let stops = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (key, publishes) in [("guest", true), ("show0", false), ("show1", false)] {
+            let stops = &stops;
+            scope.spawn(move || {
+                while !stops.load(Ordering::Relaxed) {
+                    comes_and_goes(port, key, publishes);
+                }
+            });
+        }
+        for moment_ms in [0, 300, 20, 100, 5, 50] {
+            // The second one is killed while it starts.
+            for starting in [false, true] {
+                std::thread::sleep(Duration::from_millis(moment_ms));
+                let last = hosts.last_mut().unwrap();
+                last.child.kill().unwrap();
+                last.child.wait().unwrap();
+                hosts.push(match starting {
+                    false => Host::starting(port, &folder, LONG, &[]),
+                    true => Host::at(port, &folder, LONG, &[]),
+                });
+            }
+        }
+        stops.store(true, Ordering::Relaxed);
+    });
+    load.end();
+    hosts.iter().for_each(Host::are_gone);
+    until("no socket is left", || files(&folder) == 0);
 }
 
 #[test]
