@@ -751,7 +751,7 @@ impl RRServer {
     pub fn players_refuse(&self, id: Id, text: &str) -> Result<()> {
         let _change = self.change(id)?;
         let failure = Failure::ours(RRError::Rejected, text.to_owned());
-        self.stream(id)?.refuse_players("NetStream.Play.Failed", failure);
+        self.stream(id)?.refuse_players("NetStream.Play.Failed", failure, 0);
         Ok(())
     }
 

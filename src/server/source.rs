@@ -105,24 +105,25 @@ pub(super) fn started(
 /// The step after a source's failure. Waiting players that will get nothing are told.
 pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: &mut Backoff, loss: Loss<'_>) -> Next {
     let failure = loss.failure;
-    let refuse_players = |code, failure: Failure| {
+    let refuse_players = |code, failure: Failure, until_ms| {
         if let Some(stream) = core.stream_of(source) {
-            stream.refuse_players(code, failure);
+            stream.refuse_players(code, failure, until_ms);
         }
     };
     // Players stay during the grace window, because the publisher may come back to the source's server as a publisher
     // may come back here.
     let is_kept = core.stream_of(source).is_some_and(|stream| stream.state() == State::Recovering);
     if failure.absent && endpoint.config.on_demand && !is_kept {
-        core.absent.note(source.stream().name(), clock::now_ms());
+        let now_ms = clock::now_ms();
+        core.absent.note(source.stream().name(), now_ms);
         let told = Failure { kind: RRError::NotFound, ..failure.clone() };
-        refuse_players(code_of(&told), told);
+        refuse_players(code_of(&told), told, now_ms + ABSENT_MS);
         return Next::Retry(ABSENT_MS);
     }
     let judged = if failure.absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
     let next = backoff.after(&endpoint.config, endpoint.urls(), Loss { failure: &judged, ..loss });
     if !matches!(next, Next::Retry(_)) {
-        refuse_players("NetStream.Play.Failed", failure.clone());
+        refuse_players("NetStream.Play.Failed", failure.clone(), 0);
     }
     next
 }

@@ -235,7 +235,12 @@ impl RRStream {
         peer.log_end = self.ingest.head().position;
         match self.hand_to_relay(LEAD, Delivery::Player(peer)) {
             Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
-            _ => Ok(()),
+            _ => {
+                if self.sources.player_waits(clock::now_ms()) {
+                    self.relays.lead().wake();
+                }
+                Ok(())
+            }
         }
     }
 
@@ -378,9 +383,10 @@ impl RRStream {
         self.sources.list().iter().for_each(|source| self.upcalls.dial(source));
     }
 
-    /// Refuses waiting players, with the reason, because nothing will serve them.
-    pub(crate) fn refuse_players(&self, code: &'static str, failure: Failure) {
-        self.sources.refuse_players(code, failure);
+    /// Refuses waiting players, with the reason, because nothing will serve them. A player that was admitted before may come
+    /// to its relay after this; it is refused too, if it comes before `until_ms`, up to which nobody is admitted.
+    pub(crate) fn refuse_players(&self, code: &'static str, failure: Failure, until_ms: u64) {
+        self.sources.refuse_players(code, failure, until_ms);
         self.relays.lead().wake();
     }
 

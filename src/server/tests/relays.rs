@@ -8,7 +8,8 @@ use crate::config::{ServerConfig, Start, StreamConfig};
 use crate::error::{Failure, RRError};
 use crate::proto::message::kind::VIDEO;
 use crate::server::slots::kind;
-use crate::session::{Event as Said, State};
+use crate::session::{Event as Said, SessionConfig, State};
+use crate::stream::event::EventKind;
 use crate::stream::fault_injection::In;
 use crate::stream::memory::GiveUp;
 use crate::stream::{RRStream, Upcalls};
@@ -169,7 +170,7 @@ fn a_player_whose_media_has_come_is_not_refused_by_a_relay_that_is_late() {
     stream.wake_relays();
     until("the other relay stands still", || stream.fault_injection().is_stalled());
     write(0);
-    stream.refuse_players("NetStream.Play.StreamNotFound", Failure::ours(RRError::NotFound, "none has it"));
+    stream.refuse_players("NetStream.Play.StreamNotFound", Failure::ours(RRError::NotFound, "none has it"), 0);
     let mut of_lead = live.play("show");
     assert_eq!(next(&mut of_lead), Some(0));
     write(1);
@@ -177,6 +178,32 @@ fn a_player_whose_media_has_come_is_not_refused_by_a_relay_that_is_late() {
     assert_eq!(next(&mut of_lead), Some(1));
     drop(stalled);
     assert_eq!((next(&mut of_other), next(&mut of_other)), (Some(0), Some(1)));
+}
+
+#[test]
+fn a_player_that_was_admitted_before_a_refusal_and_comes_after_it_is_refused() {
+    let live = Live::new(ServerConfig::default());
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let stream = live.server.stream(id).unwrap();
+    let refuse = |until_ms| {
+        let failure = Failure::ours(RRError::NotFound, "none has it");
+        stream.refuse_players("NetStream.Play.StreamNotFound", failure, until_ms);
+    };
+    let mut first = live.play("show");
+    refuse(u64::MAX);
+    first.closed();
+    // To the stream, whoever comes now was admitted before.
+    if let Ok(mut late) = Client::configured(live.port, "show", false, &SessionConfig::default()) {
+        late.closed();
+    }
+    let ends =
+        || live.events_of(EventKind::Session).iter().filter(|event| event.error == Some(RRError::NotFound)).count();
+    until("both have been told why", || ends() == 2);
+
+    let mut publisher = live.publish("show");
+    publisher.key_frame(0, b"0").unwrap();
+    let mut served = live.play("show");
+    assert!(served.message().1.ends_with(b"0"), "what is published is played");
 }
 
 #[test]

@@ -306,7 +306,7 @@ impl Worker {
             ToWorker::Switch(id) => drop(self.stream.switch(id)),
             ToWorker::Refuse { code, text } => {
                 let failure = Failure::ours(RRError::Rejected, shown(text).into_owned());
-                self.stream.refuse_players(wire::play_code(code), failure);
+                self.stream.refuse_players(wire::play_code(code), failure, 0);
             }
             ToWorker::GiveUp(step) => self.stream.give_up(match step {
                 1 => GiveUp::Caches,

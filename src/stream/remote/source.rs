@@ -30,6 +30,8 @@ struct Watch {
     /// The host was told that the stream is wanted, and no publisher has come since.
     told_wanted: bool,
     refusal: Option<Refusal>,
+    /// The last refusal, which holds until then for players that were admitted before it and come after it; monotonic ms.
+    held: Option<(u64, Refusal)>,
 }
 
 /// A stream's sources, and the players that they serve. Its lock comes after the book's.
@@ -68,6 +70,7 @@ impl Sources {
         let mut watch = locked(&self.watch);
         watch.told_wanted = false;
         watch.refusal = None;
+        watch.held = None;
     }
 
     pub(in crate::stream) fn take_refusal(&self) -> Option<Refusal> {
@@ -118,11 +121,23 @@ impl Sources {
         }
     }
 
-    /// Notes why no source will serve the waiting players; the relay tells the players.
-    pub(in crate::stream) fn refuse_players(&self, code: &'static str, failure: Failure) {
+    /// Notes why no source will serve the waiting players; the relay tells the players. Until `until_ms` it holds for those
+    /// too that come to the relay later.
+    pub(in crate::stream) fn refuse_players(&self, code: &'static str, failure: Failure, until_ms: u64) {
         // To the players it is our failure, whoever caused it.
-        let failure = Failure { by_peer: false, ..failure };
-        locked(&self.watch).refusal = Some(Refusal { code, failure });
+        let refusal = Refusal { code, failure: Failure { by_peer: false, ..failure } };
+        let mut watch = locked(&self.watch);
+        watch.held = Some((until_ms, refusal.clone()));
+        watch.refusal = Some(refusal);
+    }
+
+    /// Notes that a player has come to the relay. True if its refusal came before it: the relay is to tell it.
+    pub(in crate::stream) fn player_waits(&self, now_ms: u64) -> bool {
+        let mut watch = locked(&self.watch);
+        let held = watch.held.as_ref().filter(|(until_ms, _)| now_ms < *until_ms);
+        let Some((_, refusal)) = held.cloned() else { return false };
+        watch.refusal = Some(refusal);
+        true
     }
 }
 
