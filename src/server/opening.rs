@@ -89,7 +89,7 @@ impl Opening {
     /// Puts on the stream what was made, and has tried again what has failed.
     ///
     /// # Errors
-    /// [`RRError::State`](crate::error::RRError::State) where the stream ends; it takes with it what it has.
+    /// [`RRError::State`] where the stream ends; it takes with it what it has.
     pub(super) fn carry_out(self, core: &Core, stream: &Arc<RRStream>) -> Result<()> {
         let mut made = self.made.iter();
         while let Some(target) = made.next() {

@@ -39,7 +39,7 @@ pub(super) struct Seat<T: Task> {
     /// The last value given to the wake.
     is_collecting: bool,
     on_panic: OnPanic,
-    /// Dropped after the task, which ends [`Running::wait`].
+    /// Dropped after the task, which ends [`Running::wait`](super::Running::wait).
     _ends: Option<Sender<Infallible>>,
 }
 

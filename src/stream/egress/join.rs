@@ -1,8 +1,9 @@
 //! Where a consumer can begin: the join index looks at every message once and keeps the headers and the newest key
 //! frame.
 //!
-//! The join index sends nothing and knows no consumers. The relay owns it, calls [`advance`](JoinIndex::advance) once
-//! per wake before it serves its consumers, and asks it for the places of joiners and of consumers that fell behind.
+//! The join index sends nothing and knows no consumers. The relay owns it, calls
+//! [`advance_to_end`](JoinIndex::advance_to_end) before it serves its consumers, and asks it for the places of joiners and of
+//! consumers that fell behind.
 //!
 //! **Bound:** the join index's own cursor is at the head after each advance, and the GOP start is dropped past
 //! `gop_bytes` or `gop_ms`. So a publisher that sends one key frame and then only other frames holds no more memory
