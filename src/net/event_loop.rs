@@ -62,7 +62,7 @@ pub(crate) trait Task: Send + 'static {
     /// Most bytes read at once: the length of [`Io::scratch`].
     const SCRATCH_BYTES: usize;
 
-    /// Whether the task needs ticks now. A task that needs none sleeps until it is called.
+    /// Whether the task needs ticks now. A task that needs none sleeps until it is called; then it has a tick that is due.
     fn wants_ticks(&self) -> bool;
 
     /// The time at which the task wants a round besides its ticks without being called, monotonic us; a time in the

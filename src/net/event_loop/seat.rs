@@ -172,7 +172,9 @@ impl<T: Task> AnySeat for Seat<T> {
         }
         let now_us = clock::now_us();
         self.media_us = now_us;
-        match catch_unwind(AssertUnwindSafe(|| self.task.on_media(now_us) && self.settle() >= self.due_us)) {
+        // Media brings a tick that is due also to a task which does not want it without.
+        let is_done = || self.task.on_media(now_us) && now_us < self.next_tick_us && self.settle() >= self.due_us;
+        match catch_unwind(AssertUnwindSafe(is_done)) {
             Ok(is_done) => is_done,
             Err(panic) => {
                 self.panic = Some(panic);

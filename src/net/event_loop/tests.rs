@@ -43,6 +43,8 @@ enum Say {
     Collect(u64),
     /// From now on the task wants ticks, one of them by this time.
     Tick(u64),
+    /// From now on it wants none.
+    NoTicks,
     /// What the task does with media in other threads.
     OnMedia(OnMedia),
     /// The task is paused until this is false.
@@ -146,6 +148,7 @@ impl Task for Probe {
                 self.wants_ticks = true;
                 io.tick_by(by_us);
             }
+            Say::NoTicks => self.wants_ticks = false,
             Say::OnMedia(on_media) => self.on_media = on_media,
             Say::Pause(paused) => self.paused = paused,
             Say::Hang(held) => drop(locked(&held)),
@@ -520,6 +523,28 @@ fn a_deadline_that_a_turn_in_another_thread_makes_is_kept() {
         task.falls_asleep(OnMedia::TakeUntil(due_us));
         until("a round at that time", || task.seen.round_us.load(Ordering::Acquire) >= due_us);
     }
+    task.say(Say::End);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_tick_that_nobody_wants_comes_with_media_when_it_is_due() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let thread = run(event_loop);
+    task.falls_asleep(OnMedia::Take);
+    let ticks = || task.seen.ticks.load(Ordering::Acquire);
+    let before = ticks();
+    let due_us = clock::now_us() + 50_000;
+    // Without a nudge, which is a reason for a tick by itself.
+    [Say::Tick(due_us), Say::NoTicks].into_iter().for_each(|what| task.inbox.send(what).unwrap());
+    task.bring_media();
+    until("the order is there", || task.inbox.is_empty());
+    until("it comes", || {
+        task.offer_media();
+        ticks() > before
+    });
+    assert!(clock::now_us() >= due_us, "and not at once");
     task.say(Say::End);
     thread.join().unwrap();
 }
