@@ -1,7 +1,7 @@
-//! Reading figures makes no system call; only owners ask the system, and rarely.
+//! Reading figures makes no system call; only owners ask the system, and rarely. And what figures say of a stream.
 
 use super::live::{Live, until};
-use crate::config::ServerConfig;
+use crate::config::{ServerConfig, StreamConfig};
 use crate::fuzzing::tables::bytes;
 use crate::net::tcp_info::ASKED;
 use crate::server::report::Info;
@@ -22,6 +22,27 @@ fn reading_figures_makes_no_system_call() {
         live.server.stats(0).unwrap();
     }
     assert_eq!(ASKED.get(), 0, "the reader has asked the system");
+}
+
+#[test]
+fn a_stream_has_no_lag_once_the_player_that_was_behind_has_left() {
+    // Nobody jumps, and nobody is closed.
+    let stream = StreamConfig { queue_bytes: 64 << 20, queue_ms: 600_000, ..StreamConfig::default() };
+    let live = Live::new(ServerConfig { stream: stream.into(), send_ms: 600_000, ..ServerConfig::default() });
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let mut publisher = live.publish("show");
+    let player = live.play("show");
+    let lag_ms = || live.server.stats(id).unwrap().queue_ms;
+    until("the player is behind", || {
+        publisher.key_frame(0, &[1; 100_000]).unwrap();
+        lag_ms() > 0
+    });
+    drop(publisher);
+    until("only the player is there", || live.sessions() == 1);
+    assert!(lag_ms() > 0);
+    drop(player);
+    until("nobody is there", || live.sessions() == 0);
+    assert_eq!(lag_ms(), 0);
 }
 
 #[test]

@@ -140,6 +140,10 @@ impl Relay {
         self.over_tls -= usize::from(consumer.conn.socket.is_tls());
         self.stream.relays().left(self.number);
         self.outgoing().sent(consumer.take_sent(), clock::now_us());
+        if self.consumers.is_empty() {
+            // There may be no tick before the next one comes.
+            self.stream.stats().lag(self.number, 0);
+        }
         Some(consumer)
     }
 
