@@ -1,4 +1,4 @@
-//! The figures of streams, sessions and targets: counters that one thread writes and any thread reads, and rates over
+//! The figures of streams, sessions and targets: counters that one task writes and any thread reads, and rates over
 //! the last two seconds.
 //!
 //! Readers take no lock and make no system call; the values that they read of one object may be from slightly different

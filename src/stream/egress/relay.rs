@@ -49,7 +49,7 @@ use crate::stream::relays::{LEAD, Spread};
 use crate::stream::stats::Outgoing;
 use crate::stream::upcalls::Timeouts;
 
-/// The task; only the relay's thread uses its fields.
+/// The task; whoever has its turn uses its fields.
 pub(in crate::stream) struct Relay {
     stream: Arc<RRStream>,
     /// Its number among the stream's relays.

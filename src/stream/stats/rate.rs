@@ -1,4 +1,4 @@
-//! Counts, and rates over the last two seconds. One thread writes them, any thread reads them.
+//! Counts, and rates over the last two seconds. One task writes them, any thread reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,7 +32,7 @@ impl Count {
     }
 }
 
-/// A rate per second over the last two seconds. One thread writes it.
+/// A rate per second over the last two seconds. One task writes it.
 #[derive(Debug, Default)]
 pub(crate) struct Rate {
     /// The number of the current step since the clock began.
