@@ -570,6 +570,23 @@ fn the_host_publishes_to_a_process_and_hears_of_its_end() {
 }
 
 #[test]
+fn what_the_host_publishes_while_its_stream_is_on_hold_is_refused_and_may_be_written_again() {
+    let live = Live::new(isolated());
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = live.play("show");
+    let body = |n: u32| [&[0x17, 1, 0, 0, 0][..], &n.to_be_bytes().repeat(100)].concat();
+    let write = |n: u32| live.server.stream_write(id, kind::VIDEO, i64::from(n) * 40, &body(n), false);
+    (1..=50).for_each(|n| write(n).unwrap());
+    let hold = |room| live.server.stream_export(id, room, 60_000).unwrap();
+    assert!(matches!(hold(64 << 20), StreamExport::State(_)));
+    assert_eq!(write(51).unwrap_err().kind, RRError::Limit);
+    // This fails, and the hold is over.
+    assert!(matches!(hold(0), StreamExport::Needs(_)));
+    (51..=100).for_each(|n| write(n).unwrap());
+    assert_eq!(gets(&mut player, 100), (1..=100).map(body).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_stream_that_is_stopped_at_once_ends_its_process_in_order() {
     let live = Live::new(isolated());
     let stalled = Ingest::new(|_| Script { then: Then::Stall, ..Script::default() });

@@ -15,8 +15,8 @@ use crate::stream::exported::MovedFeed;
 use crate::stream::exported::stream::ExportedStream;
 use crate::stream::front::RRStream;
 use crate::stream::handover::{Delivery, ForAccumulate, NewPublisher, Pulled, StreamExport};
-use crate::stream::ingest::Incoming;
 use crate::stream::ingest::accumulate::Accumulate;
+use crate::stream::ingest::{Incoming, held};
 use crate::stream::link::refused;
 use crate::stream::offer::{OfferedPublisher, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
@@ -412,6 +412,9 @@ impl RRStream {
             }
         }
         if let Threading::Process(Isolated { host, .. }) = self.threading() {
+            if carries && self.ingest().is_held(clock::now_us()) {
+                return Err(held());
+            }
             let memory = self.memory().budget().charge_about(body.len())?;
             host.push(HostMessage { type_id, ts_ms, body: copied(body)?, end, memory })?;
             self.relays().wake_for_data();

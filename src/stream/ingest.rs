@@ -131,7 +131,7 @@ impl Ingest {
         let mut writer = locked(&self.writer);
         // It may have arrived in the hold, and have waited since.
         if self.is_held(now_us) && self.is_held(net::clock::now_us()) {
-            return Err(Failure::ours(RRError::Limit, "the stream goes on in another process"));
+            return Err(held());
         }
         let stamped = writer.clock.stamp(head.type_id, message.is_header(), head.timestamp_ms, now_us);
         append(&mut writer.buffer, message, stamped.ts_ms, mends, 0)?;
@@ -315,6 +315,11 @@ impl Ingest {
     pub(in crate::stream) fn cursor(&self) -> Cursor {
         locked(&self.writer).buffer.cursor()
     }
+}
+
+/// The refusal of a message while nothing is appended.
+pub(in crate::stream) fn held() -> Failure {
+    Failure::ours(RRError::Limit, "the stream goes on in another process")
 }
 
 /// Appends a message: data messages without `@setDataFrame`, everything else unchanged. With `mends`, metadata that

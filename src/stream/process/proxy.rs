@@ -222,7 +222,8 @@ impl Task for Proxy {
     const SCRATCH_BYTES: usize = READ_LITTLE_BYTES;
 
     fn wants_ticks(&self) -> bool {
-        self.worker.is_some() || !self.pumps.is_empty() || self.stream.stop_by_ms().is_some()
+        let has_work = self.worker.is_some() || !self.pumps.is_empty() || !self.host.is_empty();
+        has_work || self.stream.stop_by_ms().is_some()
     }
 
     fn is_paused(&self) -> bool {

@@ -9,6 +9,7 @@ use super::super::wire::{Begin, Crashes, Handle, PROTOCOL, ToWorker, Waits};
 use super::link::Link;
 use super::{Proxy, STAYS, WorkerSession, WorkerTarget, refuse};
 use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::event_loop::Io;
 use crate::net::socket::half_close;
@@ -189,8 +190,14 @@ impl Proxy {
             // No worker is started for a stream that ends.
             return self.host.fail();
         }
-        if !self.moving.is_no() {
+        // While nothing is appended, they would be lost there. The worker hears of the end of that before they come.
+        let now_us = clock::now_us();
+        let is_held = !stops && self.stream.ingest().is_held(now_us);
+        if !self.moving.is_no() || self.host.is_empty() || is_held {
             return;
+        }
+        if let Err(failure) = self.order_hold(now_us / 1000) {
+            return self.end_worker(&failure);
         }
         while !self.host.is_empty() {
             // The end of a worker fails all that wait, once.

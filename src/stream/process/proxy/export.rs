@@ -91,11 +91,12 @@ impl Proxy {
         }
     }
 
-    /// Passes on for how long nothing is appended.
+    /// Passes on for how long nothing is appended, and the end of that.
     pub(super) fn order_hold(&mut self, now_ms: u64) -> Result<()> {
-        let until_us = self.stream.ingest().held_until_us();
+        let held_ms = self.stream.ingest().held_ms(now_ms);
+        let until_us = if held_ms > 0 { self.stream.ingest().held_until_us() } else { 0 };
         let Some(link) = self.worker.as_mut().filter(|_| self.sent_hold_us != until_us) else { return Ok(()) };
-        link.send(&ToWorker::Hold((until_us / 1000).saturating_sub(now_ms)), None)?;
+        link.send(&ToWorker::Hold(held_ms), None)?;
         self.sent_hold_us = until_us;
         Ok(())
     }
