@@ -167,8 +167,12 @@ impl Room {
     /// Gives the host a state.
     ///
     /// # Safety
-    /// The contract of all pointers; the state is no longer than `bytes`, which fit.
+    /// The contract of all pointers: `bytes` fit.
+    ///
+    /// # Panics
+    /// If the state is longer than that: it may be the work of another process.
     unsafe fn take(self, state: &[u8]) {
+        assert!(state.len() <= self.bytes, "a state of {} bytes came for {}", state.len(), self.bytes);
         // SAFETY: contract: they fit, and where `blob` is NULL there are none.
         unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), self.blob, state.len()) };
         // SAFETY: contract.

@@ -179,7 +179,7 @@ pub unsafe extern "C" fn rr_session_export(
         let (fd, room) = (Out::new(fd, "fd")?, unsafe { Room::new(blob, len) }?);
         match server.core.session_export(id, room.bytes)? {
             Export::Gone { fd: open, state } => {
-                // SAFETY: contract; the state is within `room.bytes`.
+                // SAFETY: contract.
                 unsafe { room.take(&state) };
                 // SAFETY: contract.
                 unsafe { fd.set(open.into_raw_fd()) };

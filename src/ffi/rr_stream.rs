@@ -127,7 +127,7 @@ pub unsafe extern "C" fn rr_stream_export(
         let room = unsafe { Room::new(blob, len) }?;
         match server.core.stream_export(id, room.bytes, hold_ms)? {
             StreamExport::State(state) => {
-                // SAFETY: contract; the state is within `room.bytes`.
+                // SAFETY: contract.
                 unsafe { room.take(&state) };
                 Ok(0)
             }

@@ -228,7 +228,7 @@ pub unsafe extern "C" fn rr_target_export(
         let (fd, room) = (Out::new(fd, "fd")?, unsafe { Room::new(blob, len) }?);
         match server.core.target_export(id, room.bytes)? {
             TargetExport::Gone { fd: open, state } => {
-                // SAFETY: contract; the state is within `room.bytes`.
+                // SAFETY: contract.
                 unsafe { room.take(&state) };
                 // SAFETY: contract.
                 unsafe { fd.set(open.map_or(-1, IntoRawFd::into_raw_fd)) };

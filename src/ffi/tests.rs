@@ -71,6 +71,24 @@ fn refused<T: std::fmt::Debug>(result: Result<T>, kind: RRError, field: &str) {
 }
 
 #[test]
+fn a_state_that_is_longer_than_the_room_for_it_is_not_written() {
+    let (mut blob, mut len) = ([7_u8; 4], 2_usize);
+    let takes = |state: &[u8], blob: &mut [u8], len: &mut usize| {
+        guard(|| {
+            // SAFETY: more bytes than `len` says are writable.
+            let room = unsafe { Room::new(blob.as_mut_ptr().cast(), len) }?;
+            // SAFETY: as above.
+            unsafe { room.take(state) };
+            Ok(0)
+        })
+    };
+    assert_eq!(takes(&[1; 3], &mut blob, &mut len), rr_error::RR_ERR_PANIC as c_int);
+    assert_eq!((blob, len), ([7; 4], 2));
+    assert_eq!(takes(&[1], &mut blob, &mut len), 0);
+    assert_eq!((blob, len), ([1, 7, 7, 7], 1));
+}
+
+#[test]
 fn a_panic_stops_at_the_border() {
     assert_eq!(guard(|| panic!("as expected")), rr_error::RR_ERR_PANIC as c_int);
     assert!(detail().contains("as expected"), "{}", detail());

@@ -244,7 +244,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
 
 /// Sessions along the golden conversations of servers, at each of their questions and where they publish or play.
 #[cfg(test)]
-pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
+pub(crate) fn exported_seeds() -> Vec<Vec<u8>> {
     use super::seeds::server_conversations;
     use super::session::conversation;
 

@@ -156,6 +156,7 @@ impl Tracks {
     ) {
         let mut list = list;
         list.truncate(MAX_LISTED);
+        list.shrink_to_fit();
         *locked(&self.list) = list;
         let lowest = 0;
         *locked(&self.configs) =

@@ -81,8 +81,8 @@ struct WorkerSession {
     subscriptions: Vec<Subscription>,
     /// Its connection, until the worker has said that it has it.
     conn: Option<Conn>,
-    /// Who waits for its export.
-    export: Option<Caller<Export>>,
+    /// Who waits for its export, and the room for its state.
+    export: Option<(usize, Caller<Export>)>,
     /// Why the host has closed it.
     closing: Option<String>,
     /// When the worker must have taken it, or closed it, monotonic ms.
@@ -422,7 +422,7 @@ impl Proxy {
                         refuse(&caller, Failure::ours(RRError::Unsupported, text));
                     }
                     Order::Export { room, caller } if entry.export.is_none() && caller.take() => {
-                        (entry.export, entry.due_ms) = (Some(caller), Some(now_ms + ORDER_MS));
+                        (entry.export, entry.due_ms) = (Some((room, caller)), Some(now_ms + ORDER_MS));
                         link.send(&ToWorker::Export { id, room: room as u64 }, None)?;
                     }
                     // A second export: its caller learns that it is not possible now. The others are answers to a
@@ -656,7 +656,8 @@ impl Proxy {
     /// # Errors
     /// Those for which the worker is ended.
     pub(crate) fn receives(&mut self, body: &[u8]) -> Result<()> {
-        let message = crate::net::fd_channel::Message { kind: 1, body: body.to_vec(), fd: None };
+        let kind = super::wire::ToServer::decode(body)?.kind();
+        let message = crate::net::fd_channel::Message { kind, body: body.to_vec(), fd: None };
         self.take_report(message, crate::net::clock::now_us())
     }
 

@@ -111,7 +111,7 @@ pub(crate) fn messages(pushing: &[u8], paused: &[u8], stream: &[u8]) -> Vec<Vec<
         ToServer::Over { id: publisher, cause: Cause::of(&failure) },
         ToServer::GoesOn(Some(Cause::of(&failure))),
         ToServer::Stream { state: stream },
-        ToServer::StreamStays { needs: Some(7), cause: None },
+        ToServer::StreamStays { needs: Some(2 << 20), cause: None },
         ToServer::Stays { id: target, needs: None, cause: Some(Cause::of(&failure)) },
         ToServer::Exported { id: target, state: paused },
     ]);

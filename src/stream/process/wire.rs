@@ -697,14 +697,18 @@ pub(super) enum ToServer<'a> {
 }
 
 impl ToServer<'_> {
-    /// Its kind and its bytes.
-    pub(super) fn encode(&self) -> Result<(u8, Vec<u8>)> {
-        let kind = match self {
+    /// Its kind.
+    pub(super) fn kind(&self) -> u8 {
+        match self {
             Self::Back { .. } | Self::Exported { .. } | Self::Target { .. } => kind::STATE,
             Self::Stream { .. } => kind::STREAM,
             _ => kind::PLAIN,
-        };
-        Ok((kind, UP.encode(self)?))
+        }
+    }
+
+    /// Its kind and its bytes.
+    pub(super) fn encode(&self) -> Result<(u8, Vec<u8>)> {
+        Ok((self.kind(), UP.encode(self)?))
     }
 
     /// The message in these bytes.

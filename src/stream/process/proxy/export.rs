@@ -6,15 +6,20 @@ use std::sync::Arc;
 
 use super::super::wire::{Cause, Handle, Largest, ToWorker, impossible};
 use super::waits::{TargetOrder, WAITING};
-use super::{ORDER_MS, Proxy, WorkerTarget, not_its, refuse};
+use super::{ORDER_MS, Proxy, WorkerSession, WorkerTarget, not_its, refuse};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::event_loop::Io;
 use crate::stream::exported::target::{About, ExportedTarget, Pause};
-use crate::stream::exported::{ExportedSession, stream};
+use crate::stream::exported::{self, Doing, ExportedSession, stream};
 use crate::stream::handover::StreamExport;
+use crate::stream::name::StreamName;
 use crate::stream::record::{Caller, Export, TargetExport};
+use crate::stream::remote::source::{self, Goes};
 use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::remote::target::{Target, is_tls};
+
+/// Most room for the state of a stream that a worker may ask for: it measures a tail before it makes it.
+const STREAM_ROOM: usize = stream::BYTES_MAX.saturating_mul(2);
 
 impl Proxy {
     /// The largest states that the worker may send.
@@ -117,9 +122,11 @@ impl Proxy {
     /// There is no state of the stream.
     pub(super) fn stream_stays(&mut self, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
         let cause = cause.map(|cause| cause.failure()).transpose()?;
+        let room = self.waits.states.front().map_or(0, |(room, _)| *room);
+        let needs = needs.map(|needs| room_needed(needs, room, STREAM_ROOM)).transpose()?;
         let caller = self.asked_for_state()?;
         match (needs, cause) {
-            (Some(needs), _) => caller.tell(Ok(StreamExport::Needs(usize::try_from(needs).unwrap_or(usize::MAX)))),
+            (Some(needs), _) => caller.tell(Ok(StreamExport::Needs(needs))),
             (None, Some(cause)) => caller.tell(Err(cause)),
             // The caller learns that it is not possible now.
             (None, None) => {}
@@ -169,20 +176,36 @@ impl Proxy {
     /// The worker has given a session, target or source away.
     pub(super) fn is_exported(&mut self, id: Handle, state: &[u8], fd: Option<OwnedFd>, now_ms: u64) -> Result<()> {
         if self.sessions.contains_key(&id) {
-            self.session_exported(id, state, fd)
+            self.session_exported(id, state, fd, now_ms)
         } else {
             self.target_exported(id, state, fd, now_ms)
         }
     }
 
-    fn session_exported(&mut self, id: Handle, state: &[u8], fd: Option<OwnedFd>) -> Result<()> {
-        // Nothing fails once the session is out of the table.
+    fn session_exported(&mut self, id: Handle, state: &[u8], fd: Option<OwnedFd>, now_ms: u64) -> Result<()> {
         let (fd, state) = (fd.ok_or_else(|| impossible("a session comes without its connection"))?, copied(state)?);
-        let caller = self.sessions.get_mut(&id).and_then(|entry| entry.export.take());
-        let Some(caller) = caller else { return Err(impossible("nobody wanted that session")) };
-        let entry = self.release(id)?;
-        self.stream.upcalls().session_exported(&entry.record);
-        caller.tell(Ok(Export::Gone { fd, state }));
+        let entry = self.sessions.get(&id).ok_or_else(not_its)?;
+        let (room, _) = entry.export.as_ref().ok_or_else(|| impossible("nobody wanted that session"))?;
+        // Where it comes in, nobody is asked about what a session publishes or plays.
+        let read = ExportedSession::read(&self.session, &state, now_ms);
+        let is_its = read.as_ref().is_ok_and(|read| does_the_same(&read.doing, entry, self.stream.name()));
+        if state.len() > *room || (read.is_ok() && !is_its) {
+            return Err(impossible("that is not the session that was wanted"));
+        }
+        // Nothing fails once the session is out of the table.
+        let mut entry = self.release(id)?;
+        let Some((_, caller)) = entry.export.take() else { return Ok(()) };
+        match read {
+            Ok(_) => {
+                self.stream.upcalls().session_exported(&entry.record);
+                caller.tell(Ok(Export::Gone { fd, state }));
+            }
+            // The worker goes on: it may be the peer that has brought its session to such a state.
+            Err(failure) => {
+                self.stream.upcalls().session_over(&entry.record, &failure);
+                caller.tell(Err(failure));
+            }
+        }
         self.after(entry);
         Ok(())
     }
@@ -191,9 +214,11 @@ impl Proxy {
         let state = copied(state)?;
         let entry = self.targets.get(&id).ok_or_else(not_its)?;
         let order = entry.export.as_ref().ok_or_else(|| impossible("nobody wanted that target"))?;
-        let about = ExportedTarget::read_plain(&self.session, &state, now_ms)?.about;
-        let is_its = about.name == *self.stream.name() && about.pulls == entry.target.is_source();
-        if !is_its || state.len() > order.room {
+        let read = ExportedTarget::read_plain(&self.session, &state, now_ms);
+        let is_its = read
+            .as_ref()
+            .is_ok_and(|read| read.about.name == *self.stream.name() && read.about.pulls == entry.target.is_source());
+        if state.len() > order.room || (read.is_ok() && !is_its) {
             return Err(impossible("that is not the target that was wanted"));
         }
         let fd = match order.anew {
@@ -208,8 +233,17 @@ impl Proxy {
         if let Some(record) = &record {
             stream.book().lose(record, false);
         }
-        stream.upcalls().target_exported(&target);
-        order.caller.tell(Ok(TargetExport::Gone { fd, state }));
+        match read {
+            Ok(_) => {
+                stream.upcalls().target_exported(&target);
+                order.caller.tell(Ok(TargetExport::Gone { fd, state }));
+            }
+            // As of a session.
+            Err(failure) => {
+                source::over(&**stream.upcalls(), &target, &failure, Goes::Lost, 0);
+                order.caller.tell(Err(failure));
+            }
+        }
         if record.is_some() {
             // The sources of a stream that is held are to follow.
             if !stream.ingest().is_held(now_ms * 1000) {
@@ -223,10 +257,13 @@ impl Proxy {
     /// A session, target or source that was to go stays.
     pub(super) fn stays(&mut self, id: Handle, needs: Option<u64>, cause: Option<Cause<'_>>) -> Result<()> {
         let cause = cause.map(|cause| cause.failure()).transpose()?;
-        let needs = needs.map(|needs| usize::try_from(needs).unwrap_or(usize::MAX));
+        let session = self.sessions.get(&id).and_then(|entry| Some(entry.export.as_ref()?.0));
+        let target = self.targets.get(&id).and_then(|entry| Some(entry.export.as_ref()?.room));
         // Whoever it is may have ended, or have been given back and sent again, since the worker looked.
+        let Some(room) = session.or(target) else { return Ok(()) };
+        let needs = needs.map(|needs| room_needed(needs, room, self.largest().state)).transpose()?;
         if let Some(entry) = self.sessions.get_mut(&id) {
-            let Some(caller) = entry.export.take() else { return Ok(()) };
+            let Some((_, caller)) = entry.export.take() else { return Ok(()) };
             entry.due_ms = entry.due_ms.filter(|_| entry.conn.is_some() || entry.closing.is_some());
             match (needs, cause) {
                 (Some(needs), _) => caller.tell(Ok(Export::Needs(needs))),
@@ -245,4 +282,25 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// Whether this is what a session does with the stream of this name.
+fn does_the_same(doing: &Doing, entry: &WorkerSession, name: &StreamName) -> bool {
+    match doing {
+        Doing::Publishes(publishing) => entry.publishes() && publishing.named.stream() == *name,
+        Doing::Plays(playing) => {
+            !entry.publishes() && playing.asks.is_none() && playing.plays.iter().all(|play| play.name == *name)
+        }
+        Doing::Rests | Doing::Asks(..) => false,
+    }
+}
+
+/// The room that a state needs, which is at most so much.
+///
+/// # Errors
+/// [`RRError::Protocol`] for no more than there was, or more than any state needs: the host makes as much room as it hears.
+fn room_needed(needs: u64, room: usize, most: usize) -> Result<usize> {
+    let most = most.saturating_add(exported::GROWTH_BYTES);
+    let needs = usize::try_from(needs).ok().filter(|&needs| needs > room && needs <= most);
+    needs.ok_or_else(|| impossible("no state needs so much room"))
 }

@@ -134,6 +134,8 @@ impl Proxy {
         if let Some(link) = self.worker.take() {
             link.leave_to_another(io);
         }
+        // A worker answers before it describes itself. Nobody waits for one that has not.
+        self.waits.end(&Failure::ours(RRError::Again, "another process has just taken the stream over"));
         self.supervisor.ended(None, io.now_us / 1000);
         self.forget_worker();
     }

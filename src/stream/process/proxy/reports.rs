@@ -32,8 +32,12 @@ impl Proxy {
     /// # Errors
     /// [`RRError::Arg`] and [`RRError::Protocol`] for what no worker says.
     pub(super) fn take_report(&mut self, message: Message, now_us: u64) -> Result<()> {
-        let Message { body, fd, .. } = message;
+        let Message { kind, body, fd } = message;
         let report = ToServer::decode(&body)?;
+        if kind != report.kind() {
+            // Bounds are those of its kind.
+            return Err(impossible("its message is of another kind than it says"));
+        }
         if self.moving.describes() && !matches!(report, ToServer::Paused) {
             drop(report);
             return self.describes_more(body);
