@@ -71,6 +71,10 @@ const EVICT_MS: u64 = 10_000;
 /// over.
 const ORDER_MS: u64 = 30_000;
 
+/// Longest time between two looks at the worker that counts for its deadlines: after a longer one this process stood still, and
+/// perhaps the worker with it, or nothing was to be done until another process had decided.
+const LOOK_MS: u64 = 2_000;
+
 /// What the worker does not do.
 const STAYS: &str = "it runs in a process of its own, and stays there";
 
@@ -169,6 +173,8 @@ pub(crate) struct Proxy {
     /// Until when the worker appends nothing, as it knows, monotonic us.
     sent_hold_us: u64,
     moving: Moving,
+    /// When it was last looked at, monotonic ms.
+    looked_ms: u64,
     /// The stream comes from another server, or its state goes to one.
     waits: Waits,
     /// What the worker says is its description, with which it comes from another process.
@@ -208,6 +214,7 @@ impl Proxy {
             sent_stop_ms: None,
             sent_hold_us: 0,
             moving: Moving::No,
+            looked_ms: 0,
             waits: Waits::default(),
             is_described: false,
             over: false,
@@ -474,10 +481,9 @@ impl Proxy {
         }
         if waited {
             // A worker that has just started gets the orders only now.
-            let sessions = self.sessions.values_mut().map(|entry| &mut entry.due_ms);
-            let all = sessions.chain(self.targets.values_mut().map(|entry| &mut entry.due_ms));
-            all.chain([&mut self.waits.due_ms]).flatten().for_each(|due_ms| *due_ms = (*due_ms).max(now_ms + ORDER_MS));
-        } else if self.is_overdue(now_ms) {
+            self.begin_deadlines_anew(now_ms);
+        }
+        if self.is_found_overdue(now_ms) {
             return self.end_worker(&Failure::ours(RRError::Timeout, "it does not do what it is asked"));
         }
         if !self.moving.is_no() {
@@ -503,6 +509,26 @@ impl Proxy {
                 }
             }
             Due::Nothing => {}
+        }
+    }
+
+    /// Looks whether the worker is overdue. Time in which nobody looked is not its own.
+    fn is_found_overdue(&mut self, now_ms: u64) -> bool {
+        let looked_ms = std::mem::replace(&mut self.looked_ms, now_ms);
+        if now_ms > looked_ms + LOOK_MS {
+            self.begin_deadlines_anew(now_ms);
+        }
+        self.is_overdue(now_ms)
+    }
+
+    /// Gives the worker the whole of its time for all that it is asked.
+    fn begin_deadlines_anew(&mut self, now_ms: u64) {
+        let sessions = self.sessions.values_mut().map(|entry| &mut entry.due_ms);
+        let all = sessions.chain(self.targets.values_mut().map(|entry| &mut entry.due_ms));
+        let all = all.chain([&mut self.waits.due_ms]).flatten().chain(self.moving.due_ms_mut());
+        all.for_each(|due_ms| *due_ms = (*due_ms).max(now_ms + ORDER_MS));
+        if let Some((by_ms, _)) = &mut self.evicts {
+            *by_ms = (*by_ms).max(now_ms + EVICT_MS);
         }
     }
 

@@ -80,6 +80,13 @@ impl Moving {
         }
     }
 
+    pub(super) fn due_ms_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Pausing(pausing) => Some(&mut pausing.due_ms),
+            _ => None,
+        }
+    }
+
     /// Notes that the description begins.
     ///
     /// # Errors

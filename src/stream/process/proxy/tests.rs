@@ -45,6 +45,29 @@ fn a_worker_that_does_not_close_whom_it_is_to_close_is_overdue() {
 }
 
 #[test]
+fn time_in_which_nobody_looked_at_a_worker_is_not_its_own() {
+    let mut proxy = proxy(b"show");
+    proxy.worker = Some(Link::new((1, Vec::new()), log::LevelFilter::Off));
+    let [publisher, ..] = IDS;
+    let order = |proxy: &mut Proxy, now_ms| {
+        proxy.sessions[&publisher].record.order(Order::Close("kicked".to_owned())).unwrap();
+        proxy.pass_on_orders(now_ms).unwrap();
+    };
+    // The first time at which it is found overdue, from then on.
+    let overdue = |proxy: &mut Proxy, from_ms: u64| {
+        (from_ms..).step_by(250).take(1_000).find(|now_ms| proxy.is_found_overdue(*now_ms))
+    };
+    order(&mut proxy, 5_000);
+    assert_eq!(overdue(&mut proxy, 5_000), Some(5_000 + ORDER_MS));
+    order(&mut proxy, 50_000);
+    assert!(!proxy.is_found_overdue(50_000));
+    proxy.evicts = Some((51_000, 1));
+    assert!(!proxy.is_found_overdue(500_000), "it stood still for minutes");
+    assert_eq!(proxy.evicts, Some((500_000 + EVICT_MS, 1)));
+    assert_eq!(overdue(&mut proxy, 500_250), Some(500_000 + ORDER_MS));
+}
+
+#[test]
 fn a_message_of_another_kind_than_it_says_is_refused() {
     let mut proxy = proxy(b"show");
     let mut says = |kind| {
