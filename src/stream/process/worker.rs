@@ -13,6 +13,7 @@ mod alone;
 mod deadman;
 mod export;
 mod leaving;
+mod outbox;
 mod pulse;
 mod server;
 mod waiting;
@@ -22,8 +23,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use self::leaving::Leaving;
+use self::outbox::Outbox;
 use self::pulse::Ping;
-use self::server::{Kept, Outbox, Server, silent_ms};
+use self::server::{Kept, Server, silent_ms};
 use self::waiting::Alone;
 use super::wire::{
     self, Begin, Cause, FIGURES, FiguresOf, Handle, Largest, PROTOCOL, ToServer, ToWorker, impossible, shown,
@@ -60,8 +62,9 @@ const REPORT_MS: u64 = 250;
 /// How often the main thread looks whether the stream has ended while it stops, or whether a session has been exported.
 const LOOK_MS: u64 = 20;
 
-/// Longest time for a message to come whole, and for the first one.
-const MESSAGE_MS: u64 = 30_000;
+/// Longest time for the first message to come. Later ones come whole, however long their server stands still meanwhile, under a
+/// debugger, or their channel ends.
+const FIRST_MS: u64 = 30_000;
 
 /// The exit status after a panic in the stream.
 const PANICKED: i32 = 101;
@@ -123,7 +126,7 @@ impl Worker {
     /// Takes the first message. No thread is started before it has come.
     fn begin(channel: FdChannel, parent: Parent) -> Result<Self> {
         let largest = Largest { state: wire::BEGIN_BYTES, stream: None };
-        let Some(message) = channel.receive(|kind| largest.bytes_max(kind), clock::now_ms() + MESSAGE_MS)? else {
+        let Some(message) = channel.receive(|kind| largest.bytes_max(kind), clock::now_ms() + FIRST_MS)? else {
             return Err(Failure::ours(RRError::Closed, "the server has gone"));
         };
         let ToWorker::Begin(begin) = ToWorker::decode(&message.body)? else {
@@ -186,7 +189,7 @@ impl Worker {
                 continue;
             }
             if now_ms >= report_ms {
-                if self.pause != Pausing::Yes {
+                if self.pause != Pausing::Yes && !self.outbox.is_behind() {
                     self.report();
                 }
                 report_ms = now_ms + REPORT_MS;
@@ -211,7 +214,7 @@ impl Worker {
             if !is_readable(self.channel.as_raw_fd(), wait_ms) {
                 continue;
             }
-            match self.channel.receive(|kind| self.largest().bytes_max(kind), clock::now_ms() + MESSAGE_MS)? {
+            match self.channel.receive(|kind| self.largest().bytes_max(kind), u64::MAX)? {
                 Some(message) => self.take(message)?,
                 None if self.loses_server() => {}
                 None => return Ok(0),
