@@ -1,7 +1,7 @@
 //! What the worker gives away, for another server, and the stream that it goes on with from one. The thread that has a
 //! session, a target or the log makes its state; the main thread tells the outcome.
 
-use super::super::wire::{Cause, Handle, ToServer, impossible};
+use super::super::wire::{Handle, impossible};
 use super::Worker;
 use super::leaving::{self, Leaving};
 use crate::error::Result;
@@ -41,14 +41,13 @@ impl Worker {
 
     /// Lets the relay make the state of the stream.
     pub(super) fn export_stream(&mut self, room: u64) {
-        let (caller, wait) = Caller::new();
-        match self.stream.export(bytes(room), caller) {
-            Ok(()) => self.exports.push(Leaving::Stream(wait)),
-            Err(failure) => {
-                let cause = Some(Cause::of(&failure));
-                self.server.tell(&ToServer::StreamStays { needs: None, cause }, None);
-            }
+        let (caller, mut wait) = Caller::new();
+        if let Err(failure) = self.stream.export(bytes(room), caller) {
+            let refused = Caller::new();
+            refused.0.tell(Err(failure));
+            wait = refused.1;
         }
+        self.exports.push(Leaving::Stream(wait));
     }
 
     /// Goes on with the stream of another server.
@@ -61,7 +60,7 @@ impl Worker {
 
     /// Tells of what has been given away, or stays.
     pub(super) fn tell_exports(&mut self) {
-        self.exports.retain(|leaving| !leaving.tell(&self.server));
+        leaving::tell_all(&mut self.exports, &self.server);
     }
 
     /// Ends what the server was to get for another one, as far as it is known: its connections have ended with the server.

@@ -46,6 +46,18 @@ impl Leaving {
     }
 }
 
+/// Tells the server the outcomes that there are. Those of the stream have no names, so they are told in the order in which they were
+/// asked for.
+pub(super) fn tell_all(exports: &mut Vec<Leaving>, server: &Server) {
+    let mut is_awaited = false;
+    exports.retain(|leaving| {
+        let is_of_stream = matches!(leaving, Leaving::Stream(_));
+        let stays = (is_of_stream && is_awaited) || !leaving.tell(server);
+        is_awaited |= is_of_stream && stays;
+        stays
+    });
+}
+
 /// Tells that a session, target or source stays.
 pub(super) fn stays(server: &Server, id: Handle, needs: Option<usize>, cause: Option<&Failure>) {
     let (needs, cause) = (needs.map(|needs| needs as u64), cause.map(Cause::of));
@@ -98,4 +110,44 @@ fn tell_stream(server: &Server, wait: &Wait<StreamExport>) -> bool {
         None => stays(None, None),
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::wire::Begin;
+    use super::super::outbox::Outbox;
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::net::clock;
+    use crate::net::fd_channel::FdChannel;
+    use crate::stream::record::Caller;
+
+    #[test]
+    fn states_of_the_stream_are_told_in_the_order_in_which_they_were_wanted() {
+        let (here, there) = FdChannel::pair().unwrap();
+        let there = FdChannel::adopt(there).unwrap();
+        let outbox = Outbox::start(&Arc::new(here), 0).unwrap();
+        let server = Server::new(&Begin::example(), &ServerConfig::default(), outbox);
+        let ([first, second], session) = ([Caller::new(), Caller::new()], Caller::new());
+        let needs = |needs: usize| Ok(StreamExport::Needs(needs));
+        let mut exports = vec![Leaving::Stream(first.1), Leaving::Session(7, session.1), Leaving::Stream(second.1)];
+        second.0.tell(needs(2));
+        drop(session.0);
+        tell_all(&mut exports, &server);
+        // The session has ended.
+        assert!(matches!(exports[..], [Leaving::Stream(_), Leaving::Stream(_)]));
+        first.0.tell(needs(1));
+        tell_all(&mut exports, &server);
+        assert!(exports.is_empty());
+        let told = || {
+            let message = there.receive(|_| 1 << 20, clock::now_ms() + 30_000).unwrap().unwrap();
+            match ToServer::decode(&message.body) {
+                Ok(ToServer::StreamStays { needs, .. }) => needs,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!([told(), told()], [Some(1), Some(2)]);
+    }
 }
