@@ -10,14 +10,16 @@ mod isolated;
 #[path = "support/live.rs"]
 mod live;
 
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use isolated::isolated;
-use live::{Live, until};
+use live::{Client, Live, until};
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
 use rrelay::error::{RRError, Result};
 use rrelay::server::{Id, RRServer, kind};
+use socket2::SockRef;
 
 /// So many changes of each kind are made before a hand-over begins.
 const BEFORE: u32 = 5;
@@ -156,5 +158,24 @@ fn changes_go_on_where_no_other_process_has_taken_over() {
             over.store(true, Ordering::SeqCst);
         });
         has_all(&old.server, [update.made(), settings.made(), 0, 0]);
+    }
+}
+
+#[test]
+fn a_session_that_was_closed_just_before_is_closed_wherever_it_is_then() {
+    for config in [ServerConfig::default(), isolated()] {
+        let (old, new) = (begun(&config), RRServer::new(config, rrelay::server::LevelFilter::Off, None).unwrap());
+        let mut players: Vec<_> = (0..40).map(|_| old.play("show")).collect();
+        let sessions = old.server.list(0, kind::SESSION).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| new.take_over(theirs.into(), 30_000).unwrap());
+            // The new server is ready as soon as something comes from it.
+            SockRef::from(&ours).peek(&mut [MaybeUninit::uninit()]).unwrap();
+            sessions.iter().for_each(|&session| old.server.session_close(session, "enough", 0).unwrap());
+            old.server.hand_over(ours.into(), 30_000, 30_000).unwrap();
+        });
+        until("the new server has none of them", || new.list(0, kind::SESSION).unwrap().is_empty());
+        players.iter_mut().for_each(Client::closed);
     }
 }

@@ -150,7 +150,11 @@ impl Task for Dialler {
     fn on_message(&mut self, message: ToDialler, io: &mut Io<'_>) {
         let target = match message {
             ToDialler::Target(target) => target,
-            ToDialler::Offer { verdict, caller } => return self.offer(verdict, &caller),
+            ToDialler::Offer { verdict, caller } => {
+                // News that came before is taken here: afterwards it would find nobody.
+                self.on_tick(true, io);
+                return self.offer(verdict, &caller);
+            }
         };
         // The target has ended before the dialler took it.
         let Some(target) = target.upgrade() else { return };

@@ -15,6 +15,7 @@ mod imports;
 mod kept;
 mod media_turns;
 mod missing_key_frame;
+mod moved_orders;
 mod orders;
 mod relays;
 mod requests;

@@ -188,6 +188,12 @@ impl RRStream {
         self.relays().lead().waiting()
     }
 
+    /// How many hand-overs wait for accumulate.
+    #[cfg(test)]
+    pub(crate) fn waiting_for_accumulate(&self) -> usize {
+        self.accumulate.waiting()
+    }
+
     /// Where its tasks run.
     pub(in crate::stream) fn threading(&self) -> &Threading {
         &self.threading

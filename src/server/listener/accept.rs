@@ -14,7 +14,7 @@ use crate::config::ListenOptions;
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Side};
-use crate::net::event_loop::Io;
+use crate::net::event_loop::{Io, Task};
 use crate::net::socket::{Socket, ip_of, name_of};
 use crate::net::{heap, proxy};
 use crate::server::inbox::ToListener;
@@ -57,6 +57,8 @@ impl Listener {
             }
             ToListener::Offer { verdict, caller } => {
                 self.let_go(io);
+                // An order that came before is carried out here: afterwards it would find nobody.
+                self.on_tick(true, io);
                 self.offer(verdict, &caller);
             }
             ToListener::Imported(peer, memory, question, decision) => {

@@ -186,6 +186,8 @@ impl Task for Relay {
             Delivery::Export { room, caller, of_others } => self.export_stream(room, caller, of_others, io.now_us),
             Delivery::Offer { verdict, targets, caller, of_others } => {
                 self.let_go(io);
+                // An order that came before is carried out here: afterwards it would find nobody.
+                self.on_tick(true, io);
                 self.offer(verdict, targets, caller, of_others, io.now_us);
             }
             Delivery::Refuse(refusal) => {

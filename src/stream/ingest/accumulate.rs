@@ -101,6 +101,8 @@ impl Task for Accumulate {
             ForAccumulate::Publisher(publisher) => self.adopt(*publisher, io),
             ForAccumulate::Offer { verdict, sources, caller } => {
                 self.let_go(io);
+                // An order that came before is carried out here: afterwards it would find nobody.
+                self.check_timers(io);
                 self.offer(verdict, sources, &caller, io);
             }
             ForAccumulate::ExportSource { source, history, room, anew, caller } => {

@@ -284,11 +284,7 @@ impl Task for Proxy {
 
     fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
         let now_ms = io.now_us / 1000;
-        if self.moving.is_no()
-            && let Err(failure) = self.pass_on_orders(now_ms)
-        {
-            self.end_worker(&failure);
-        }
+        self.look_for_orders(now_ms);
         self.watch(now_ms, io);
         self.look_for_end(io);
         self.pumps.look(io);
@@ -353,6 +349,14 @@ impl Task for Proxy {
 
 impl Proxy {
     // ---- orders of the host, and other news from this side
+
+    fn look_for_orders(&mut self, now_ms: u64) {
+        if self.moving.is_no()
+            && let Err(failure) = self.pass_on_orders(now_ms)
+        {
+            self.end_worker(&failure);
+        }
+    }
 
     fn pass_on_orders(&mut self, now_ms: u64) -> Result<()> {
         self.order_sessions(now_ms)?;

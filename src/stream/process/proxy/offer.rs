@@ -16,6 +16,8 @@ impl Proxy {
     /// Offers the worker. Whoever has come before goes along.
     pub(super) fn offer(&mut self, verdict: Arc<Verdict>, caller: Caller<OfferedProcess>, io: &mut Io<'_>) {
         self.take_publishers(io);
+        // An order that came before is passed on here: afterwards it would find nobody.
+        self.look_for_orders(io.now_us / 1000);
         if !self.moving.is_no() || self.stream.book().host_publishes() {
             let failure = Failure::ours(RRError::State, "the host publishes it, or it moves already");
             return refuse(&caller, failure);
