@@ -145,19 +145,24 @@ pub(crate) fn routes(server: Shared) -> Router {
         .with_state(server)
 }
 
-/// Answers requests that change something only where the streams are. While another process takes over, they wait until
-/// it is known where that is; this thread, which answers others as well, waits for no lock meanwhile.
+/// Carries requests that change something out only where the streams are. While another process takes over, they wait
+/// until it is known where that is; this thread, which answers others as well, waits for no lock meanwhile.
 async fn here(State(server): State<Shared>, request: Request, next: Next) -> Response {
-    let reads = request.method().is_safe() && !request.uri().path().starts_with("/control/");
-    while !reads && server.changes_wait() {
-        tokio::time::sleep(LOOK).await;
+    if request.method().is_safe() && !request.uri().path().starts_with("/control/") {
+        return next.run(request).await;
     }
-    let answer = next.run(request).await;
-    if !reads && server.has_moved() {
+    // As long as it is there, no stream moves, so the answer says what was done.
+    let _begun = loop {
+        match server.begin_request() {
+            Some(begun) => break begun,
+            None => tokio::time::sleep(LOOK).await,
+        }
+    };
+    if server.has_moved() {
         let text = "another process has taken over: ask again, and it answers";
         return Problem::from(Failure::ours(RRError::Again, text)).into_response();
     }
-    answer
+    next.run(request).await
 }
 
 // ---- what requests carry

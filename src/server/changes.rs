@@ -3,7 +3,8 @@
 //! waits until it is known which process has it.
 //!
 //! [`Changes`] knows neither what changes nor how a hand-over goes. The thread that hands over waits for changes that
-//! have begun, and a change waits for nothing else.
+//! have begun, and a change waits for nothing else. A thread that serves others meanwhile asks for a request, which is
+//! given at once or not: with one, no change in it waits.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,9 +24,13 @@ pub(super) struct Changes {
 
 #[derive(Debug, Default)]
 struct Now {
+    /// Requests that are being carried out, with any changes.
+    requests: usize,
     /// Changes that are being made.
     running: usize,
-    /// Whether it is not known which process has the streams.
+    /// Whether a hand-over is under way: no request begins.
+    is_held: bool,
+    /// Whether it is not known which process has the streams: no change begins. Before that, all requests are carried out.
     is_open: bool,
     /// The streams that another process has taken over, once one has.
     moved: Option<Vec<Id>>,
@@ -33,6 +38,10 @@ struct Now {
 
 /// A change that is being made.
 pub(super) struct Change<'a>(&'a Changes);
+
+/// A request in which changes are made.
+#[cfg(feature = "rest")]
+pub(crate) struct Request<'a>(&'a Changes);
 
 /// A hand-over of which the outcome is open.
 pub(super) struct Held<'a>(&'a Changes);
@@ -46,26 +55,40 @@ impl Changes {
         Change(self)
     }
 
+    /// Begins a request whose changes do not wait. `None` while it is not known which process has the streams.
+    #[cfg(feature = "rest")]
+    pub(super) fn request(&self) -> Option<Request<'_>> {
+        let mut now = locked(&self.now);
+        if now.is_held {
+            return None;
+        }
+        now.requests += 1;
+        Some(Request(self))
+    }
+
     /// Lets no change begin, as long as the result is there, and waits for those that are being made.
     ///
     /// # Errors
     /// [`RRError::Timeout`] if they are not made in time.
     pub(super) fn hold(&self, by_ms: u64) -> Result<Held<'_>> {
-        let mut now = locked(&self.now);
-        now.is_open = true;
+        locked(&self.now).is_held = true;
         let held = Held(self);
-        let left = Duration::from_millis(by_ms.saturating_sub(clock::now_ms()));
-        let waited = self.turn.wait_timeout_while(now, left, |now| now.running > 0);
-        let (now, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let is_still = now.running == 0;
-        drop(now);
+        // The changes of a request begin within it, so they are let in until the last one is done.
+        let is_still = self.comes(by_ms, |now| now.requests == 0, |now| now.is_open = true)
+            && self.comes(by_ms, |now| now.running == 0, |_| {});
         if is_still { Ok(held) } else { Err(Failure::ours(RRError::Timeout, "a request to this server took too long")) }
     }
 
-    /// Whether a change would wait.
-    #[cfg(feature = "rest")]
-    pub(super) fn are_held(&self) -> bool {
-        locked(&self.now).is_open
+    /// Waits until it is so, and then does this, under the same lock. False if it was not so in time.
+    fn comes(&self, by_ms: u64, so: impl Fn(&Now) -> bool, then: impl FnOnce(&mut Now)) -> bool {
+        let left = Duration::from_millis(by_ms.saturating_sub(clock::now_ms()));
+        let waited = self.turn.wait_timeout_while(locked(&self.now), left, |now| !so(now));
+        let (mut now, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_so = so(&now);
+        if is_so {
+            then(&mut now);
+        }
+        is_so
     }
 
     /// Whether another process has taken over.
@@ -94,9 +117,42 @@ impl Drop for Change<'_> {
     }
 }
 
+#[cfg(feature = "rest")]
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.now).requests -= 1;
+        self.0.turn.notify_all();
+    }
+}
+
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        locked(&self.0.now).is_open = false;
+        let mut now = locked(&self.0.now);
+        (now.is_held, now.is_open) = (false, false);
+        drop(now);
         self.0.turn.notify_all();
+    }
+}
+
+#[cfg(all(test, feature = "rest"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_has_begun_waits_for_no_hand_over() {
+        let changes = Changes::default();
+        std::thread::scope(|scope| {
+            let request = changes.request().unwrap();
+            let hands_over = scope.spawn(|| changes.hold(clock::now_ms() + 20_000).map(|held| held.moved(vec![7])));
+            while changes.request().is_some() {
+                std::thread::yield_now();
+            }
+            // A change in it is made at once; otherwise the hand-over ends without success first.
+            drop(changes.begin());
+            assert!(!changes.have_moved(), "nor is it told that its streams have moved");
+            drop(request);
+            hands_over.join().unwrap().expect("all that has begun was carried out");
+        });
+        assert!(changes.request().is_some() && changes.has_moved(7));
     }
 }

@@ -47,6 +47,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use self::changes::Change;
+#[cfg(feature = "rest")]
+use self::changes::Request;
 pub use self::listening::Listening;
 pub use self::out::RRRestOut;
 // The types that a server's methods take and return.
@@ -408,10 +410,11 @@ impl RRServer {
         Ok(change)
     }
 
-    /// Whether a change would wait until it is known which process has the streams.
+    /// Begins a request whose changes do not wait, and in which no stream moves; `None` while it is not known which
+    /// process has the streams.
     #[cfg(feature = "rest")]
-    pub(crate) fn changes_wait(&self) -> bool {
-        self.core.changes.are_held()
+    pub(crate) fn begin_request(&self) -> Option<Request<'_>> {
+        self.core.changes.request()
     }
 
     /// Whether another process has taken over.
