@@ -145,7 +145,7 @@ pub unsafe extern "C" fn rr_target_update(s: *mut rr_server, id: rr_target, cfg:
     let body = |server: &rr_server| {
         // SAFETY: contract.
         let config = unsafe { convert::target_config(cfg) }?;
-        RRRestOut::UpdateTarget { target: id, config: Box::new(config) }.carry_out(&server.core)?;
+        RRRestOut::UpdateTarget { target: id, was: None, config: Box::new(config) }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.

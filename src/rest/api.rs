@@ -354,9 +354,20 @@ async fn update_target(
     TargetPath(target): TargetPath,
     Body(TargetChanges(settings)): Body<TargetChanges>,
 ) -> Answer<Json<Target>> {
-    let config = Box::new(settings::target(server.target_config(target)?, &settings)?);
-    RRRestOut::UpdateTarget { target, config }.carry_out(&server)?;
-    Ok(Json(model::target(&server, target)?))
+    let mut tries = 0;
+    loop {
+        let was = Box::new(server.target_config(target)?);
+        let config = Box::new(settings::target(TargetConfig::clone(&was), &settings)?);
+        tries += 1;
+        match (RRRestOut::UpdateTarget { target, was: Some(was), config }).carry_out(&server) {
+            // It was changed by another request meanwhile.
+            Err(failure) if failure.kind == RRError::Again && tries < MOST_TRIES => {}
+            done => {
+                done?;
+                return Ok(Json(model::target(&server, target)?));
+            }
+        }
+    }
 }
 
 /// Ends a stream: its publisher is closed, players and targets get the media that came before. If the stream is gone

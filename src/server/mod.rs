@@ -764,10 +764,18 @@ impl RRServer {
     /// # Errors
     /// Those of [`Self::target_add`] and [`Self::source_add`].
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
+        self.change_target(id, None, config)
+    }
+
+    fn change_target(&self, id: Id, was: Option<&TargetConfig>, config: TargetConfig) -> Result<()> {
         let _change = self.change(id)?;
         let target = self.target(id)?;
         may_set(&config, target.is_source())?;
-        target.set_endpoint(Endpoint::ready(config, &target.stream().name().key)?);
+        let endpoint = Endpoint::ready(config, &target.stream().name().key)?;
+        match was {
+            Some(was) => target.change_endpoint(was, endpoint)?,
+            None => target.set_endpoint(endpoint),
+        }
         self.core.tell_dialler(&target, News::Updated);
         let Some(stream) = self.core.stream_of(&target) else { return Ok(()) };
         if target.is_source() {
@@ -834,7 +842,9 @@ impl RRRestOut {
                 server.stream_open(stream, &targets, &sources, instead_of).map(|()| stream)
             }
             Self::RefusePlayers { stream, text } => server.players_refuse(stream, &text).map(|()| stream),
-            Self::UpdateTarget { target, config } => server.target_update(target, *config).map(|()| target),
+            Self::UpdateTarget { target, was, config } => {
+                server.change_target(target, was.as_deref(), *config).map(|()| target)
+            }
             Self::StopStream { stream, deadline_ms } => server.stream_stop(stream, deadline_ms).map(|()| stream),
             Self::Switch { stream, source } => server.stream_switch(stream, source).map(|()| stream),
             Self::RetryTarget { target } => server.target_retry(target).map(|()| target),

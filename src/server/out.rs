@@ -70,6 +70,9 @@ pub enum RRRestOut {
     UpdateTarget {
         /// The target or source.
         target: Id,
+        /// The settings of which these were made: if it has others by now, the request is refused with
+        /// [`RRError::Again`](crate::error::RRError::Again). `None`: whatever it has.
+        was: Option<Box<TargetConfig>>,
         /// All its settings.
         config: Box<TargetConfig>,
     },

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use super::Rig;
-use crate::config::{ServerConfig, StreamConfig};
+use crate::config::{ServerConfig, StreamConfig, TargetConfig};
 use crate::log::LevelFilter;
 use crate::server::RRServer;
 use crate::stream::event::Id;
@@ -46,6 +46,27 @@ fn a_stream_that_is_made_where_another_has_just_ended_has_none_of_its_settings()
     for (_, config) in own {
         assert_eq!((config.grace_ms, config.queue_ms), (7_000, usual.queue_ms));
     }
+}
+
+#[test]
+fn changes_of_different_settings_of_a_target_at_the_same_time_all_take_effect() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    let config = TargetConfig { url: "rtmp://127.0.0.1:1/live/copy".to_owned(), ..TargetConfig::default() };
+    let target = rig.server.target_add(stream, config).unwrap();
+    let path = format!("/v1/streams/live/show/targets/{target}");
+    let has = |setting: fn(&TargetConfig) -> u32| setting(&rig.server.target_config(target).unwrap());
+    let change = |name: &str, setting: fn(&TargetConfig) -> u32| {
+        for number in 1_000..1_300 {
+            let body = format!(r#"{{"{name}": {number}}}"#);
+            let answer = rig.rest.handle("PATCH", &path, body.as_bytes()).unwrap();
+            assert_eq!((answer.status, has(setting)), (200, number), "{name}");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| change("queue_ms", |config| config.queue_ms));
+        scope.spawn(|| change("retry_max_ms", |config| config.retry_max_ms));
+    });
 }
 
 #[test]

@@ -82,7 +82,10 @@ fn what_is_refused_has_changed_nothing() {
     let url = "rtmp://127.0.0.1:9/live".to_owned();
     let good = Box::new(TargetConfig { url: url.clone(), ..TargetConfig::default() });
     let target = RRRestOut::AddTarget { stream, config: good }.carry_out(&server).unwrap();
-    assert_eq!(RRRestOut::UpdateTarget { target, config: bad }.carry_out(&server).unwrap_err().kind, RRError::Arg);
+    assert_eq!(
+        RRRestOut::UpdateTarget { target, was: None, config: bad }.carry_out(&server).unwrap_err().kind,
+        RRError::Arg
+    );
     assert_eq!(server.target_config(target).unwrap().url, url);
     assert_eq!(server.list(stream, kind::TARGET).unwrap(), [target]);
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::config::TargetConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::proto::url::RtmpUrl;
@@ -206,6 +207,19 @@ impl Target {
     /// Changes the settings; the caller tells the dialler and the relay.
     pub(crate) fn set_endpoint(&self, endpoint: Endpoint) {
         *locked(&self.endpoint) = Arc::new(endpoint);
+    }
+
+    /// [`Self::set_endpoint`], if the settings are still these.
+    ///
+    /// # Errors
+    /// [`RRError::Again`] if they are not.
+    pub(crate) fn change_endpoint(&self, was: &TargetConfig, endpoint: Endpoint) -> Result<()> {
+        let mut current = locked(&self.endpoint);
+        if *was != current.config {
+            return Err(Failure::ours(RRError::Again, "the target's settings have changed meanwhile"));
+        }
+        *current = Arc::new(endpoint);
+        Ok(())
     }
 
     /// Notes the endpoint that its connection was made for.
