@@ -268,8 +268,8 @@ fn a_disk_that_is_full_of_the_log_harms_no_stream() {
     let options = ["--log", "trace"];
     let server = Server::printing_to("chaos-full", Room::new("chaos-full"), full(), full(), &port, &options);
     until("it listens", || TcpStream::connect(("127.0.0.1", server.port)).ok());
-    let load = Load::on(server.port, 4, 1, 20);
-    server.has_workers(4);
+    let load = Load::on(server.port, STREAMS, PLAYERS, 20);
+    server.has_workers(STREAMS);
     signal(server.workers()[0], "-KILL");
     until("a publisher is closed", || (load.closed().len() == 1).then_some(()));
     let cut = load.closed();
