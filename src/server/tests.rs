@@ -19,6 +19,7 @@ mod moved_orders;
 mod orders;
 mod relays;
 mod requests;
+mod stalled;
 mod states;
 mod waiting;
 mod words;

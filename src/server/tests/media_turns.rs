@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::live::{Client, Live, until};
 use super::secure;
+use super::stalled::Stalled;
 use crate::config::{ServerConfig, StreamConfig, TargetConfig};
 use crate::net::conn::Conn;
 use crate::server::slots::kind;
@@ -99,15 +100,6 @@ fn accumulate_does_not_send_what_players_collect() {
     never_by_accumulate(&live, &mut publisher, |number| assert!(player.message().1.ends_with(&[number])));
 }
 
-/// Lets a stalled thread go on at the latest when the test fails.
-struct Stalled(Arc<RRStream>);
-
-impl Drop for Stalled {
-    fn drop(&mut self) {
-        self.0.fault_injection().go_on();
-    }
-}
-
 #[test]
 fn accumulate_leaves_the_rest_of_a_large_pass_to_the_relay() {
     let live = live(config());
@@ -117,8 +109,7 @@ fn accumulate_leaves_the_rest_of_a_large_pass_to_the_relay() {
     players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"first")));
     let stream = show(&live.server);
     until("accumulate sends a picture", || {
-        stream.fault_injection().stall(In::Relay(0));
-        let stalled = Stalled(Arc::clone(&stream));
+        let stalled = Stalled::order(&stream, In::Relay(0));
         publisher.key_frame(40, &[7; 40_000]).unwrap();
         until("the relay is called", || stream.fault_injection().is_stalled());
         // What accumulate has sent is in the players' sockets.
@@ -142,8 +133,7 @@ fn a_player_that_is_lost_while_accumulate_sends_leaves_alone() {
     publisher.key_frame(0, b"first").unwrap();
     players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"first")));
     let stream = show(&live.server);
-    stream.fault_injection().stall(In::MediaTurn);
-    let stalled = Stalled(Arc::clone(&stream));
+    let stalled = Stalled::order(&stream, In::MediaTurn);
     until("accumulate stands still", || {
         publisher.key_frame(40, b"second").unwrap();
         stream.fault_injection().is_stalled()
@@ -174,8 +164,7 @@ fn who_comes_is_not_taken_for_one_that_accumulate_could_not_send_to() {
     let mut there = other.play("show");
     publisher.key_frame(0, b"first").unwrap();
     assert!(there.message().1.ends_with(b"first"), "the target has the first slot");
-    stream.fault_injection().stall(In::MediaTurn);
-    let stalled = Stalled(Arc::clone(&stream));
+    let stalled = Stalled::order(&stream, In::MediaTurn);
     until("accumulate stands still", || {
         publisher.key_frame(40, b"second").unwrap();
         stream.fault_injection().is_stalled()

@@ -4,20 +4,18 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 
 use socket2::SockRef;
 
 use super::live::{Live, connect, shaken, until};
+use super::stalled::Stalled;
 use crate::config::{ServerConfig, TargetConfig, ask};
 use crate::error::RRError;
 use crate::log::LevelFilter;
 use crate::server::RRServer;
 use crate::server::slots::kind;
 use crate::session::State;
-use crate::stream::RRStream;
 use crate::stream::event::EventKind;
-use crate::stream::fault_injection::In;
 
 /// Hands over to a new server at once after this, and does that meanwhile.
 fn handed_over(live: &Live, before: impl FnOnce(), meanwhile: impl FnOnce()) -> RRServer {
@@ -35,15 +33,6 @@ fn handed_over(live: &Live, before: impl FnOnce(), meanwhile: impl FnOnce()) -> 
     next
 }
 
-/// Lets a stalled relay go on at the latest when the test fails.
-struct Stalled(Arc<RRStream>);
-
-impl Drop for Stalled {
-    fn drop(&mut self) {
-        self.0.fault_injection().go_on();
-    }
-}
-
 #[test]
 fn a_session_that_was_closed_is_not_with_another_process() {
     for publishes in [false, true] {
@@ -55,10 +44,7 @@ fn a_session_that_was_closed_is_not_with_another_process() {
         });
         let _stays = live.play("late");
         let mut closed = if publishes { live.publish("show") } else { live.play("show") };
-        late.fault_injection().stall(In::Relay(0));
-        let stalled = Stalled(Arc::clone(&late));
-        late.wake_relays();
-        until("the loop stands still", || late.fault_injection().is_stalled());
+        let stalled = Stalled::relay(&late, 0);
         let sessions = live.server.list(show.id(), kind::SESSION).unwrap();
         assert_eq!(sessions.len(), 1);
         let close = || live.server.session_close(sessions[0], "enough", 0).unwrap();

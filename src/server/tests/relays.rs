@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::live::{Client, Live, until};
+use super::stalled::Stalled;
 use crate::config::{ServerConfig, Start, StreamConfig};
 use crate::error::{Failure, RRError};
 use crate::proto::message::kind::VIDEO;
 use crate::server::slots::kind;
 use crate::session::{Event as Said, SessionConfig, State};
+use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
-use crate::stream::fault_injection::In;
 use crate::stream::memory::GiveUp;
-use crate::stream::{RRStream, Upcalls};
 
 /// A stream with a publisher and players who have got a picture, and how many relays that took.
 fn stream_with(live: &Live, name: &str, players: usize) -> (Vec<Client>, usize) {
@@ -56,15 +56,6 @@ fn until_the_end(player: &mut Client) -> Vec<u8> {
     player.messages.drain(..).filter_map(|(_, body)| body.last().copied()).collect()
 }
 
-/// Lets a stalled relay go on at the latest when the test fails.
-struct Stalled(Arc<RRStream>);
-
-impl Drop for Stalled {
-    fn drop(&mut self) {
-        self.0.fault_injection().go_on();
-    }
-}
-
 #[test]
 fn players_of_a_relay_that_is_late_hear_of_an_end_before_the_next_publisher() {
     let stream = StreamConfig { relay_threads: Some(2), ..StreamConfig::default() };
@@ -77,10 +68,7 @@ fn players_of_a_relay_that_is_late_hear_of_an_end_before_the_next_publisher() {
     assert_eq!((next(&mut of_lead), next(&mut of_other)), (Some(0), Some(0)));
 
     let stream = live.server.stream(id).unwrap();
-    stream.fault_injection().stall(In::Relay(1));
-    let stalled = Stalled(Arc::clone(&stream));
-    stream.wake_relays();
-    until("the other relay stands still", || stream.fault_injection().is_stalled());
+    let stalled = Stalled::relay(&stream, 1);
     write(1, true);
     assert_eq!(until_the_end(&mut of_lead), [1]);
     write(2, false);
@@ -134,10 +122,7 @@ fn a_player_of_a_relay_that_is_late_begins_where_the_stream_is() {
     assert_eq!(next(&mut of_other), Some(0));
 
     let stream = live.server.stream(id).unwrap();
-    stream.fault_injection().stall(In::Relay(0));
-    let stalled = Stalled(Arc::clone(&stream));
-    stream.wake_relays();
-    until("the relay that leads stands still", || stream.fault_injection().is_stalled());
+    let stalled = Stalled::relay(&stream, 0);
     write(1);
     assert_eq!(next(&mut of_other), Some(1));
     let port = live.port;
@@ -165,10 +150,7 @@ fn a_player_whose_media_has_come_is_not_refused_by_a_relay_that_is_late() {
     let next = |player: &mut Client| player.message().1.last().copied();
     let mut of_other = live.play("show");
     let stream = live.server.stream(id).unwrap();
-    stream.fault_injection().stall(In::Relay(1));
-    let stalled = Stalled(Arc::clone(&stream));
-    stream.wake_relays();
-    until("the other relay stands still", || stream.fault_injection().is_stalled());
+    let stalled = Stalled::relay(&stream, 1);
     write(0);
     stream.refuse_players("NetStream.Play.StreamNotFound", Failure::ours(RRError::NotFound, "none has it"), 0);
     let mut of_lead = live.play("show");
