@@ -26,7 +26,7 @@ use ingest::{Ingest, Script, Then};
 use isolated::{has_connection, isolated, kill, signal, worker_of, workers};
 use live::{Client, Live, command, connect, shaken, until};
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig, WorkerConfig};
-use rrelay::error::RRError;
+use rrelay::error::{Failure, RRError};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::chunk_write;
@@ -540,15 +540,29 @@ fn peers_are_told_why_the_process_of_their_stream_cannot_run() {
     assert!(told.contains("it has closed its channel and does not end"), "{told}");
 }
 
-#[test]
-fn the_host_publishes_to_a_process_and_hears_of_its_end() {
+/// The body of a picture of the host.
+fn host_body(n: u32) -> Vec<u8> {
+    [&[0x17, 1, 0, 0, 0][..], &n.to_be_bytes().repeat(100)].concat()
+}
+
+fn host_writes(live: &Live, stream: Id, n: u32) -> Result<(), Failure> {
+    live.server.stream_write(stream, kind::VIDEO, i64::from(n) * 40, &host_body(n), false)
+}
+
+/// A stream for which the host has published pictures 1 to 50, and a player of it.
+fn of_host() -> (Live, Id, Client) {
     let live = Live::new(isolated());
     let id = live.server.stream_create(b"live", b"show", None).unwrap();
-    let mut player = live.play("show");
-    let body = |n: u32| [&[0x17, 1, 0, 0, 0][..], &n.to_be_bytes().repeat(100)].concat();
-    let write = |n: u32| live.server.stream_write(id, kind::VIDEO, i64::from(n) * 40, &body(n), false);
-    (1..=50).for_each(|n| write(n).unwrap());
-    assert_eq!(gets(&mut player, 50), (1..=50).map(body).collect::<Vec<_>>());
+    let player = live.play("show");
+    (1..=50).for_each(|n| host_writes(&live, id, n).unwrap());
+    (live, id, player)
+}
+
+#[test]
+fn the_host_publishes_to_a_process_and_hears_of_its_end() {
+    let (live, id, mut player) = of_host();
+    let write = |n| host_writes(&live, id, n);
+    assert_eq!(gets(&mut player, 50), (1..=50).map(host_body).collect::<Vec<_>>());
     kill(worker_of(&player));
     player.closed();
     let mut failure = None;
@@ -564,26 +578,22 @@ fn the_host_publishes_to_a_process_and_hears_of_its_end() {
     });
     let mut player = player.unwrap();
     write(52).unwrap();
-    assert_eq!(gets(&mut player, 1), [body(52)]);
+    assert_eq!(gets(&mut player, 1), [host_body(52)]);
     live.server.stream_write(id, kind::VIDEO, 0, &[], true).unwrap();
     until("the end of the host's publish", || live.server.info(id).unwrap().state == State::Idle);
 }
 
 #[test]
 fn what_the_host_publishes_while_its_stream_is_on_hold_is_refused_and_may_be_written_again() {
-    let live = Live::new(isolated());
-    let id = live.server.stream_create(b"live", b"show", None).unwrap();
-    let mut player = live.play("show");
-    let body = |n: u32| [&[0x17, 1, 0, 0, 0][..], &n.to_be_bytes().repeat(100)].concat();
-    let write = |n: u32| live.server.stream_write(id, kind::VIDEO, i64::from(n) * 40, &body(n), false);
-    (1..=50).for_each(|n| write(n).unwrap());
+    let (live, id, mut player) = of_host();
+    let write = |n| host_writes(&live, id, n);
     let hold = |room| live.server.stream_export(id, room, 60_000).unwrap();
     assert!(matches!(hold(64 << 20), StreamExport::State(_)));
     assert_eq!(write(51).unwrap_err().kind, RRError::Limit);
     // This fails, and the hold is over.
     assert!(matches!(hold(0), StreamExport::Needs(_)));
     (51..=100).for_each(|n| write(n).unwrap());
-    assert_eq!(gets(&mut player, 100), (1..=100).map(body).collect::<Vec<_>>());
+    assert_eq!(gets(&mut player, 100), (1..=100).map(host_body).collect::<Vec<_>>());
 }
 
 #[test]
