@@ -88,7 +88,8 @@ impl Buffer {
 
     /// Makes room for so many bytes in all.
     fn reserve(&mut self, bytes: usize) -> std::result::Result<(), RRError> {
-        self.charge(bytes)?;
+        // A larger room that was had and then refused is still there.
+        self.charge(bytes.max(self.bytes.capacity()))?;
         self.bytes.try_reserve_exact(bytes - self.bytes.len()).map_err(|_| RRError::NoMem)?;
         leaves_room(bytes)
     }
