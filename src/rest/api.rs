@@ -609,12 +609,21 @@ async fn readyz(State(server): State<Shared>) -> (StatusCode, String) {
 }
 
 async fn no_route(uri: Uri) -> Response {
-    Problem::new(StatusCode::NOT_FOUND, RRError::NotFound, format!("{}: no such route", uri.path())).into_response()
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        RRError::NotFound,
+        format!("{}: no such route; /v1/openapi.json names them all", uri.path()),
+    )
+    .into_response()
 }
 
 async fn no_method() -> Response {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, RRError::Unsupported, "the route does not take this method")
-        .into_response()
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        RRError::Unsupported,
+        "the route does not take this method; /v1/openapi.json names those that it takes",
+    )
+    .into_response()
 }
 
 /// The answer to a DELETE, which may be repeated: an object that is not found has been deleted already.
