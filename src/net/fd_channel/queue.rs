@@ -64,7 +64,9 @@ impl FdQueue {
     /// # Errors
     /// [`RRError::Limit`] if too many wait: the other end does not take its messages.
     pub(crate) fn push(&mut self, kind: u8, body: Vec<u8>, fd: Option<OwnedFd>) -> Result<()> {
-        if self.leaving.len() >= WAITING || self.leaving_bytes >= WAITING_BYTES {
+        // The message that is going may be larger, and others may wait until it has gone.
+        let going = self.leaving.front().map_or(0, |first| first.body.len());
+        if self.leaving.len() >= WAITING || self.leaving_bytes - going >= WAITING_BYTES {
             return Err(Failure::ours(RRError::Limit, "the other process does not take its messages"));
         }
         let head = head_of(kind, &body)?;
@@ -238,5 +240,15 @@ mod tests {
         let mut here = FdQueue::new(here).unwrap();
         let refused = (0..=WAITING).find_map(|_| here.push(1, Vec::new(), None).err());
         assert_eq!(refused.map(|failure| failure.kind), Some(RRError::Limit));
+    }
+
+    #[test]
+    fn behind_a_message_that_is_larger_than_what_may_wait_others_wait() {
+        let (here, _there) = FdChannel::pair().unwrap();
+        let mut here = FdQueue::new(here).unwrap();
+        here.push(1, vec![7; WAITING_BYTES + 1], None).unwrap();
+        here.push(1, b"behind".to_vec(), None).unwrap();
+        here.push(1, vec![7; WAITING_BYTES], None).unwrap();
+        assert_eq!(here.push(1, Vec::new(), None).unwrap_err().kind, RRError::Limit);
     }
 }
