@@ -49,7 +49,7 @@ impl Proxy {
     pub(super) fn goes_on(&mut self, cause: Option<Cause<'_>>) -> Result<()> {
         let outcome = cause.map_or(Ok(Ok(())), |cause| cause.failure().map(Err))?;
         let caller = self.waits.goes_on.take().ok_or_else(|| impossible("no stream was to go on"))?;
-        self.waits.due_ms = None;
+        self.waits.answered();
         if caller.take() {
             caller.tell(outcome);
         }
@@ -109,7 +109,7 @@ impl Proxy {
     fn asked_for_state(&mut self) -> Result<Caller<StreamExport>> {
         let asked = self.waits.states.pop_front();
         let (_, caller) = asked.ok_or_else(|| impossible("nobody wanted the state of the stream"))?;
-        self.waits.due_ms = self.waits.due_ms.filter(|_| !self.waits.states.is_empty());
+        self.waits.answered();
         Ok(caller)
     }
 

@@ -24,6 +24,13 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    /// Forgets the deadline once nobody waits.
+    pub(super) fn answered(&mut self) {
+        if self.states.is_empty() && self.goes_on.is_none() {
+            self.due_ms = None;
+        }
+    }
+
     /// Tells those who wait that the worker has ended.
     pub(super) fn end(&mut self, failure: &Failure) {
         let Self { states, goes_on, .. } = std::mem::take(self);
