@@ -93,7 +93,7 @@ impl RRServer {
             wait.outcome(is_lost).unwrap_or_else(ended)
         });
         let exported = match exported {
-            Ok(StreamExport::State(state)) if self.core.workers().is_some() => known_here(&stream, &state, room),
+            Ok(StreamExport::State(state)) if self.core.workers().is_some() => known_here(&stream, state, room),
             other => other,
         };
         if !matches!(exported, Ok(StreamExport::State(_))) {
@@ -161,11 +161,12 @@ impl RRServer {
 
 /// The state that a stream's process has made, with what this server knows better: the settings, whether the stream exists by
 /// the host's wish, and whether the publisher, whose TLS would end here, can move.
-fn known_here(stream: &RRStream, state: &[u8], room: usize) -> Result<StreamExport> {
+fn known_here(stream: &RRStream, state: Vec<u8>, room: usize) -> Result<StreamExport> {
     let no_stream = |failure: Failure| {
         Failure::ours(RRError::Worker, format!("the stream's process has made no state of it: {}", failure.text))
     };
-    let mut exported = ExportedStream::read(state).map_err(no_stream)?;
+    let mut exported = ExportedStream::read(&state).map_err(no_stream)?;
+    drop(state);
     if exported.name != *stream.name() {
         return Err(no_stream(Failure::ours(RRError::Worker, "it is of another stream")));
     }

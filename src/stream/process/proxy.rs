@@ -298,7 +298,8 @@ impl Task for Proxy {
         }
         // Where there is no room, others are asked to give memory up, and it counts from a later round on: it is there
         // already, and bounded.
-        let _ = self.waiting.follow(self.worker.as_ref().map_or(0, Link::waiting_bytes) + self.moving.bytes());
+        let on_their_way = |link: &Link| link.waiting_bytes() + link.arriving_bytes();
+        let _ = self.waiting.follow(self.worker.as_ref().map_or(0, on_their_way) + self.moving.bytes());
         // Whoever has offered it may have given up before the worker had described itself.
         self.settle(io);
         let now_ms = io.now_us / 1000;

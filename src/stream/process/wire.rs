@@ -42,6 +42,9 @@ const TEXT_BYTES: usize = 4 * 1024;
 /// Most bytes of the state of a stream without a log.
 pub(super) const BEGIN_BYTES: usize = 1 << 20;
 
+/// The last messages about a session or target: its figures, and how it has ended.
+pub(super) const LAST_MESSAGES: usize = 2;
+
 /// Most figures in one message.
 pub(super) const FIGURES: usize = 200;
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use log::LevelFilter;
 
 use super::super::supervisor::Supervisor;
-use super::super::wire::{Largest, ToWorker, kind};
+use super::super::wire::{LAST_MESSAGES, Largest, ToWorker, kind};
 use super::super::workers::Workers;
 use crate::config::StreamConfig;
 use crate::error::{Failure, RRError, Result};
@@ -29,9 +29,6 @@ const BUSY_BYTES: usize = 1 << 20;
 /// What a worker may say in a second, and at once. Thousands of players that come or go together cost a few messages
 /// each; a session that goes back has its half-read messages with it.
 const MESSAGES: Allowed = Allowed { a_second: 5_000, at_once: 50_000 };
-/// The last messages about one of its sessions or targets: the figures, and how it has ended.
-const LAST_MESSAGES: u64 = 2;
-
 const BYTES: Allowed = Allowed { a_second: 32 << 20, at_once: 256 << 20 };
 
 /// What a worker may put into the log: those of other streams have their room in it too.
@@ -99,7 +96,7 @@ impl Link {
     /// Lets a worker go on that was paused, and has so many sessions and targets: all of them may have ended meanwhile, which it
     /// tells at once.
     pub(super) fn resume(&mut self, had: usize) -> Result<()> {
-        self.overdue = had as u64 * LAST_MESSAGES;
+        self.overdue = (had * LAST_MESSAGES) as u64;
         let bound = matches!(&self.stage, Stage::Runs(running) if running.process.is_child());
         self.level = log::max_level();
         self.send(&ToWorker::Resume { bound, level: self.level as u32 }, None)
@@ -175,6 +172,14 @@ impl Link {
             Stage::Waits { messages, .. } => messages.iter().map(|(_, body, _)| body.len()).sum(),
             Stage::Runs(running) => running.queue.waiting_bytes(),
             Stage::Failed(_) => 0,
+        }
+    }
+
+    /// The bytes that have come of a message that is not whole.
+    pub(super) fn arriving_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Runs(running) => running.queue.arriving_bytes(),
+            Stage::Waits { .. } | Stage::Failed(_) => 0,
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
-use super::super::wire::{ToServer, cut};
+use super::super::wire::{LAST_MESSAGES, ToServer, cut};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{Level, LevelFilter, LogHandle, LogOutlet, RRLog, level_filter};
 use crate::net::fd_channel::FdChannel;
@@ -26,9 +26,6 @@ const BEHIND: usize = 1024;
 /// How often it is tried again where the system carries no more descriptors: those of other processes may be on their way to a
 /// server that stands still.
 const AGAIN: Duration = Duration::from_millis(20);
-
-/// The last messages about a session or target: its figures, and how it has ended.
-const LAST_MESSAGES: usize = 2;
 
 /// Most messages of a description that wait; the main thread waits for room.
 const DESCRIBING: usize = 64;
