@@ -1119,7 +1119,8 @@ RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint3
    log before they are told, unless the stream moves too (rr_stream_export, called before). The state may contain
    credentials (?args). Sessions over TLS cannot be exported. On failure *fd is -1, and the session stays here as
    before.
-   Waits: Briefly, for the thread that owns the session.
+   Waits: Briefly, for the thread that owns the session. Where streams run in processes, for one that hangs until it
+   is ended for that (worker_hung_ms).
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays
    when this call is carried out, it is about to do something else, or its server ends; RR_ERR_LIMIT: there is too
    little room at blob, and *len becomes the size that is needed; RR_ERR_UNSUPPORTED: it is over TLS, it waits for an
@@ -1286,7 +1287,8 @@ RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
    and misses what comes meanwhile. The target ends here: its last event has the state RR_STATE_STOPPED and no error,
    which no other end has. Its stream here goes on without it; export a stream first if it moves too
    (rr_stream_export). On failure *fd is -1, and the target stays here as before.
-   Waits: Briefly, for the threads that own the target.
+   Waits: Briefly, for the threads that own the target. Where streams run in processes, for one that hangs until it
+   is ended for that (worker_hung_ms).
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its
    stream or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len becomes the size that is
    needed. Where streams run in processes (RR_ISOLATE_PROCESS) also RR_ERR_AGAIN: the stream's process is just

@@ -150,7 +150,8 @@ pub unsafe extern "C" fn rr_session_close(
 /// session stays here as before.
 ///
 /// # Waits
-/// Briefly, for the thread that owns the session.
+/// Briefly, for the thread that owns the session. Where streams run in processes, for one that hangs until it
+/// is ended for that (worker_hung_ms).
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it neither waits for an answer, publishes nor plays when this

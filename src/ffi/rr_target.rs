@@ -200,7 +200,8 @@ pub unsafe extern "C" fn rr_target_stop(s: *mut rr_server, id: rr_target, deadli
 /// On failure `*fd` is -1, and the target stays here as before.
 ///
 /// # Waits
-/// Briefly, for the threads that own the target.
+/// Briefly, for the threads that own the target. Where streams run in processes, for one that hangs until it
+/// is ended for that (worker_hung_ms).
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it is being stopped, another call exports it, or its stream or
