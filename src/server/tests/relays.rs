@@ -97,7 +97,11 @@ fn no_request_for_memory_waits_for_a_relay_that_has_ended() {
     let id = live.server.stream_create(b"live", b"show", None).unwrap();
     let (mut of_other, of_lead) = (live.play("show"), live.play("show"));
     let picture = [&[0x17, 1, 0, 0, 0][..], &[7; 200_000]].concat();
-    (0..100).for_each(|_| live.server.stream_write(id, VIDEO, 0, &picture, false).unwrap());
+    let write = || live.server.stream_write(id, VIDEO, 0, &picture, false).unwrap();
+    // Each picture is a key frame: a player that its relay has not placed yet would begin at a later one.
+    write();
+    of_other.message();
+    (0..100).for_each(|_| write());
     let stream = live.server.stream(id).unwrap();
     live.server.stream_stop(id, 600_000).unwrap();
     // The relay has given its last player back when that hears of the end, and ends in the same round.
