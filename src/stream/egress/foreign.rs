@@ -86,6 +86,11 @@ impl Registrations {
         self.0.push(Registered { registration, counted: Dropped::default() });
     }
 
+    /// How many there are.
+    pub(in crate::stream) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Tells all registrations the end of the stream, if any, wakes their owners if there is something `new`, and
     /// counts what they were sent.
     pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, outgoing: &Outgoing, now_us: u64) {

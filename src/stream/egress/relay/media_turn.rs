@@ -5,8 +5,9 @@
 //! what a pass has found. It is called where this leaves something to it.
 
 use super::Relay;
+use crate::stream::egress::consumer::Consumer;
 
-/// Most consumers for whom accumulate sends. As long as it sends, it reads no publisher; and where there are more consumers,
+/// Most consumers, here and on connections of other relays, for whom accumulate sends. As long as it sends, it reads no publisher; and where there are more consumers,
 /// waking the relay's thread is a small part of the cost.
 const AUDIENCE: usize = if cfg!(test) { 8 } else { 500 };
 
@@ -35,7 +36,11 @@ impl Relay {
 
     /// Whether a pass is short. To encrypt takes several times as long as to send, so the publisher's thread does not do it.
     fn is_light(&self) -> bool {
-        self.over_tls == 0 && self.consumers.len() <= AUDIENCE
+        // What a player of several streams gets of the others is not counted against `BYTES`.
+        let plays_one = |consumer: &Consumer| consumer.subscriptions.len() <= 1;
+        self.over_tls == 0
+            && self.consumers.len() + self.registrations.len() <= AUDIENCE
+            && self.consumers.iter().all(|(_, consumer)| plays_one(consumer))
     }
 
     /// Whether media goes out when it comes. Where all consumers collect it, the relay's thread would be called with each
