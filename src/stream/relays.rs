@@ -197,12 +197,13 @@ impl Relays {
         end.held_bytes.store(held_bytes, Ordering::Relaxed);
     }
 
-    /// The largest lag and the most private memory of a consumer in all of them, bytes.
-    pub(in crate::stream) fn most_held(&self) -> (u64, usize) {
+    /// The largest lag and the most private memory of a consumer in all others, bytes.
+    pub(in crate::stream) fn most_held(&self, besides: usize) -> (u64, usize) {
         let most = |(lag, held): (u64, usize), end: &RelayEnd| {
-            (lag.max(end.lag_bytes.load(Ordering::Acquire)), held.max(end.held_bytes.load(Ordering::Acquire)))
+            (lag.max(end.lag_bytes.load(Ordering::Relaxed)), held.max(end.held_bytes.load(Ordering::Relaxed)))
         };
-        self.running().fold((0, 0), most)
+        let others = self.running().enumerate().filter(|(number, _)| *number != besides);
+        others.map(|(_, end)| end).fold((0, 0), most)
     }
 
     // ---- the end of a publisher

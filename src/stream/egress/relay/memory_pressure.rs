@@ -28,7 +28,7 @@ impl Relay {
             self.drop_idle(io);
         }
         // What each held before it carried out the request: a relay notes that when it takes one, and while there is none.
-        let (lag_bytes, held_bytes) = self.stream.relays().most_held();
+        let (lag_bytes, held_bytes) = self.stream.relays().most_held(self.number);
         let asked = self.stream.memory().asked(self.number);
         if asked.is_some() || !self.stream.memory().is_asked() {
             self.note_held(head, io.now_us);
