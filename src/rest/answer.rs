@@ -88,10 +88,10 @@ impl Buffer {
 
     /// Makes room for so many bytes in all.
     fn reserve(&mut self, bytes: usize) -> std::result::Result<(), RRError> {
-        // A larger room that was had and then refused is still there.
-        self.charge(bytes.max(self.bytes.capacity()))?;
+        let before = self.bytes.capacity();
+        self.charge(bytes)?;
         self.bytes.try_reserve_exact(bytes - self.bytes.len()).map_err(|_| RRError::NoMem)?;
-        leaves_room(bytes)
+        leaves_room(bytes).inspect_err(|_| self.bytes.shrink_to(before))
     }
 
     /// Counts so many bytes among those of all answers.

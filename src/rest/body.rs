@@ -27,7 +27,12 @@ where
         if data.len() > MAX_BYTES - whole.len() {
             return Err(Failure::peers(RRError::Limit, format!("the body is larger than {MAX_BYTES} bytes")));
         }
-        whole.try_reserve(data.len()).map_err(|_| Failure::ours(RRError::NoMem, "there is no memory for the body"))?;
+        let needed = whole.len() + data.len();
+        if needed > whole.capacity() {
+            let room = (2 * whole.capacity()).clamp(needed, MAX_BYTES);
+            let no_memory = |_| Failure::ours(RRError::NoMem, "there is no memory for the body");
+            whole.try_reserve_exact(room - whole.len()).map_err(no_memory)?;
+        }
         whole.extend_from_slice(&data);
     }
     Ok(whole.into())
