@@ -91,12 +91,6 @@ impl Changes {
         is_so
     }
 
-    /// Whether another process has taken over.
-    #[cfg(feature = "rest")]
-    pub(super) fn have_moved(&self) -> bool {
-        locked(&self.now).moved.is_some()
-    }
-
     /// Whether another process has taken over and has this stream, or, for 0, what belongs to none.
     pub(super) fn has_moved(&self, stream: Id) -> bool {
         locked(&self.now).moved.as_ref().is_some_and(|moved| stream == 0 || moved.contains(&stream))
@@ -149,7 +143,7 @@ mod tests {
             }
             // A change in it is made at once; otherwise the hand-over ends without success first.
             drop(changes.begin());
-            assert!(!changes.have_moved(), "nor is it told that its streams have moved");
+            assert!(!changes.has_moved(0), "nor is it told that its streams have moved");
             drop(request);
             hands_over.join().unwrap().expect("all that has begun was carried out");
         });

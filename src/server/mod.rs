@@ -420,7 +420,7 @@ impl RRServer {
     /// Whether another process has taken over.
     #[cfg(feature = "rest")]
     pub(crate) fn has_moved(&self) -> bool {
-        self.core.changes.have_moved()
+        self.core.changes.has_moved(0)
     }
 
     // ---- sessions
