@@ -409,6 +409,7 @@ function tell(kind, event, known) {
     if (event.count) note(Date.now(), '', event.count + ' events were missed', 'warn');
     else if (known) note(Date.now(), '', 'The relay was started anew', 'warn');
     reasons.clear();
+    labels.clear();
     return;
   }
   if (event.last) reasons.delete(event.target);
