@@ -196,13 +196,14 @@ static void measure(const char *way, int own_cpu, int their_cpu, int sockets, in
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 9, messages = argc > 2 ? atoi(argv[2]) : 100;
+    int rounds = argc > 1 ? atoi(argv[1]) : 11, messages = argc > 2 ? atoi(argv[2]) : 100;
     const int numbers[] = {4, 50, 200};
 
     must(rounds > 0 && rounds <= 64 && messages > 0, "at most 64 rounds");
     for (int i = 0; i < 3; i++)
         for (int way = 0; way < 3; way++) {
             pid_t pid;
+            int status = 0;
 
             fflush(stdout);
             pid = fork();
@@ -213,7 +214,8 @@ int main(int argc, char **argv)
                 fflush(stdout);
                 _exit(0);
             }
-            waitpid(pid, NULL, 0);
+            waitpid(pid, &status, 0);
+            must(status == 0, "a measurement has failed");
         }
     return 0;
 }
