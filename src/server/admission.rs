@@ -21,8 +21,8 @@ use crate::stream::record::{Names, Order, RRSession};
 use crate::stream::{Claim, DOT_PART, RRStream, StreamName, Subscription, take_apart};
 use crate::sync::locked;
 
-/// If a stream ends while a peer is being admitted, the stream is made again, at most this many times; more is a fault.
-const TRIES: usize = 3;
+/// If a stream ends while a peer is being admitted or the host makes it, the stream is made again, at most this many times; more is a fault.
+pub(super) const TRIES: usize = 3;
 
 /// A peer's request.
 #[derive(Debug)]

@@ -586,14 +586,20 @@ impl RRServer {
         let name = StreamName::checked(app, key)?;
         let given = config.is_some();
         let config = config.unwrap_or_else(|| (*self.core.config.stream).clone());
-        let (stream, made) = self.core.find_or_make(name, &config, true)?;
-        if !made {
-            if given {
-                return Err(Failure::ours(RRError::Exists, "the stream exists already, with its own settings"));
+        let may_be_there = || match given {
+            true => Err(Failure::ours(RRError::Exists, "the stream exists already, with its own settings")),
+            false => Ok(()),
+        };
+        for _ in 0..admission::TRIES {
+            let (stream, made) = self.core.find_or_make(name.clone(), &config, true)?;
+            let reserved = if made { Ok(()) } else { stream.book().reserve_with(may_be_there) };
+            match reserved {
+                // The stream of this name is ending: its end frees the name, or this does.
+                Err(failure) if failure.kind == RRError::State => self.core.registry().forget_name(&stream),
+                reserved => return reserved.map(|()| stream.id()),
             }
-            stream.book().reserve();
         }
-        Ok(stream.id())
+        Err(Failure::ours(RRError::State, "the stream ends again and again"))
     }
 
     /// Gives a stream other settings in the place of `was` while it runs, and lets it exist without peers.
@@ -607,9 +613,7 @@ impl RRServer {
         self.core.still_open()?;
         self.core.config.may_have(&config)?;
         let stream = self.stream(id)?;
-        stream.book().while_open(|| stream.set_config(was, config))?;
-        stream.book().reserve();
-        Ok(())
+        stream.book().reserve_with(|| stream.set_config(was, config))
     }
 
     /// The id of a stream.

@@ -6,6 +6,7 @@ mod live;
 mod secure;
 
 mod arguments;
+mod ending;
 #[cfg(feature = "rest")]
 mod exports;
 mod failed_stream;

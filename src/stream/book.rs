@@ -570,11 +570,6 @@ impl Book {
         self.page().reserved
     }
 
-    /// Lets the stream exist also without peers from now on.
-    pub(crate) fn reserve(&self) {
-        self.page().reserved = true;
-    }
-
     /// Runs `what`, which must not happen once the book is closed, under the lock.
     ///
     /// # Errors
@@ -583,6 +578,18 @@ impl Book {
         let page = self.page();
         page.still_open()?;
         what()
+    }
+
+    /// [`while_open`](Self::while_open), and lets the stream exist also without peers from then on.
+    ///
+    /// # Errors
+    /// [`RRError::State`] if the stream is ending, and the errors of `what`.
+    pub(crate) fn reserve_with(&self, what: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut page = self.page();
+        page.still_open()?;
+        what()?;
+        page.reserved = true;
+        Ok(())
     }
 
     /// Whether the stream has no peers and expects none; `is_kept` says whether something other than the book keeps the
