@@ -9,11 +9,12 @@ use rrelay::server::Id;
 use rrelay::session::Role;
 
 use super::chromium::Chromium;
+use super::returns::listens;
 use super::support::program::Room;
 use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::server::Relay;
 use super::support::until;
-use super::{card, page_of, written};
+use super::{TOKEN, card, page_of, written};
 
 /// Clicks a button of the stream's card, and waits for the dialog that it opens.
 fn opens(browser: &mut Chromium, key: &str, button: &str, dialog: &str) {
@@ -183,7 +184,7 @@ fn targets_at_one_address_are_told_apart_and_their_keys_are_not_shown() {
         relay.server.target_add(relay.stream("show").unwrap(), config).unwrap()
     };
     let targets = ["live_4711_secretsecretAAAA", "live_4711_secretsecretBBBB", "short1", "short2"].map(add);
-    let (_rest, mut browser) = page_of(&room, &relay);
+    let (rest, mut browser) = page_of(&room, &relay);
     let names = format!(
         "[...{}.querySelectorAll('.targets td:nth-child(2)')].map((cell) => cell.textContent.slice(-8))",
         card("show")
@@ -204,5 +205,20 @@ fn targets_at_one_address_are_told_apart_and_their_keys_are_not_shown() {
     }
     let left = relay.server.list(relay.stream("show").unwrap(), rrelay::server::kind::TARGET).unwrap();
     assert_eq!(left, [targets[0], targets[3]]);
+
+    // Events of an instance that the page does not know, before it has listed the streams anew.
+    let unknown = "const real = window.fetch;
+        window.fetch = (path, how) => {
+            if (path.includes('/v1/streams')) return new Promise(() => {});
+            if (path.includes('/v1/events')) how.headers['Last-Event-ID'] = '0-begin';
+            return real(path, how);
+        }";
+    browser.eval(unknown);
+    let port = browser.eval("Number(location.port)").as_u64().unwrap() as u16;
+    drop(rest);
+    let _rest = listens(&relay, port, TOKEN);
+    browser.until("document.getElementById('log').textContent.includes('was started anew')");
+    browser.eval(&remove("AAAA"));
+    browser.until("document.getElementById('sure-text').textContent.includes('/***AAAA: ')");
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }

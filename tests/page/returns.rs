@@ -51,7 +51,7 @@ fn the_token_is_asked_for_once_in_a_tab_and_is_kept_for_others_only_if_that_was_
 }
 
 /// The control of a server by HTTP, at a port that an earlier one may just have left.
-fn listens(relay: &Relay, port: u16, token: &str) -> Rest {
+pub(super) fn listens(relay: &Relay, port: u16, token: &str) -> Rest {
     let rest = Rest::new(Arc::clone(&relay.server));
     super::until("the port is free", || rest.listen(&format!(":{port}"), token, RestOptions::default()).ok());
     rest

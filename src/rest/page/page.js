@@ -20,7 +20,7 @@ if (location.hash.startsWith('#token=')) {
 let token = sessionStorage.getItem('rrelay-token') || localStorage.getItem('rrelay-token') || '';
 const cards = new Map(); // by stream id: {node, history, stream, preview}
 const reasons = new Map(); // by target id: what its last event said of its failure
-const labels = new Map(); // by target id: what it is called
+const labels = new Map(); // by target id: what it is called, for events
 // Each accepted token begins a run, in which the page asks and listens; a refusal ends it.
 let run = 0;
 let asking = false;
@@ -162,11 +162,16 @@ function card(stream) {
 
 // Targets of one server differ by their keys, of which the end is shown; those that are still alike are numbered.
 function label(targets) {
-  const name = (one) => one.url + (one.key ? '/' + one.key : '');
+  const named = new Map();
   targets.forEach((one) => {
-    const alike = targets.filter((other) => name(other) === name(one));
-    labels.set(one.id, name(one) + (alike.length > 1 ? ` (${alike.indexOf(one) + 1})` : ''));
+    const name = one.url + (one.key ? '/' + one.key : '');
+    if (!named.has(name)) named.set(name, []);
+    named.get(name).push(one);
   });
+  named.forEach((alike, name) => alike.forEach((one, at) => {
+    one.label = name + (alike.length > 1 ? ` (${at + 1})` : '');
+    labels.set(one.id, one.label);
+  }));
 }
 
 function show(found, stream) {
@@ -216,14 +221,14 @@ function show(found, stream) {
     const wait = one.state === 'RECOVERING' && one.retry_in_ms ? ', next try in ' + seconds(one.retry_in_ms) : '';
     const live = one.state === 'IN_PROGRESS';
     return [
-      [words(one.state) + wait, 'is-' + tone(one.state), live ? '' : reasons.get(one.id) || one.error_text], (one.role === 'source' ? 'from ' : '') + labels.get(one.id),
+      [words(one.state) + wait, 'is-' + tone(one.state), live ? '' : reasons.get(one.id) || one.error_text], (one.role === 'source' ? 'from ' : '') + one.label,
       [String(one.role === 'source' ? one.stats.kbps_in : one.stats.kbps_out), 'n'], [seconds(one.stats.queue_ms), 'n'], [String(one.stats.dropped_msgs), 'n'],
     ];
   }, (one, row) => [
-    button('Change', () => 'Change ' + labels.get(one.id), async () => editTarget(stream, row.item)),
-    button('Retry', () => 'Retry ' + labels.get(one.id), async () => { await ask('POST', base + row.item.id + '/retry'); refresh(); }),
-    button('Remove', () => 'Remove ' + labels.get(one.id), async () => {
-      if (await sure('Remove this target?', `${labels.get(one.id)}: ${words(row.item.state)}`, 'Remove')) {
+    button('Change', () => 'Change ' + row.item.label, async () => editTarget(stream, row.item)),
+    button('Retry', () => 'Retry ' + row.item.label, async () => { await ask('POST', base + row.item.id + '/retry'); refresh(); }),
+    button('Remove', () => 'Remove ' + row.item.label, async () => {
+      if (await sure('Remove this target?', `${row.item.label}: ${words(row.item.state)}`, 'Remove')) {
         await ask('DELETE', base + row.item.id + '?deadline_ms=1000');
         refresh();
       }
@@ -420,6 +425,7 @@ function tell(kind, event, known) {
   const peer = event.target !== '0' ? event.role + ' ' + (labels.get(event.target) || event.url)
     : event.session !== '0' ? (event.role === 'none' ? 'connection' : event.role) + ' ' + event.addr : '';
   const style = event.state === 'FAILED' && kind !== 'session' ? 'bad' : event.error || kind === 'clock' || (kind === 'slow' && event.value > 0) ? 'warn' : '';
+  if (event.last) labels.delete(event.target);
   note(event.time_us / 1000, name || (peer ? '' : 'server'), (peer ? peer + ': ' : '') + text, style);
 }
 
