@@ -1,7 +1,8 @@
 //! Calls: the set of a thread's tasks that are to get a turn. Any thread can add a task, and the owner takes them all,
 //! without waiting or allocating. A task that is called twice is in the set once.
 //!
-//! The set has a bit for each task, and for each 64 of these a bit that says whether any of them is set.
+//! The set has a bit for each task, and one word whose bits say in which part of the set any of them is set. So to look
+//! whether a task is called costs one load, however many there are.
 
 use std::sync::atomic::Ordering;
 
@@ -14,39 +15,39 @@ const WORD: usize = u64::BITS as usize;
 /// needs that order.
 #[derive(Debug)]
 pub(super) struct Calls {
-    /// First a bit for each word of tasks, and then these words: a thread with a few tasks of its own has all in one line of the
-    /// processor's cache, which goes to and fro between it and those that call.
+    /// First a word with a bit for each part of the set, and then the words of tasks: a thread with a few tasks of its own has
+    /// all in one line of the processor's cache, which goes to and fro between it and those that call.
     words: Box<[AtomicU64]>,
-    /// How many words are of the first kind.
-    groups: usize,
+    /// How many words of tasks are one part.
+    part: usize,
 }
 
 impl Calls {
     /// An empty set with room for at least this many tasks.
     pub(super) fn with_room(tasks: usize) -> Self {
         let tasks = tasks.div_ceil(WORD);
-        let groups = tasks.div_ceil(WORD);
-        Self { words: (0..groups + tasks).map(|_| AtomicU64::new(0)).collect(), groups }
+        Self { words: (0..1 + tasks).map(|_| AtomicU64::new(0)).collect(), part: tasks.div_ceil(WORD).max(1) }
     }
 
-    /// A bit for each word of tasks; and those words.
-    fn any_and_tasks(&self) -> (&[AtomicU64], &[AtomicU64]) {
-        self.words.split_at_checked(self.groups).unwrap_or_default()
+    /// The word of the parts, and the words of tasks.
+    fn any_and_tasks(&self) -> (&AtomicU64, &[AtomicU64]) {
+        // There is at least the first word.
+        self.words.split_first().unwrap_or((&self.words[0], &[]))
     }
 
     /// How many tasks the set has room for; they are numbered from 0.
     pub(super) fn room(&self) -> usize {
-        (self.words.len() - self.groups) * WORD
+        (self.words.len() - 1) * WORD
     }
 
     /// Adds a task. The owner sees what the caller did before, once it has taken the call.
     pub(super) fn add(&self, task: usize) {
-        let (word, group) = (task / WORD, task / WORD / WORD);
+        let word = task / WORD;
         let (any, tasks) = self.any_and_tasks();
-        let (Some(tasks), Some(any)) = (tasks.get(word), any.get(group)) else { return };
+        let Some(tasks) = tasks.get(word) else { return };
         // This writes even if the task is in the set already: the write orders what the caller did before.
         tasks.fetch_or(1 << (task % WORD), Ordering::SeqCst);
-        let bit = 1 << (word % WORD);
+        let bit = 1 << (word / self.part);
         // The owner clears `any` first, so a bit that is still set here also covers the bit just set.
         if bits(any) & bit == 0 {
             any.fetch_or(bit, Ordering::SeqCst);
@@ -55,15 +56,14 @@ impl Calls {
 
     /// Whether no task is called.
     pub(super) fn is_empty(&self) -> bool {
-        self.any_and_tasks().0.iter().all(|any| bits(any) == 0)
+        bits(self.any_and_tasks().0) == 0
     }
 
     /// Empties the set; `each` gets every task that was in it. Only the owner calls this.
     pub(super) fn take(&self, mut each: impl FnMut(usize)) {
         let (any, tasks) = self.any_and_tasks();
-        for (group, any) in any.iter().enumerate() {
-            for word in take_bits(any).map(|bit| group * WORD + bit) {
-                let Some(tasks) = tasks.get(word) else { continue };
+        for first in take_bits(any).map(|part| part * self.part) {
+            for (word, tasks) in tasks.iter().enumerate().skip(first).take(self.part) {
                 take_bits(tasks).for_each(|bit| each(word * WORD + bit));
             }
         }
