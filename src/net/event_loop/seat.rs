@@ -24,6 +24,11 @@ use crate::sync::locked;
 pub(super) struct Seat<T: Task> {
     task: T,
     inbox: Receiver<T::Message>,
+    /// The inbox may have messages. Whoever sends one calls the task afterwards ([`Wake::wake`]), so a round without such a
+    /// call does not look.
+    has_mail: bool,
+    /// The task was called so, and has had no tick since.
+    nudged: bool,
     wake: Arc<Wake>,
     backlog: Backlog,
     /// For this round: the connections that the poller reported, and those that get a turn without a report.
@@ -54,6 +59,8 @@ impl<T: Task> Seat<T> {
         Box::new(Self {
             task,
             inbox,
+            has_mail: true,
+            nudged: false,
             wake,
             backlog: Backlog::default(),
             ready: Vec::new(),
@@ -73,7 +80,7 @@ impl<T: Task> Seat<T> {
         let is_collecting = self.task.is_collecting();
         let has_more = is_collecting != self.is_collecting && self.wake.set_collecting(is_collecting);
         self.is_collecting = is_collecting;
-        if has_more || !self.backlog.is_empty() || !self.inbox.is_empty() {
+        if has_more || !self.backlog.is_empty() || self.has_mail {
             return 0;
         }
         let tick_us = if self.task.wants_ticks() { self.next_tick_us } else { NEVER };
@@ -134,13 +141,16 @@ impl<T: Task> AnySeat for Seat<T> {
         let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
         let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
         let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us };
-        if !self.inbox.is_empty() {
+        self.nudged |= self.wake.take_nudge();
+        self.has_mail |= self.nudged;
+        if self.has_mail {
             for message in self.inbox.try_iter().take(MESSAGES) {
                 self.task.on_message(message, io);
                 if self.task.is_paused() {
                     return Some(NEVER);
                 }
             }
+            self.has_mail = !self.inbox.is_empty();
         }
         self.task.begin_round(&self.ready, io);
         io.backlog.take(&mut self.turns);
@@ -154,7 +164,7 @@ impl<T: Task> AnySeat for Seat<T> {
             }
         }
         self.ready.clear();
-        let nudged = self.wake.take_nudge();
+        let nudged = std::mem::take(&mut self.nudged);
         if nudged || now_us >= *io.next_tick_us {
             *io.next_tick_us = now_us + T::TICK_MS * 1000;
             self.task.on_tick(nudged, io);

@@ -21,6 +21,7 @@ struct Seen {
     rounds: AtomicU64,
     /// When the last round began.
     round_us: AtomicU64,
+    /// Ticks that came by themselves, and those after a nudge.
     ticks: AtomicU64,
     nudges: AtomicU64,
     media: AtomicU64,
@@ -41,10 +42,8 @@ enum Say {
     /// Adds media for another task and calls that task.
     Bring(Arc<AtomicU64>, Arc<Wake>),
     Collect(u64),
-    /// From now on the task wants ticks, one of them by this time.
-    Tick(u64),
-    /// From now on it wants none.
-    NoTicks,
+    /// From now on the task wants ticks or not, and one is due at this time.
+    Tick(bool, u64),
     /// What the task does with media in other threads.
     OnMedia(OnMedia),
     /// The task is paused until this is false.
@@ -79,6 +78,7 @@ struct Probe {
     socket: Option<Socket>,
     floods: bool,
     wants_ticks: bool,
+    tick_by_us: Option<u64>,
     collects_until_us: Option<u64>,
     paused: Arc<AtomicBool>,
     over: bool,
@@ -144,11 +144,10 @@ impl Task for Probe {
                 wake.wake_for_data();
             }
             Say::Collect(until_us) => self.collects_until_us = Some(until_us),
-            Say::Tick(by_us) => {
-                self.wants_ticks = true;
-                io.tick_by(by_us);
+            Say::Tick(wants, by_us) => {
+                self.wants_ticks = wants;
+                self.tick_by_us = Some(by_us);
             }
-            Say::NoTicks => self.wants_ticks = false,
             Say::OnMedia(on_media) => self.on_media = on_media,
             Say::Pause(paused) => self.paused = paused,
             Say::Hang(held) => drop(locked(&held)),
@@ -179,8 +178,15 @@ impl Task for Probe {
     }
 
     fn on_tick(&mut self, nudged: bool, _io: &mut Io<'_>) {
-        self.seen.ticks.fetch_add(1, Ordering::AcqRel);
-        self.seen.nudges.fetch_add(nudged.into(), Ordering::AcqRel);
+        let count = if nudged { &self.seen.nudges } else { &self.seen.ticks };
+        count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn end_round(&mut self, _inbox: &Receiver<Say>, io: &mut Io<'_>) {
+        // The message came with a nudge, whose tick is over now.
+        if let Some(by_us) = self.tick_by_us.take() {
+            io.tick_by(by_us);
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -477,13 +483,11 @@ fn a_tick_comes_earlier_where_the_task_has_a_deadline_before_it() {
     let task = Handle::on(&mut event_loop);
     let thread = run(event_loop);
     let ticks = || task.seen.ticks.load(Ordering::Acquire);
-    task.say(Say::Tick(clock::now_us() + 3_600_000_000));
-    until("the first tick has been, and the order", || task.seen.nudges.load(Ordering::Acquire) > 0);
+    task.say(Say::Tick(true, clock::now_us() + 3_600_000_000));
+    until("the order is there", || task.seen.nudges.load(Ordering::Acquire) > 0);
     let before = ticks();
     let due_us = clock::now_us() + 50_000;
-    // Without a nudge, which is a reason for a tick by itself.
-    task.inbox.send(Say::Tick(due_us)).unwrap();
-    task.wake.wake_for_data();
+    task.say(Say::Tick(true, due_us));
     until("a tick comes an hour early", || ticks() > before);
     assert!(clock::now_us() >= due_us, "and not at once");
     task.say(Say::End);
@@ -536,9 +540,7 @@ fn a_tick_that_nobody_wants_comes_with_media_when_it_is_due() {
     let ticks = || task.seen.ticks.load(Ordering::Acquire);
     let before = ticks();
     let due_us = clock::now_us() + 50_000;
-    // Without a nudge, which is a reason for a tick by itself.
-    [Say::Tick(due_us), Say::NoTicks].into_iter().for_each(|what| task.inbox.send(what).unwrap());
-    task.bring_media();
+    task.say(Say::Tick(false, due_us));
     until("the order is there", || task.inbox.is_empty());
     until("it comes", || {
         task.offer_media();
