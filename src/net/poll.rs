@@ -66,7 +66,7 @@ pub(crate) struct Wake {
     task: usize,
     nudged: AtomicBool,
     collecting: AtomicBool,
-    /// Media came while the task was collecting.
+    /// Media came while the task was collecting, and it has not looked for any since.
     held: AtomicBool,
     /// The task, from when it has come to its loop.
     seat: OnceLock<Weak<dyn MediaTurn>>,
@@ -141,6 +141,14 @@ impl Wake {
         }
     }
 
+    /// The task is about to look for media: what has come before needs no other look.
+    pub(crate) fn look_for_data(&self) {
+        // Nearly always false, and then no locked instruction is needed.
+        if self.held.load(Ordering::Relaxed) {
+            self.held.swap(false, Ordering::SeqCst);
+        }
+    }
+
     /// Whether [`Self::wake`] was called since the last check: orders may wait.
     pub(crate) fn take_nudge(&self) -> bool {
         // Nearly always false, and then no locked instruction is needed.
@@ -155,7 +163,7 @@ impl Wake {
     }
 
     /// Sets whether [`Self::wake_for_data`] leaves the task asleep; the owner calls this before it waits. True if media
-    /// came while the task was collecting and it no longer collects.
+    /// came while the task was collecting, after it has looked for some ([`Self::look_for_data`]), and it no longer collects.
     pub(crate) fn set_collecting(&self, on: bool) -> bool {
         self.collecting.store(on, Ordering::SeqCst);
         !on && self.held.swap(false, Ordering::SeqCst)

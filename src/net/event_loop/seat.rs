@@ -152,6 +152,7 @@ impl<T: Task> AnySeat for Seat<T> {
             }
             self.has_mail = !self.inbox.is_empty();
         }
+        self.wake.look_for_data();
         self.task.begin_round(&self.ready, io);
         io.backlog.take(&mut self.turns);
         for &slot in &self.turns {
@@ -182,6 +183,7 @@ impl<T: Task> AnySeat for Seat<T> {
         }
         let now_us = clock::now_us();
         self.media_us = now_us;
+        self.wake.look_for_data();
         // Media brings a tick that is due also to a task which does not want it without.
         let is_done = || self.task.on_media(now_us) && now_us < self.next_tick_us && self.settle() >= self.due_us;
         match catch_unwind(AssertUnwindSafe(is_done)) {

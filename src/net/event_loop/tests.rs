@@ -445,6 +445,35 @@ fn a_task_that_another_one_of_its_loop_calls_has_its_turn_in_the_same_round() {
 }
 
 #[test]
+fn what_was_collected_costs_one_round() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    event_loop.wait().unwrap();
+    event_loop.round();
+    task.say(Say::Collect(clock::now_us() + 1_000));
+    while task.seen.media.load(Ordering::Acquire) == 0 {
+        event_loop.wait().unwrap();
+        event_loop.round();
+        (0..2).for_each(|_| task.bring_media());
+    }
+    assert!(event_loop.again.is_empty(), "it has looked for media after all of it had come");
+}
+
+#[test]
+fn no_media_is_lost_where_a_task_begins_and_ends_to_collect() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let thread = run(event_loop);
+    for round in 0..2_000 {
+        task.say(Say::Collect(clock::now_us() + round % 50));
+        (0..round % 7 + 1).for_each(|_| task.bring_media());
+        until("all media is taken", || task.seen.media.load(Ordering::Acquire) == task.media.load(Ordering::Acquire));
+    }
+    task.say(Say::End);
+    thread.join().unwrap();
+}
+
+#[test]
 fn media_wakes_a_task_unless_it_collects_and_an_order_always_does() {
     let mut event_loop = EventLoop::new().unwrap();
     let task = Handle::on(&mut event_loop);
