@@ -12,7 +12,8 @@
 //! however many there are. A task that another one calls in a round gets its turn in the same round, so passing work
 //! between tasks of a loop needs no system call.
 //!
-//! While the loop's thread sleeps, a thread that brings media for a task may have the task take it there ([`seat`]).
+//! While the loop's thread sleeps, a thread that brings media for a task may have the task take it there ([`seat`]); a task
+//! of the same loop may always.
 //!
 //! With one task, a round costs as much as a loop written for that task: one wait, one lock and
 //! one more for each connection that the poller reports, and no allocation.
@@ -77,9 +78,10 @@ pub(crate) trait Task: Send + 'static {
         false
     }
 
-    /// New media came while the task's thread sleeps, and the caller, another thread, offers to do the task's work for it:
-    /// that part of a round which needs neither sockets' news nor the poller. False if the task leaves it to its own
-    /// thread, which then is called, as it is for what is due earlier than before.
+    /// New media came while the task's thread sleeps or runs another task, and the caller, another thread or that task,
+    /// offers to do the task's work for it: that part of a round which needs neither sockets' news nor the poller. False if
+    /// the task leaves that to its own thread, or to its own round, which then is called, as it is for what is due earlier
+    /// than before.
     fn on_media(&mut self, _now_us: u64) -> bool {
         false
     }

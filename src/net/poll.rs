@@ -129,14 +129,17 @@ impl Wake {
         self.sleeper.call(self.task);
     }
 
-    /// Has the task's work for new media done: by the calling thread if the task's thread sleeps, the task is free and
-    /// leaves it to others; otherwise the task is called as by [`Self::wake_for_data`].
-    pub(crate) fn turn_for_data(&self) {
+    /// Has the task's work for new media done: by the calling thread if the task's thread sleeps, or is the calling thread
+    /// (`is_here`), and the task is free and leaves it to others; otherwise the task is called as by
+    /// [`Self::wake_for_data`].
+    pub(crate) fn turn_for_data(&self, is_here: bool) {
         if self.collecting.load(Ordering::Relaxed) {
             return self.wake_for_data();
         }
         let turn = || self.seat.get().and_then(Weak::upgrade).is_some_and(|seat| seat.media_turn());
-        if self.sleeper.sleep.turn_or_call(self.task, turn) {
+        let sleep = &self.sleeper.sleep;
+        let wakes = if is_here { !turn() && sleep.call(self.task) } else { sleep.turn_or_call(self.task, turn) };
+        if wakes {
             self.sleeper.wake();
         }
     }

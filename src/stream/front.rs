@@ -29,7 +29,7 @@ use crate::stream::memory::{GiveUp, Memory};
 use crate::stream::name::StreamName;
 use crate::stream::peer::Peer;
 use crate::stream::record::{Order, RRSession};
-use crate::stream::relays::{self, LEAD, Relays};
+use crate::stream::relays::{LEAD, Relays};
 use crate::stream::remote::source::{self, Sources};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::StreamStats;
@@ -70,16 +70,16 @@ impl RRStream {
     ) -> Self {
         let identity = Arc::new(Identity::new(id, name, config, Arc::<dyn Upcalls>::clone(&upcalls)));
         let life = Arc::new(Life::new(Arc::clone(&identity)));
-        let relays = relays::most(&identity.config(), &threading);
-        let stats = Arc::new(StreamStats::new(clock::wall_us(), relays));
+        let relays = Relays::new(&identity.config(), &threading);
+        let stats = Arc::new(StreamStats::new(clock::wall_us(), relays.most()));
         Self {
             ingest: Ingest::new(Arc::clone(&identity), Arc::clone(&life), Arc::clone(&stats), budget.clone()),
             book: Book::new(reserved),
-            memory: Memory::new(budget, relays),
+            memory: Memory::new(budget, relays.most()),
             sources: Sources::default(),
             threading,
             accumulate: Link::default(),
-            relays: Relays::new(relays),
+            relays,
             identity,
             life,
             stats,

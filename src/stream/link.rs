@@ -71,10 +71,11 @@ impl<T> Link<T> {
         }
     }
 
-    /// Has the task's work for new media done, by the calling thread if the task's thread sleeps.
-    pub(in crate::stream) fn turn_for_data(&self) {
+    /// Has the task's work for new media done, by the calling thread if the task's thread sleeps, or is that one
+    /// (`is_here`).
+    pub(in crate::stream) fn turn_for_data(&self, is_here: bool) {
         if let Some(wake) = self.wake.get() {
-            wake.turn_for_data();
+            wake.turn_for_data(is_here);
         }
     }
 

@@ -75,6 +75,8 @@ impl Spread {
 #[derive(Debug)]
 pub(in crate::stream) struct Relays {
     ends: Box<[RelayEnd]>,
+    /// The stream's tasks share a loop: accumulate's turns are in the relay's thread.
+    share_loop: bool,
     /// Log position of the last end of a publisher that consumers are told of; 0 before the first.
     told_end: AtomicU64,
 }
@@ -93,7 +95,7 @@ struct RelayEnd {
 }
 
 /// How many relays a stream with these settings has at most. On a shared loop more would not send more.
-pub(in crate::stream) fn most(config: &StreamConfig, threading: &Threading) -> usize {
+fn most(config: &StreamConfig, threading: &Threading) -> usize {
     match threading {
         Threading::Own => config.relay_threads.map_or(AUTOMATIC, |number| number as usize),
         Threading::Shared(_) | Threading::Process(_) => 1,
@@ -101,9 +103,13 @@ pub(in crate::stream) fn most(config: &StreamConfig, threading: &Threading) -> u
 }
 
 impl Relays {
-    /// Room for this many, none of which runs.
-    pub(in crate::stream) fn new(most: usize) -> Self {
-        Self { ends: (0..most.max(1)).map(|_| RelayEnd::default()).collect(), told_end: AtomicU64::new(0) }
+    /// Room for the relays of a stream with these settings, none of which runs.
+    pub(in crate::stream) fn new(config: &StreamConfig, threading: &Threading) -> Self {
+        Self {
+            ends: (0..most(config, threading).max(1)).map(|_| RelayEnd::default()).collect(),
+            share_loop: matches!(threading, Threading::Shared(_)),
+            told_end: AtomicU64::new(0),
+        }
     }
 
     /// How many there can be.
@@ -142,12 +148,13 @@ impl Relays {
         self.running().for_each(|end| end.link.wake_for_data());
     }
 
-    /// Has new media sent: where there is one relay and its thread sleeps, by the calling thread.
+    /// Has new media sent: where there is one relay and its thread sleeps, or is accumulate's, by accumulate, which calls
+    /// this.
     pub(in crate::stream) fn turn_for_data(&self) {
         if self.made() > 1 {
             return self.wake_for_data();
         }
-        self.lead().turn_for_data();
+        self.lead().turn_for_data(self.share_loop);
     }
 
     /// Wakes all for something other than media.
@@ -256,7 +263,7 @@ mod tests {
     #[test]
     fn a_stream_that_is_to_have_several_relays_gets_them_with_its_first_players() {
         let config = StreamConfig { relay_threads: Some(3), ..StreamConfig::default() };
-        let mut spread = Spread::of(&config, &Relays::new(3));
+        let mut spread = Spread::of(&config, &Relays::new(&config, &Threading::Own));
         let further = Arc::default();
         let wants = [(1, 0), (2, 0), (3, 0), (3, 1000)]
             .map(|(relays, consumers)| spread.another(relays, consumers, &further).is_some());
@@ -266,7 +273,7 @@ mod tests {
     #[test]
     fn after_a_start_that_failed_the_next_is_tried_with_twice_as_many_players() {
         let config = StreamConfig { relay_threads: Some(2), ..StreamConfig::default() };
-        let mut spread = Spread::of(&config, &Relays::new(2));
+        let mut spread = Spread::of(&config, &Relays::new(&config, &Threading::Own));
         let mut tries = Vec::new();
         for consumers in 0..100 {
             if spread.another(1, consumers, &Arc::default()).is_some() {
@@ -279,7 +286,8 @@ mod tests {
 
     #[test]
     fn those_that_were_not_started_are_refused() {
-        let relays = Relays::new(3);
+        let config = StreamConfig { relay_threads: Some(3), ..StreamConfig::default() };
+        let relays = Relays::new(&config, &Threading::Own);
         assert_eq!((relays.most(), relays.made(), relays.emptiest()), (3, 0, (LEAD, 0)));
         assert!(relays.others_are_over() && relays.refuse() && relays.refuse());
     }

@@ -1,7 +1,7 @@
 //! Where a stream's two tasks run: each on a thread of the stream's own, or both on a loop that many streams share.
 //!
-//! On a shared loop a message never changes threads: accumulate's append calls the relay, which has its turn in the
-//! same round. In return a stream waits while other streams of the loop have their turns.
+//! On a shared loop a message never changes threads: accumulate has the relay send it, or calls the relay, which has its
+//! turn in the same round. In return a stream waits while other streams of the loop have their turns.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

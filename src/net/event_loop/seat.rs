@@ -1,9 +1,9 @@
 //! A seat of a loop: a task with the loop's data about it, and the lock under which the task has its turns.
 //!
 //! A task has its rounds in its loop's thread. While that thread sleeps, another one may do the task's work for new media
-//! ([`Task::on_media`]): it takes the lock if that is free, and never waits for it. Only the loop's thread waits, and it
-//! holds no other lock then. What is left to do after that, or comes to be due before the loop's thread wakes by itself,
-//! that thread is called for.
+//! ([`Task::on_media`]), and so may another task of the same loop in its own turn: it takes the lock if that is free, and
+//! never waits for it. Only the loop's thread waits, and it holds no other lock then. What is left to do after that, or
+//! comes to be due before the loop's thread wakes by itself, that thread is called for.
 
 use std::any::Any;
 use std::convert::Infallible;

@@ -41,6 +41,8 @@ enum Say {
     Flood,
     /// Adds media for another task and calls that task.
     Bring(Arc<AtomicU64>, Arc<Wake>),
+    /// Adds media for another task of the same loop, and has that task take it.
+    Offer(Arc<AtomicU64>, Arc<Wake>),
     Collect(u64),
     /// From now on the task wants ticks or not, and one is due at this time.
     Tick(bool, u64),
@@ -142,6 +144,10 @@ impl Task for Probe {
             Say::Bring(media, wake) => {
                 media.fetch_add(1, Ordering::AcqRel);
                 wake.wake_for_data();
+            }
+            Say::Offer(media, wake) => {
+                media.fetch_add(1, Ordering::AcqRel);
+                wake.turn_for_data(true);
             }
             Say::Collect(until_us) => self.collects_until_us = Some(until_us),
             Say::Tick(wants, by_us) => {
@@ -245,7 +251,7 @@ impl Handle {
     /// Brings media, and offers to do the task's work for it.
     fn offer_media(&self) {
         self.media.fetch_add(1, Ordering::AcqRel);
-        self.wake.turn_for_data();
+        self.wake.turn_for_data(false);
     }
 
     /// Sets what the task does with media in this thread, and brings media until it has done that, so that it sleeps.
@@ -442,6 +448,31 @@ fn a_task_that_another_one_of_its_loop_calls_has_its_turn_in_the_same_round() {
         assert_eq!(caller.seen.media.load(Ordering::Acquire), caller.media.load(Ordering::Acquire));
     }
     assert!(tasks.iter().all(|task| task.seen.rounds.load(Ordering::Acquire) == 3), "nobody has a turn without reason");
+}
+
+#[test]
+fn a_task_takes_media_of_another_one_of_its_loop_in_that_ones_turn() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let (brings, takes) = (Handle::on(&mut event_loop), Handle::on(&mut event_loop));
+    let mut round = || {
+        event_loop.wait().unwrap();
+        event_loop.round();
+    };
+    takes.say(Say::OnMedia(OnMedia::Take));
+    round();
+    let count = |of: &AtomicU64| of.load(Ordering::Acquire);
+    let offer = || brings.say(Say::Offer(Arc::clone(&takes.media), Arc::clone(&takes.wake)));
+    for media in 1..=3 {
+        offer();
+        round();
+        assert_eq!((count(&takes.seen.media_turns), count(&takes.seen.media)), (media, media));
+    }
+    assert_eq!(count(&takes.seen.rounds), 1, "it needs no round for that");
+    takes.say(Say::OnMedia(OnMedia::Leave));
+    round();
+    offer();
+    round();
+    assert_eq!((count(&takes.seen.media_turns), count(&takes.seen.media), count(&takes.seen.rounds)), (3, 4, 3));
 }
 
 #[test]

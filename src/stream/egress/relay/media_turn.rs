@@ -1,5 +1,5 @@
-//! What accumulate does for the relay while the relay's thread sleeps: it has appended media, and sends it. This spares
-//! waking the relay's thread for each message.
+//! What accumulate does for the relay while the relay's thread sleeps, or if both are on one loop: it has appended media, and
+//! sends it. This spares waking the relay's thread, or a round of the relay, for each message.
 //!
 //! The relay's thread keeps all else: it reads sockets, hears which of them take more again, keeps the deadlines and acts on
 //! what a pass has found. It is called where this leaves something to it.
