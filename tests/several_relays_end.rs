@@ -85,6 +85,28 @@ fn round_with_a_loop_that_fails(live: &Live) {
     until("its threads are gone", || of_streams() == [0, 0]);
 }
 
+/// The loop of a stream's accumulate fails, which ends this stream: its name is free for the next publisher.
+fn round_without_accumulate(live: &Live) {
+    // The relays are started for players, accumulate for the publisher.
+    let mut players: Vec<_> = (0..3).map(|_| live.play("show")).collect();
+    until("the relays are there", || of_streams() == [3, 0]);
+    let before = pollers();
+    let mut publisher = live.publish("show");
+    publisher.key_frame(0, b"0").unwrap();
+    players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"0")));
+    let new: Vec<_> = pollers().into_iter().filter(|fd| !before.contains(fd)).collect();
+    assert_eq!(new.len(), 1, "accumulate's, of {new:?}");
+    let failed = live.server.stream_find(b"live", b"show").unwrap();
+    break_poller(new[0].parse().unwrap());
+    // accumulate's thread wakes once more, and then cannot wait.
+    let _ = publisher.key_frame(40, b"1");
+    live.line_with(&["accmDataThread cannot wait"]);
+    publisher.closed();
+    until("the stream is gone", || live.server.stream_find(b"live", b"show") != Ok(failed));
+    drop((publisher, players));
+    round(live, false);
+}
+
 #[test]
 fn nothing_is_left_of_the_relays_of_a_stream_that_ends() {
     // Things that a process makes only once are made here.
@@ -96,6 +118,7 @@ fn nothing_is_left_of_the_relays_of_a_stream_that_ends() {
         round(&live, true);
     }
     round_with_a_loop_that_fails(&live);
+    round_without_accumulate(&live);
     drop(live);
     until("all that the server had is gone", || held() == before);
 }

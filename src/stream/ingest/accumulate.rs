@@ -137,6 +137,10 @@ impl Task for Accumulate {
     fn on_end(&mut self, inbox: &Receiver<ForAccumulate>, io: &mut Io<'_>) {
         self.let_go(io);
         self.close(inbox, io);
+        if self.stream.stop_by_ms().is_none() {
+            // Its loop has failed, and nobody could publish this stream any more. Players get what the log has for them.
+            self.stream.stop_unused();
+        }
     }
 }
 
