@@ -203,9 +203,12 @@ fn media_goes_on_without_a_server_and_on_under_the_next_one() {
     wait_in(&folder, 2);
     let before = names.map(|name| messages(&sink, name));
     until("media goes on", || names.iter().zip(before).all(|(name, before)| messages(&sink, name) > before + 20));
+    let began = Instant::now();
     let next = Live::new(waiting_in(&folder));
-    assert_eq!(next.sessions(), 2 * (1 + 3), "they are here when it listens");
-    assert_eq!(files(&folder), 0);
+    // It waits a second for them at most, and they come later where that did not suffice.
+    let has_waited = began.elapsed() >= Duration::from_secs(1);
+    assert!(has_waited || next.sessions() == 2 * (1 + 3), "they are here when it listens");
+    until("they are taken over", || next.sessions() == 2 * (1 + 3) && files(&folder) == 0);
     for key in ["show0", "show1"] {
         let targets = next.server.list(stream(&next, key), ids::TARGET).unwrap();
         assert_eq!(targets.len(), 1);

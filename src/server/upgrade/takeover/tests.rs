@@ -96,12 +96,24 @@ fn nobody_finds_the_stream_of_a_worker_before_the_worker_has_come_to_it() {
     let (_process, _channel) = adopting(&mut entering);
     let opening = locked(&server.core.opening);
     std::thread::scope(|scope| {
-        let comes = scope.spawn(|| entering.begin());
+        let (tells, told) = std::sync::mpsc::channel();
+        let comes = scope.spawn(move || {
+            tells.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+            entering.begin();
+            entering
+        });
+        let thread = std::path::Path::new("/proc").join(told.recv().unwrap()).join("stat");
+        let by_ms = soon();
+        // It has to wait for the lock, and cannot come to its end.
+        while !comes.is_finished() && !std::fs::read_to_string(&thread).is_ok_and(|stat| stat.contains(") S ")) {
+            assert!(clock::now_ms() < by_ms, "it neither waits nor ends");
+            std::thread::yield_now();
+        }
         assert_eq!(server.stream_find(b"live", b"show").unwrap_err().kind, RRError::NotFound);
         drop(opening);
-        comes.join().unwrap();
+        assert!(comes.join().unwrap().failed.is_none());
     });
-    assert!(server.stream_find(b"live", b"show").is_ok() && entering.failed.is_none());
+    assert!(server.stream_find(b"live", b"show").is_ok());
 }
 
 #[test]
