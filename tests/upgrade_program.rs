@@ -53,8 +53,7 @@ impl Built {
     /// The options of a server whose streams have processes.
     fn in_processes(self) -> [&'static str; 4] {
         static WORKERS: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
-        let source = c::root().join("c-examples/rrelay_worker.c");
-        let worker = WORKERS[self as usize].get_or_init(|| self.build("upgrade-worker", &[source]));
+        let worker = WORKERS[self as usize].get_or_init(|| self.build("upgrade-worker", &[c::worker_source()]));
         ["--isolate", "process", "--worker", worker.to_str().unwrap()]
     }
 }

@@ -96,7 +96,11 @@ pub(crate) fn server_sources() -> Vec<PathBuf> {
 
 /// The library's worker program.
 pub(crate) fn worker(name: &str) -> PathBuf {
-    build(name, &[root().join("c-examples/rrelay_worker.c")], As::C99)
+    build(name, &[worker_source()], As::C99)
+}
+
+pub(crate) fn worker_source() -> PathBuf {
+    root().join("c-examples/rrelay_worker.c")
 }
 
 /// The sources of an example, which all begin with its name.

@@ -16,14 +16,7 @@ use super::live::{Client, until};
 /// The worker of this build.
 pub(crate) fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        c::build(
-            concat!(env!("CARGO_CRATE_NAME"), "-worker"),
-            &[c::root().join("c-examples/rrelay_worker.c")],
-            c::As::C11,
-        )
-    };
-    PROGRAM.get_or_init(build).clone()
+    PROGRAM.get_or_init(|| c::worker(concat!(env!("CARGO_CRATE_NAME"), "-worker"))).clone()
 }
 
 pub(crate) fn isolated() -> ServerConfig {

@@ -34,12 +34,8 @@ pub(crate) fn some_of(step: usize) -> usize {
 #[allow(dead_code, reason = "not every test program has workers")]
 pub(crate) fn worker() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        // Each copy of this file builds its own, and they may do so at the same time.
-        let name = module_path!().replace("::", "-");
-        c::build(&name, &[c::root().join("c-examples/rrelay_worker.c")], c::As::C11)
-    };
-    PROGRAM.get_or_init(build).clone()
+    // Each copy of this file builds its own, and they may do so at the same time.
+    PROGRAM.get_or_init(|| c::worker(&module_path!().replace("::", "-"))).clone()
 }
 
 /// The settings of one stream, likewise.
