@@ -32,6 +32,17 @@ struct Arriving {
     body: Vec<u8>,
 }
 
+/// What a turn brings.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A message.
+    Message(Message),
+    /// No message is whole, and the poller reports when more has come.
+    Nothing,
+    /// The turn is over, and more may have come, which the poller does not report again.
+    More,
+}
+
 /// One end of a channel.
 #[derive(Debug)]
 pub(crate) struct FdQueue {
@@ -124,41 +135,52 @@ impl FdQueue {
         Ok(())
     }
 
-    /// The next message, if it is whole; `most` is the most bytes that a body of a kind may have.
+    /// The next message, if it is whole; `most` is the most bytes that a body of a kind may have. No more than `left` bytes are
+    /// read, which are what is left of the caller's turn.
     ///
     /// # Errors
     /// [`RRError::Closed`] once the other end is closed, [`RRError::Arg`] for bytes that are no message,
     /// [`RRError::Limit`] for one that is too long, [`RRError::NoMem`], [`RRError::Io`].
-    pub(crate) fn next(&mut self, most: impl Fn(u8) -> usize) -> Result<Option<Message>> {
-        match self.take(most) {
-            Ok(message) => Ok(Some(message)),
-            Err(Stop::Empty) => Ok(None),
+    pub(crate) fn next(&mut self, most: impl Fn(u8) -> usize, left: &mut usize) -> Result<Next> {
+        match self.take(most, left) {
+            Ok(message) => Ok(Next::Message(message)),
+            Err(Stop::Empty) => Ok(Next::Nothing),
+            Err(Stop::Spent) => Ok(Next::More),
             Err(Stop::Failed(failure)) => Err(failure),
         }
     }
 
-    fn take(&mut self, most: impl Fn(u8) -> usize) -> std::result::Result<Message, Stop> {
+    fn take(&mut self, most: impl Fn(u8) -> usize, left: &mut usize) -> std::result::Result<Message, Stop> {
         let Arriving { head, got, fd, body } = &mut self.arriving;
         while *got < HEAD_BYTES {
+            if *left == 0 {
+                return Err(Stop::Spent);
+            }
             let (n, more) = self.channel.receive_head(head.get_mut(*got..).unwrap_or_default())?;
             if n == 0 {
                 return Err(closed());
             }
             *got += n;
+            *left = left.saturating_sub(n);
             if fd.is_none() {
                 *fd = more;
             }
         }
         let (kind, len) = len_of(*head, most)?;
         while body.len() < len {
-            let (filled, piece) = (body.len(), PIECE_BYTES.min(len - body.len()));
+            let (filled, piece) = (body.len(), PIECE_BYTES.min(len - body.len()).min(*left));
+            if piece == 0 {
+                return Err(Stop::Spent);
+            }
             body.try_reserve(piece).map_err(|_| Failure::from(RRError::NoMem))?;
             body.resize(filled + piece, 0);
             let read = (&self.channel.0).read(body.get_mut(filled..).unwrap_or_default());
             body.truncate(filled + read.as_ref().map_or(0, |n| *n));
-            if read? == 0 {
+            let n = read?;
+            if n == 0 {
                 return Err(closed());
             }
+            *left -= n;
         }
         let Arriving { fd, body, .. } = std::mem::take(&mut self.arriving);
         Ok(Message { kind, body, fd })
@@ -174,6 +196,7 @@ impl AsRawFd for FdQueue {
 /// Why no message is there.
 enum Stop {
     Empty,
+    Spent,
     Failed(Failure),
 }
 
@@ -186,8 +209,9 @@ impl From<Failure> for Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // Interrupted: the poller reports the socket again at the next edge, and the tick reads it before.
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Self::Empty,
+            io::ErrorKind::WouldBlock => Self::Empty,
+            // There may be something to read, which the poller does not report again.
+            io::ErrorKind::Interrupted => Self::Spent,
             _ => Self::Failed(failed(&error)),
         }
     }
@@ -221,17 +245,35 @@ mod tests {
         let answer = loop {
             assert!(clock::now_ms() < by_ms);
             here.flush().unwrap();
-            match here.next(|_| 1 << 20) {
-                Ok(Some(message)) => break message,
-                Ok(None) => std::thread::yield_now(),
-                Err(failure) => panic!("{failure}"),
+            match here.next(|_| 1 << 20, &mut { usize::MAX }).unwrap() {
+                Next::Message(message) => break message,
+                Next::Nothing => std::thread::yield_now(),
+                Next::More => panic!("the turn has no end"),
             }
         };
         let (first, second) = reader.join().unwrap();
         assert!(first.kind == 1 && first.body == large && first.fd.is_some());
         assert!(second.kind == 2 && second.body == b"end" && second.fd.is_none());
         assert!(answer.kind == 3 && answer.body == vec![9; 1 << 20]);
-        assert_eq!(here.next(|_| 1).unwrap_err().kind, RRError::Closed, "the reader has dropped its end");
+        assert_eq!(here.next(|_| 1, &mut 1).unwrap_err().kind, RRError::Closed, "the reader has dropped its end");
+    }
+
+    #[test]
+    fn no_turn_takes_more_than_its_share_whatever_has_come() {
+        let (here, there) = FdChannel::pair().unwrap();
+        let (mut here, there) = (FdQueue::new(here).unwrap(), FdChannel::adopt(there).unwrap());
+        let body = vec![7; 50_000];
+        there.send(1, &body, None, clock::now_ms() + 30_000).unwrap();
+        let share = 1_000;
+        for turn in 1..=body.len() / share {
+            let mut left = share;
+            assert!(matches!(here.next(|_| 1 << 20, &mut left), Ok(Next::More)), "{turn}");
+            assert_eq!((left, here.arriving.got + here.arriving.body.len()), (0, turn * share));
+        }
+        let mut left = share;
+        assert!(matches!(here.next(|_| 1 << 20, &mut left), Ok(Next::Message(message)) if message.body == body));
+        assert_eq!(left, share - HEAD_BYTES);
+        assert!(matches!(here.next(|_| 1 << 20, &mut left), Ok(Next::Nothing)));
     }
 
     #[test]

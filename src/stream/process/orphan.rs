@@ -9,8 +9,9 @@ use minicbor::{Decode, Encode};
 
 use super::adoption;
 use super::wire::{self, Largest, PROTOCOL, ToServer, cut, impossible, shown};
+use crate::config::READ_BUDGET_BYTES;
 use crate::error::{Failure, RRError, Result};
-use crate::net::fd_channel::queue::FdQueue;
+use crate::net::fd_channel::queue::{FdQueue, Next};
 use crate::net::fd_channel::{FdChannel, Message};
 use crate::proto::cbor::Form;
 
@@ -139,6 +140,7 @@ impl Talk {
     /// What the worker refuses with; [`RRError::Closed`] if it has gone or serves another server; [`RRError::Arg`],
     /// [`RRError::Protocol`], [`RRError::Limit`] for what no worker says.
     pub(crate) fn turn(&mut self, state: usize, most: usize) -> Result<Turn> {
+        let mut left = READ_BUDGET_BYTES;
         for _ in 0..MESSAGES {
             let (stage, room) = (self.stage, most.saturating_sub(self.bytes));
             let bytes_max = |kind| match (stage, kind) {
@@ -147,8 +149,11 @@ impl Talk {
                 (Stage::Begins | Stage::Describes, kind) => Largest { state, stream: None }.bytes_max(kind).min(room),
                 _ => 0,
             };
-            let Some(message) = self.orphan.channel.next(bytes_max)? else { return Ok(Turn::Waits) };
-            self.take(message)?;
+            match self.orphan.channel.next(bytes_max, &mut left)? {
+                Next::Message(message) => self.take(message)?,
+                Next::Nothing => return Ok(Turn::Waits),
+                Next::More => return Ok(Turn::More),
+            }
             if self.stage == Stage::Over {
                 return Ok(Turn::Over);
             }
@@ -197,6 +202,8 @@ impl Talk {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use socket2::SockRef;
 
     use super::*;
     use crate::net::clock;
@@ -296,5 +303,18 @@ mod tests {
         let (first, mut talk, _there) = talk(PROTOCOL, &said, MOST);
         let turns = [first, talk.turn(1 << 16, MOST)];
         assert_eq!(turns, [Turn::More, Turn::Waits].map(Ok));
+    }
+
+    #[test]
+    fn a_large_message_gets_more_than_one_turn() {
+        let (here, there) = FdChannel::pair().unwrap();
+        let mut talk = Talk::with(here, PROTOCOL).unwrap();
+        // All of it waits in the socket.
+        SockRef::from(&there).set_send_buffer_size(1 << 20).unwrap();
+        let there = FdChannel::adopt(there).unwrap();
+        there.send(kind::RECORD, &[0; READ_BUDGET_BYTES + 1], None, clock::now_ms() + 30_000).unwrap();
+        let turns = [(); 2].map(|()| talk.turn(1 << 16, MOST));
+        assert_eq!(turns, [Turn::More, Turn::Waits].map(Ok));
+        assert_eq!(talk.stage, Stage::Begins);
     }
 }

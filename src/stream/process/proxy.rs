@@ -35,10 +35,11 @@ use super::supervisor::Supervisor;
 use super::watchdog::Due;
 use super::wire::{Handle, ToWorker, cut, impossible};
 use super::workers::Workers;
-use crate::config::READ_LITTLE_BYTES;
+use crate::config::{READ_BUDGET_BYTES, READ_LITTLE_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::event_loop::{Io, Task};
+use crate::net::fd_channel::queue::Next;
 use crate::net::poll::Ready;
 use crate::net::socket::half_close;
 use crate::session::SessionConfig;
@@ -553,12 +554,15 @@ impl Proxy {
 
     /// Takes what the worker says; true if there may be more, which has another turn.
     fn receive(&mut self, io: &mut Io<'_>) -> bool {
+        let mut left = READ_BUDGET_BYTES;
         for _ in 0..MESSAGES {
             let (describes, largest) = (self.moving.describes(), self.largest());
-            let received = match self.worker.as_mut().map(|link| link.receive(largest, describes, io.now_us)) {
-                Some(Ok(Some(message))) => self.take_report(message, io.now_us),
-                Some(Err(failure)) => Err(failure),
-                Some(Ok(None)) | None => return false,
+            let Some(link) = &mut self.worker else { return false };
+            let received = match link.receive(largest, describes, io.now_us, &mut left) {
+                Ok(Next::Message(message)) => self.take_report(message, io.now_us),
+                Ok(Next::Nothing) => return false,
+                Ok(Next::More) => break,
+                Err(failure) => Err(failure),
             };
             if let Err(failure) = received {
                 self.end_worker(&failure);

@@ -11,8 +11,8 @@ use crate::config::StreamConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::net::event_loop::Io;
-use crate::net::fd_channel::queue::FdQueue;
-use crate::net::fd_channel::{FdChannel, Message};
+use crate::net::fd_channel::FdChannel;
+use crate::net::fd_channel::queue::{FdQueue, Next};
 use crate::net::process::{End, Limits, Process, default_program};
 
 /// The slots of the channel, of the process and of pumps in the poller.
@@ -253,27 +253,27 @@ impl Link {
     }
 
     /// The next message of the worker; none once it is killed. The number of those by which it describes itself is bounded
-    /// by its sessions, and the bytes of the stream's state by whoever has asked for it.
+    /// by its sessions, and the bytes of the stream's state by whoever has asked for it. `left` is what is left of the turn.
     ///
     /// # Errors
     /// [`RRError::Limit`] if it says too much, and those of [`FdQueue::next`].
-    pub(super) fn receive(&mut self, largest: Largest, describes: bool, now_us: u64) -> Result<Option<Message>> {
-        let Stage::Runs(running) = &mut self.stage else { return Ok(None) };
+    pub(super) fn receive(&mut self, largest: Largest, describes: bool, now_us: u64, left: &mut usize) -> Result<Next> {
+        let Stage::Runs(running) = &mut self.stage else { return Ok(Next::Nothing) };
         if self.fault.is_some() || running.closed_ms.is_some() {
-            return Ok(None);
+            return Ok(Next::Nothing);
         }
-        match running.queue.next(|kind| largest.bytes_max(kind)) {
-            Ok(Some(message)) => {
+        match running.queue.next(|kind| largest.bytes_max(kind), left) {
+            Ok(Next::Message(message)) => {
                 self.may_say(u64::from(!describes), now_us)?;
                 let is_bounded = message.kind == kind::STREAM;
                 self.bytes.take(if is_bounded { 0 } else { message.body.len() as u64 }, now_us)?;
-                Ok(Some(message))
+                Ok(Next::Message(message))
             }
-            Ok(None) => Ok(None),
+            Ok(other) => Ok(other),
             Err(failure) if failure.kind == RRError::Closed => {
                 // It is ending, or of no use any more.
                 running.closed_ms = Some(now_us / 1000);
-                Ok(None)
+                Ok(Next::Nothing)
             }
             Err(failure) => Err(failure),
         }
