@@ -7,9 +7,13 @@
 mod backend;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/successor.rs"]
+mod successor;
 
 #[path = "controller/answers.rs"]
 mod answers;
+#[path = "controller/replaced.rs"]
+mod replaced;
 #[path = "controller/silence.rs"]
 mod silence;
 

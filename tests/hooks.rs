@@ -18,6 +18,8 @@ mod live;
 mod raw;
 #[path = "support/secure.rs"]
 mod secure;
+#[path = "support/successor.rs"]
+mod successor;
 
 #[path = "hooks/ends.rs"]
 mod ends;

@@ -1,7 +1,6 @@
 //! The routes below `/v1`, and health. Each handler converts, calls the server once, and converts back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
@@ -37,9 +36,6 @@ use crate::server::figures::Stats;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::State as ObjectState;
 use crate::stream::event::Id;
-
-/// How often a request that waits for another process's takeover looks whether it may go on.
-const LOOK: Duration = Duration::from_millis(2);
 
 type Answer<T> = Result<T, Problem>;
 type Shared = Arc<RRServer>;
@@ -152,12 +148,7 @@ async fn here(State(server): State<Shared>, request: Request, next: Next) -> Res
         return next.run(request).await;
     }
     // As long as it is there, no stream moves, so the answer says what was done.
-    let _begun = loop {
-        match server.begin_request() {
-            Some(begun) => break begun,
-            None => tokio::time::sleep(LOOK).await,
-        }
-    };
+    let _begun = super::begun(&server).await;
     if server.has_moved() {
         let text = "another process has taken over: ask again, and it answers";
         return Problem::from(Failure::ours(RRError::Again, text)).into_response();

@@ -190,7 +190,7 @@ impl Desk {
     }
 
     /// Carries out an answer that was given under these settings, and reports it. Returns the time to ask again.
-    fn answered(
+    async fn answered(
         &self,
         server: &RRServer,
         setup: &Setup,
@@ -220,7 +220,7 @@ impl Desk {
             log::info!(target: told::STREAM, "controller, {}: {} {url}", shown(), answer.deed.action().name());
         }
         let deed = answer.as_ref().map(|answer| &answer.deed);
-        if let Err(not_done) = deeds::carry_out(server, matter, question, deed, &waiting) {
+        if let Err(not_done) = deeds::carry_out(server, matter, question, deed, &waiting).await {
             log::warn!(target: told::STREAM, "controller, {}: the answer cannot be carried out: {not_done}", shown());
             failure = Some(not_done);
         }
@@ -318,7 +318,7 @@ async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping:
                     }
                 };
                 let Some(server) = desk.server.upgrade() else { return };
-                desk.answered(&server, &setup, &matter, &question, answer)
+                desk.answered(&server, &setup, &matter, &question, answer).await
             }
             None => None,
         };

@@ -443,6 +443,7 @@ async fn follow(
         let Some(text) = setup.update(&Call::Update(act.clone())).await else { continue };
         let Some(server) = server.upgrade() else { continue };
         let close = RRRestOut::CloseSession { session: act.about.session.id, text, ban_ms: 0 };
+        let _begun = super::begun(&server).await;
         if let Err(failure) = close.carry_out(&server)
             && failure.kind != RRError::NotFound
         {

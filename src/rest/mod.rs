@@ -31,6 +31,7 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request};
@@ -43,6 +44,9 @@ use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
 use crate::stream::event::Id;
 use crate::sync::locked;
+
+/// How often whatever waits for another process's takeover looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The parts of the REST side that are open without a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,6 +205,18 @@ impl Drop for Rest {
         self.stop();
         let _ = self.set_hooks(None);
         let _ = self.set_controller(None);
+    }
+}
+
+/// Begins changes, of a request or of an answer, as soon as it is known which process has the streams. Only their own
+/// task waits for that: the thread goes on with its other tasks, and a change that is made as long as the result is
+/// there waits for nothing.
+async fn begun(server: &RRServer) -> impl Sized {
+    loop {
+        match server.begin_request() {
+            Some(begun) => return begun,
+            None => tokio::time::sleep(LOOK).await,
+        }
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::backend::{Asked, Backend, status};
+use super::backend::{Asked, Backend, json, status};
 use super::http::{Http, Way};
 use super::isolated::{isolated, kill, worker_of};
 use super::live::{Client, until};
+use super::successor::Silent;
 use super::{Hooked, all};
-use rrelay::config::{Dialect, ServerConfig};
+use rrelay::config::{Dialect, HooksConfig, ServerConfig};
 use rrelay::server::ListenOptions;
 use rrelay::session::SessionConfig;
 
@@ -155,4 +158,33 @@ fn sessions_that_end_while_a_server_is_replaced_have_one_done_each() {
         there.rest.set_hooks(None).unwrap();
         assert_eq!(dones(&[&old, &new]), wanted);
     }
+}
+
+#[test]
+fn an_update_that_ends_a_session_waits_for_a_hand_over_and_delays_no_other_request() {
+    let (is_over, denied) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (of_test, told) = (Arc::clone(&is_over), Arc::clone(&denied));
+    let backend = Backend::new(move |asked| {
+        if asked.path() != "/on_update" || value(asked, "key", "") != "over" || !of_test.load(Ordering::SeqCst) {
+            return json(r#"{"action": "allow"}"#);
+        }
+        told.store(true, Ordering::SeqCst);
+        json(r#"{"action": "deny", "text": "time is up"}"#)
+    });
+    let on_update = Some(backend.url("on_update"));
+    let hooked = Hooked::new(HooksConfig { on_update, update_ms: Some(1_000), ..all(&backend, Dialect::Json) });
+    let (mut over, _other) = (begin(&hooked, "over", true), begin(&hooked, "other", true));
+    let (mut successor, end) = Silent::new();
+    std::thread::scope(|scope| {
+        let handed = scope.spawn(|| hooked.live.server.hand_over(end, 60_000, 0));
+        successor.is_greeted();
+        is_over.store(true, Ordering::SeqCst);
+        until("one is to end", || denied.load(Ordering::SeqCst));
+        let updates = || backend.at("on_update").iter().filter(|asked| value(asked, "key", "") == "other").count();
+        let before = updates();
+        until("the other has more updates", || updates() > before + 1);
+        drop(successor);
+        handed.join().unwrap().unwrap_err();
+    });
+    over.closed();
 }

@@ -5,6 +5,7 @@ use super::question::{Answer, Deed, Question};
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
 use crate::proto::url::RtmpUrl;
+use crate::rest::begun;
 use crate::server::slots::kind;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::{Role, State};
@@ -27,11 +28,12 @@ pub(super) fn lost(server: &RRServer, target: Id) -> Option<Role> {
 }
 
 /// Carries out a deed, for the waiting sessions or for an existing stream. Without an answer the waiting sessions are
-/// let in.
+/// let in. What changes a stream waits until it is known which process has it; answers of sessions do not, because they
+/// wait with their session.
 ///
 /// # Errors
 /// The reason why it cannot be carried out; then nothing was done, and the waiting sessions are let in nevertheless.
-pub(super) fn carry_out(
+pub(super) async fn carry_out(
     server: &RRServer,
     matter: &Matter,
     question: &Question,
@@ -39,7 +41,9 @@ pub(super) fn carry_out(
     waiting: &[Waiting],
 ) -> Result<()> {
     if waiting.is_empty() {
-        return deed.map_or(Ok(()), |deed| carry_out_at_stream(server, matter, question, deed));
+        let Some(deed) = deed else { return Ok(()) };
+        let _begun = begun(server).await;
+        return carry_out_at_stream(server, matter, question, deed);
     }
     let mut done = Ok(());
     for Waiting { number, session } in waiting.iter().copied() {
@@ -59,6 +63,7 @@ pub(super) fn carry_out(
             _ => {}
         }
     }
+    let _begun = begun(server).await;
     let on_stream = match (matter, deed) {
         // Players that an earlier answer has let in wait on the stream.
         (Matter::Play(_), Some(deed)) if is_waited_for(server, &question.name) => {
