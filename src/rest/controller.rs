@@ -286,6 +286,13 @@ impl Placement for Desk {
         };
         Some(Patience { by_ms: clock::now_ms() + setup.longest_ms + MARGIN_MS, allow: true })
     }
+
+    fn came(&self, name: StreamName, within_ms: u64) {
+        let matter = Matter::Play(name.path());
+        if self.matters.begin(matter.clone(), self.setup(), Instant::now() + Duration::from_millis(within_ms)) {
+            self.see_to(matter, name);
+        }
+    }
 }
 
 impl Subscriber for Desk {

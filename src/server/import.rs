@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::Decision;
+use crate::config::{Decision, StreamConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::net::clock;
@@ -329,8 +329,7 @@ pub(super) fn enter_stream(core: &Core, exported: &ExportedStream) -> Result<Arc
     core.registry().is_free(&exported.name)?;
     let stream = core.make_unnamed(exported.name.clone(), &exported.config, exported.reserved)?;
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
-    let within_ms = WITHIN_MS.max(exported.config.grace_ms.into());
-    let resumed = stream.resume(exported, within_ms).and_then(|wait| {
+    let resumed = stream.resume(exported, within_ms(&exported.config)).and_then(|wait| {
         let ended = || Err(Failure::ours(RRError::State, "the stream is ending"));
         wait.map_or(Ok(()), |wait| wait.outcome(|| core.is_closing()).unwrap_or_else(ended))?;
         core.registry().give_name(&stream)
@@ -349,6 +348,20 @@ pub(super) fn enter_isolated(core: &Core, isolated: &IsolatedStream) -> Result<A
     let stream = core.make_unnamed(name.clone(), config, *reserved)?;
     log::info!(target: told::STREAM, "{} comes from another process", stream.masked_name());
     Ok(stream)
+}
+
+/// Lets the placement be asked again about a stream of another process on which players wait without a publisher: the
+/// answer may have come to that process.
+pub(super) fn ask_again(core: &Core, stream: &RRStream) {
+    let Some(placement) = core.placement.get() else { return };
+    if stream.sources().are_watched() && !stream.has_publisher() {
+        placement.came(stream.name().clone(), within_ms(&stream.config()));
+    }
+}
+
+/// How long a stream of another process waits for its publisher.
+fn within_ms(config: &StreamConfig) -> u64 {
+    WITHIN_MS.max(config.grace_ms.into())
 }
 
 /// Ends a stream that nobody has come to.

@@ -28,4 +28,7 @@ pub(crate) trait Placement: Send + Sync + fmt::Debug {
     /// Asks. The answer is given to [`RRServer::answer_question`](super::RRServer::answer_question); `None`: the session
     /// need not wait.
     fn ask(&self, question: Placing) -> Option<Patience>;
+    /// Tells that players wait on a stream that another process had before and that has no publisher. If nothing feeds it
+    /// when this time is over, the question of that process is asked again, and the answer is carried out at the stream.
+    fn came(&self, name: StreamName, within_ms: u64);
 }

@@ -1,9 +1,11 @@
 //! A server that asks while another process takes over.
 
-use super::backend::Backend;
+use std::os::unix::net::UnixStream;
+
+use super::backend::{Backend, json};
 use super::live::until;
 use super::successor::Silent;
-use super::{Node, at, nothing, relay, value};
+use super::{Node, at, nothing, relay, value, why};
 use rrelay::session::Role;
 
 #[test]
@@ -28,4 +30,21 @@ fn an_answer_that_changes_a_stream_waits_for_a_hand_over_and_delays_no_other_que
         handed.join().unwrap().unwrap_err();
     });
     until("it is carried out then", || node.targets("show") == [(Role::Target, "rtmp://127.0.0.1:9/a".to_owned())]);
+}
+
+#[test]
+fn a_server_that_takes_over_asks_again_about_what_players_wait_for() {
+    let waits = Backend::new(|_| json(r#"{"action": "wait", "ttl_ms": 3600000}"#));
+    let knows = Backend::new(|_| json(r#"{"action": "pull", "urls": ["rtmp://127.0.0.1:9/far"]}"#));
+    let (old, new) = (Node::new(at(&waits)), Node::new(at(&knows)));
+    let _player = old.begin("show", false).unwrap();
+    until("it is told of", || !old.told().is_empty());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let taken = scope.spawn(|| new.live.server.take_over(theirs.into(), 30_000));
+        old.live.server.hand_over(ours.into(), 30_000, 30_000).unwrap();
+        taken.join().unwrap().unwrap();
+    });
+    until("it is pulled", || new.targets("show") == [(Role::Source, "rtmp://127.0.0.1:9/far".to_owned())]);
+    assert_eq!(why(&knows.asked()[0]), "play");
 }

@@ -231,7 +231,7 @@ impl<'a> Entering<'a> {
         let (streams, entrants) = (std::mem::take(&mut self.streams), std::mem::take(&mut self.entrants));
         let of_entrants = entrants.iter().filter(|entrant| matches!(entrant, Entrant::Session(_))).count();
         let (of_workers, without_worker) = self.begin_workers();
-        let (streams, sessions) = (streams.len(), of_entrants + of_workers);
+        let sessions = of_entrants + of_workers;
         let told = |begun: Result<()>| {
             if let Err(failure) = begun {
                 log::warn!("a session or target that was taken over could not go on: {failure}");
@@ -260,7 +260,8 @@ impl<'a> Entering<'a> {
         targets.into_iter().for_each(|(target, endpoint, socket)| enter(target, endpoint, socket));
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         without_worker.iter().for_each(|stream| self.core.stream_unused(stream.id()));
-        (streams, sessions)
+        streams.iter().for_each(|stream| import::ask_again(self.core, stream));
+        (streams.len(), sessions)
     }
 }
 
