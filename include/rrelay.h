@@ -967,8 +967,9 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
    on failure. within_ms (1 to 60000) is how long this may take. fd is readable as soon as the other process is
    ready, or has ended; a host may wait for that before it calls this. Then streams stand still until the other
    process has everything, mostly for some tens of milliseconds. Calls that change streams, targets or sessions, but
-   for answers of the host, wait until then. If the other process has taken over, they give RR_ERR_NOT_FOUND for what
-   has moved.
+   for answers of the host, wait until then, and so does the message of rr_stream_write with which the host begins to
+   publish. If the other process has taken over, they give RR_ERR_NOT_FOUND for what has moved. rr_server_stop ends
+   the hand-over with RR_ERR_STATE, unless the other process has taken over: then that goes on.
 
    With RR_OK the server stops: every session and target that moved has ended here with RR_OK as its error, and what
    cannot move (sessions over TLS, and a stream whose publisher cannot move or is the host, with its players and
@@ -1212,13 +1213,14 @@ RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
    and RR_FRAME_END in flags are used; the body is copied and passed on unchanged. RR_FRAME_END, with or without a
    body, ends the publish.
    Threads: Any; messages that several threads write at the same time come in either order.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a
-   negative ts_ms, a body larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
-   RR_ERR_LIMIT: mem_limit, or the stream is on hold for rr_stream_export (the message may be written again later),
-   or the process has no thread or descriptor left for the stream, or the stream's own process (RR_ISOLATE_PROCESS)
-   does not take messages that fast; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is
-   stopping; RR_ERR_WORKER, once: that process has ended, so the headers have to be written again; RR_ERR_AGAIN: it
-   may be started again after a pause. */
+   Waits: For rr_server_handover, if one is under way and the host does not publish the stream yet.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or another process has it now; RR_ERR_EXISTS: a session
+   publishes; RR_ERR_ARG: a wrong type, a negative ts_ms, a body larger than max_message, or f is not set up;
+   RR_ERR_VERSION: f is newer than the library; RR_ERR_LIMIT: mem_limit, or the stream is on hold for
+   rr_stream_export (the message may be written again later), or the process has no thread or descriptor left for the
+   stream, or the stream's own process (RR_ISOLATE_PROCESS) does not take messages that fast; RR_ERR_NOMEM: the
+   process has no memory left; RR_ERR_STATE: the stream is stopping; RR_ERR_WORKER, once: that process has ended, so
+   the headers have to be written again; RR_ERR_AGAIN: it may be started again after a pause. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */

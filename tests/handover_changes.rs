@@ -9,6 +9,8 @@ mod c;
 mod isolated;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/successor.rs"]
+mod successor;
 
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
@@ -18,8 +20,9 @@ use isolated::isolated;
 use live::{Client, Live, until};
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
 use rrelay::error::{RRError, Result};
-use rrelay::server::{Id, RRServer, kind};
+use rrelay::server::{Id, RRServer, State, kind};
 use socket2::SockRef;
+use successor::Silent;
 
 /// So many changes of each kind are made before a hand-over begins.
 const BEFORE: u32 = 5;
@@ -177,5 +180,87 @@ fn a_session_that_was_closed_just_before_is_closed_wherever_it_is_then() {
         });
         until("the new server has none of them", || new.list(0, kind::SESSION).unwrap().is_empty());
         players.iter_mut().for_each(Client::closed);
+    }
+}
+
+/// Message type 9.
+fn write(server: &RRServer, stream: Id) -> Result<()> {
+    server.stream_write(stream, 9, 0, &[0x17, 1, 0, 0, 0], false)
+}
+
+/// Publishes one stream after another, until that is refused.
+fn publishes_until_refused(server: &RRServer, made: &AtomicU32) -> Result<()> {
+    loop {
+        let stream = server.stream_create(b"live", &named(made.load(Ordering::SeqCst)), None)?;
+        write(server, stream)?;
+        until("it is in the log", || server.stats(stream).unwrap().msgs_in == 1);
+        made.fetch_add(1, Ordering::SeqCst);
+        server.stream_stop(stream, 0)?;
+    }
+}
+
+#[test]
+fn what_the_host_writes_while_another_process_takes_over_is_in_the_log_or_was_refused() {
+    for config in [ServerConfig::default(), isolated()] {
+        let (old, new) = (begun(&config), RRServer::new(config, rrelay::server::LevelFilter::Off, None).unwrap());
+        // It stays with its publisher, the host, and so the server is there for a while.
+        write(&old.server, old.server.stream_create(b"live", b"stays", None).unwrap()).unwrap();
+        let _player = old.play("stays");
+        let made = AtomicU32::new(0);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            let publishes = scope.spawn(|| publishes_until_refused(&old.server, &made));
+            until("some are published", || made.load(Ordering::SeqCst) >= BEFORE);
+            scope.spawn(|| new.take_over(theirs.into(), 30_000).unwrap());
+            old.server.hand_over(ours.into(), 30_000, 30_000).unwrap();
+            let refused = publishes.join().unwrap().unwrap_err().kind;
+            assert!(matches!(refused, RRError::NotFound | RRError::State), "{refused:?}");
+        });
+        assert!(new.stream_find(b"live", b"stays").is_err());
+    }
+}
+
+#[test]
+fn the_host_goes_on_publishing_while_it_is_open_which_process_has_the_streams() {
+    for config in [ServerConfig::default(), isolated()] {
+        let old = begun(&config);
+        let [has, begins] = [b"has", &b"begins"[..]].map(|key| old.server.stream_create(b"live", key, None).unwrap());
+        write(&old.server, has).unwrap();
+        let (mut successor, end) = Silent::new();
+        let comes = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let handed = scope.spawn(|| old.server.hand_over(end, 30_000, 0));
+            successor.is_greeted();
+            let first = scope.spawn(|| {
+                comes.store(true, Ordering::SeqCst);
+                write(&old.server, begins)
+            });
+            until("the other begins", || comes.load(Ordering::SeqCst));
+            (0..100).for_each(|_| write(&old.server, has).unwrap());
+            assert!(!first.is_finished(), "it waits");
+            drop(successor);
+            handed.join().unwrap().unwrap_err();
+            first.join().unwrap().unwrap();
+        });
+        let messages = || [has, begins].map(|stream| old.server.stats(stream).unwrap().msgs_in);
+        until("all is there", || messages() == [101, 1]);
+    }
+}
+
+#[test]
+fn a_server_that_is_stopped_while_another_process_takes_over_stops_in_time() {
+    for config in [ServerConfig::default(), isolated()] {
+        let old = begun(&config);
+        let mut publisher = old.publish("show");
+        publisher.key_frame(0, &[7; 100]).unwrap();
+        let (mut successor, end) = Silent::new();
+        std::thread::scope(|scope| {
+            let handed = scope.spawn(|| old.server.hand_over(end, 60_000, 0));
+            successor.is_greeted();
+            old.server.stop(None, 0).unwrap();
+            assert_eq!(handed.join().unwrap().unwrap_err().kind, RRError::State);
+            until("it has stopped", || old.server.state() == State::Stopped);
+        });
+        publisher.closed();
     }
 }

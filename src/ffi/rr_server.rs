@@ -262,7 +262,9 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
 /// failure. `within_ms` (1 to 60000) is how long this may take. `fd` is readable as soon as the other process is ready,
 /// or has ended; a host may wait for that before it calls this. Then streams stand still until the other process has
 /// everything, mostly for some tens of milliseconds. Calls that change streams, targets or sessions, but for answers of
-/// the host, wait until then. If the other process has taken over, they give RR_ERR_NOT_FOUND for what has moved.
+/// the host, wait until then, and so does the message of rr_stream_write with which the host begins to publish. If the
+/// other process has taken over, they give RR_ERR_NOT_FOUND for what has moved. rr_server_stop ends the hand-over with
+/// RR_ERR_STATE, unless the other process has taken over: then that goes on.
 ///
 /// With RR_OK the server stops: every session and target that moved has ended here with RR_OK as its error, and what
 /// cannot move (sessions over TLS, and a stream whose publisher cannot move or is the host, with its players and

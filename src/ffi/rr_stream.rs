@@ -205,14 +205,17 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
 /// # Threads
 /// Any; messages that several threads write at the same time come in either order.
 ///
+/// # Waits
+/// For rr_server_handover, if one is under way and the host does not publish the stream yet.
+///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a negative
-/// ts_ms, a body larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library;
-/// RR_ERR_LIMIT: mem_limit, or the stream is on hold for rr_stream_export (the message may be written again later), or
-/// the process has no thread or descriptor left for the stream, or the stream's own process (RR_ISOLATE_PROCESS) does
-/// not take messages that fast; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is stopping;
-/// RR_ERR_WORKER, once: that process has ended, so the headers have to be written again; RR_ERR_AGAIN: it may be started
-/// again after a pause.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or another process has it now; RR_ERR_EXISTS: a session publishes;
+/// RR_ERR_ARG: a wrong type, a negative ts_ms, a body larger than max_message, or `f` is not set up;
+/// RR_ERR_VERSION: `f` is newer than the library; RR_ERR_LIMIT: mem_limit, or the stream is on hold for
+/// rr_stream_export (the message may be written again later), or the process has no thread or descriptor left for
+/// the stream, or the stream's own process (RR_ISOLATE_PROCESS) does not take messages that fast; RR_ERR_NOMEM: the
+/// process has no memory left; RR_ERR_STATE: the stream is stopping; RR_ERR_WORKER, once: that process has ended,
+/// so the headers have to be written again; RR_ERR_AGAIN: it may be started again after a pause.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

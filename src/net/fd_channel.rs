@@ -143,9 +143,9 @@ impl FdChannel {
         Ok(Some(Message { kind, body, fd }))
     }
 
-    /// Whether there is something to receive, or the other end is closed.
-    pub(crate) fn has_input(&self) -> bool {
-        is_readable(self.0.as_raw_fd(), 0)
+    /// Whether there is something to receive, or the other end is closed, after this time at most.
+    pub(crate) fn has_input_within(&self, wait_ms: i32) -> bool {
+        is_readable(self.0.as_raw_fd(), wait_ms)
     }
 
     /// Whether the other end is closed, also if there is something to receive.

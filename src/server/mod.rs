@@ -657,7 +657,8 @@ impl RRServer {
         self.stream(id)?.switch(source)
     }
 
-    /// Publishes a message of the host's own to a stream.
+    /// Publishes a message of the host's own to a stream. To begin that is a change; a stream that the host publishes stays
+    /// in this process.
     ///
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is not media, a negative time or a body that is too
@@ -669,10 +670,11 @@ impl RRServer {
         if !media && (!end || !body.is_empty()) {
             return Err(Failure::ours(RRError::Arg, format!("message type {type_id} is not audio, video or data")));
         }
-        if u32::try_from(body.len()).is_ok_and(|len| len <= self.core.config.max_message_bytes) {
-            return stream.write(type_id, ts_ms, body, end);
+        if u32::try_from(body.len()).is_err() || body.len() > self.core.config.max_message_bytes as usize {
+            return Err(Failure::ours(RRError::Arg, "the message is larger than max_message"));
         }
-        Err(Failure::ours(RRError::Arg, "the message is larger than max_message"))
+        let _change = if stream.book().host_publishes() { None } else { Some(self.change(id)?) };
+        stream.write(type_id, ts_ms, body, end)
     }
 
     // ---- targets

@@ -351,7 +351,7 @@ impl Book {
     }
 
     /// Whether the host is the publisher.
-    pub(in crate::stream) fn host_publishes(&self) -> bool {
+    pub(crate) fn host_publishes(&self) -> bool {
         self.page().publisher == Some(Publisher::Host)
     }
 

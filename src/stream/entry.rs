@@ -251,9 +251,6 @@ impl RRStream {
         verdict: &Arc<Verdict>,
         sources: Vec<(Arc<Target>, Backoff)>,
     ) -> Result<Option<Wait<Vec<OfferedPublisher>>>> {
-        if self.book().host_publishes() {
-            return Err(Failure::ours(RRError::State, "the host publishes it"));
-        }
         if !self.accumulate().is_made() {
             return Ok(None);
         }

@@ -21,6 +21,9 @@ use crate::stream::remote::target::{News, Target};
 /// How long players of a stream that has moved, and that could not move with it, may take to get the rest of its log.
 const FLUSH_MS: u64 = 2_000;
 
+/// How often it looks whether this server stops.
+const LOOK_MS: i32 = 20;
+
 /// Hands the server over to the process at the other end, by this time. Afterwards everything that was handed over has
 /// ended here, and the rest drains.
 ///
@@ -38,7 +41,7 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     let begun_ms = clock::now_ms();
     let sent = offering.send(channel, &theirs).map_err(|failure| refusal_behind(channel, failure));
     let has_all = sent.is_ok();
-    let taken = match sent.and_then(|()| answer(channel, by_ms)) {
+    let taken = match sent.and_then(|()| verdict(core, channel, by_ms)) {
         // READY counts only from a successor that has been sent everything.
         Err(failure) if is_cut_off(channel, &stop, &failure) || !has_all => Err(failure),
         _ => Ok(()),
@@ -116,6 +119,14 @@ fn answer(channel: &FdChannel, by_ms: u64) -> Result<()> {
     }
 }
 
+/// Waits until the new process has everything, or this server stops: that ends the hand-over, so that it stops in time.
+fn verdict(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<()> {
+    while !channel.has_input_within(LOOK_MS) && clock::now_ms() < by_ms {
+        core.still_open()?;
+    }
+    answer(channel, by_ms)
+}
+
 /// Why the hand-over ends, where the successor says something before it has everything.
 fn early(channel: &FdChannel, by_ms: u64) -> Failure {
     let ready = || Failure::peers(RRError::Protocol, "the successor says that it is ready before it has everything");
@@ -186,7 +197,8 @@ impl<'a> Offering<'a> {
             let why = "the successor is older and cannot read this version's sessions, or has its streams elsewhere (isolate)";
             log::warn!("{why}: they stay here and drain");
         }
-        if channel.has_input() {
+        self.core.still_open()?;
+        if channel.has_input_within(0) {
             return Err(early(channel, self.by_ms));
         }
         channel.send(kind::END, &[], None, self.by_ms)
@@ -230,6 +242,11 @@ impl<'a> Offering<'a> {
         let streams: Vec<_> = self.core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
         let mut begun = Vec::new();
         for stream in streams.into_iter().filter(|stream| !stream.life().is_stopping()) {
+            // It has begun before, since to begin is a change; so what it writes is taken meanwhile.
+            if stream.book().host_publishes() {
+                stays(&stream, &Failure::ours(RRError::State, "the host publishes it"));
+                continue;
+            }
             let offered = Offered { stream, verdict: Arc::default(), drain_ms: None };
             offered.stream.hold(hold_ms);
             let of_stream = |job: &mut OfferedJob| job.target.stream().id() == offered.stream.id();
@@ -249,7 +266,7 @@ impl<'a> Offering<'a> {
                     self.streams.push(offered);
                     goes.push((publishers, jobs, relay));
                 }
-                Err(failure) => stays(&offered, &failure),
+                Err(failure) => stays(&offered.stream, &failure),
             }
         }
         let offered = std::mem::take(&mut self.streams);
@@ -274,7 +291,7 @@ impl<'a> Offering<'a> {
                     }
                     self.send_targets(channel, jobs)?;
                 }
-                Err(failure) => stays(&offered, &failure),
+                Err(failure) => stays(&offered.stream, &failure),
             }
         }
         self.send_players_of_several(channel, &of_several)
@@ -340,8 +357,8 @@ fn connected(jobs: &[OfferedJob], sources: bool) -> Vec<(Arc<Target>, Backoff)> 
 }
 
 /// Says that a stream stays in this process, and why.
-fn stays(offered: &Offered, failure: &Failure) {
-    log::warn!("{} stays in this process: {failure}", offered.stream.masked_name());
+fn stays(stream: &RRStream, failure: &Failure) {
+    log::warn!("{} stays in this process: {failure}", stream.masked_name());
 }
 
 impl Drop for Offering<'_> {

@@ -20,7 +20,7 @@ impl Offering<'_> {
             let jobs: Vec<OfferedJob> = jobs.extract_if(.., of_stream).collect();
             match offered.stream.offer_process(&offered.verdict) {
                 Ok(wait) => begun.push((offered, jobs, wait)),
-                Err(failure) => stays(&offered, &failure),
+                Err(failure) => stays(&offered.stream, &failure),
             }
         }
         for (mut offered, mut jobs, wait) in begun {
@@ -33,7 +33,7 @@ impl Offering<'_> {
                     jobs.retain(|job| !process.targets.contains(&job.target.id));
                     self.send_targets(channel, jobs)?;
                 }
-                Err(failure) => stays(&offered, &failure),
+                Err(failure) => stays(&offered.stream, &failure),
             }
         }
         Ok(())
