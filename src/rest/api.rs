@@ -275,23 +275,32 @@ async fn put_stream(
 
 /// Makes a stream with settings, or changes these in the one that exists.
 fn changed_stream(server: &RRServer, (app, key): (&[u8], &[u8]), settings: &Map<String, Value>) -> Answer<Id> {
-    let mut tries = 0;
-    loop {
+    carried_out(server, || {
         let found = server.stream_find(app, key).and_then(|id| Ok((id, server.stream_config(id)?)));
-        let (request, raced): (_, &[RRError]) = match found {
+        Ok(match found {
             Err(_) => {
                 let config = Some(Box::new(settings::stream(server.default_stream_config(), settings)?));
+                // It was made meanwhile.
                 (RRRestOut::CreateStream { app: app.to_vec(), key: key.to_vec(), config }, &[RRError::Exists])
             }
             Ok((stream, was)) => {
                 let config = Box::new(settings::stream(was.clone(), settings)?);
-                let was = Box::new(was);
-                (RRRestOut::ChangeStream { stream, was, config }, &[RRError::Again, RRError::NotFound])
+                // Another request has changed it, or it has ended.
+                let raced = &[RRError::Again, RRError::NotFound];
+                (RRRestOut::ChangeStream { stream, was: Box::new(was), config }, raced)
             }
-        };
+        })
+    })
+}
+
+/// Makes a request of how things are now and carries it out; both anew where it fails with one of the errors beside it,
+/// which say that things have changed in between.
+fn carried_out(server: &RRServer, request: impl Fn() -> Answer<(RRRestOut, &'static [RRError])>) -> Answer<Id> {
+    let mut tries = 0;
+    loop {
+        let (request, raced) = request()?;
         tries += 1;
         match request.carry_out(server) {
-            // The stream was made, was changed by another request, or has ended meanwhile.
             Err(failure) if raced.contains(&failure.kind) && tries < MOST_TRIES => {}
             done => return Ok(done?),
         }
@@ -345,20 +354,13 @@ async fn update_target(
     TargetPath(target): TargetPath,
     Body(TargetChanges(settings)): Body<TargetChanges>,
 ) -> Answer<Json<Target>> {
-    let mut tries = 0;
-    loop {
+    carried_out(&server, || {
         let was = Box::new(server.target_config(target)?);
         let config = Box::new(settings::target(TargetConfig::clone(&was), &settings)?);
-        tries += 1;
-        match (RRRestOut::UpdateTarget { target, was: Some(was), config }).carry_out(&server) {
-            // It was changed by another request meanwhile.
-            Err(failure) if failure.kind == RRError::Again && tries < MOST_TRIES => {}
-            done => {
-                done?;
-                return Ok(Json(model::target(&server, target)?));
-            }
-        }
-    }
+        // Another request has changed it.
+        Ok((RRRestOut::UpdateTarget { target, was: Some(was), config }, &[RRError::Again]))
+    })?;
+    Ok(Json(model::target(&server, target)?))
 }
 
 /// Ends a stream: its publisher is closed, players and targets get the media that came before. If the stream is gone
