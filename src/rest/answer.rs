@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::body::{COUNTED_BYTES, Counted};
 use super::problem::Problem;
 use crate::error::{Failure, RRError, Result};
 use crate::net::heap;
@@ -25,10 +26,6 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The memory of all answers of the process.
 static ALL: LazyLock<Budget> = LazyLock::new(|| Budget::new(Some(MAX_BYTES as u64)));
-
-/// An answer that takes less is not counted among them: it costs no more than its connection, and problems can be told
-/// while others take all.
-const COUNTED_BYTES: usize = 16 * 1024;
 
 /// Room of an answer of which the size is not known: one object in JSON.
 const FIRST_BYTES: usize = 1024;
@@ -134,18 +131,6 @@ impl Buffer {
             Some(charge) => Bytes::from_owner(Counted { bytes: self.bytes, _charge: charge }),
             None => self.bytes.into(),
         })
-    }
-}
-
-/// The body of an answer, with what it takes of the memory of all.
-struct Counted {
-    bytes: Vec<u8>,
-    _charge: Charge,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 

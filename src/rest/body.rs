@@ -1,20 +1,71 @@
 //! The bodies that others send, of requests and of answers of back ends, read into memory that may be refused.
+//!
+//! Answers of back ends are in memory until they have been carried out. Those of the process together have a bound, apart
+//! from that of the answers that we give: whoever reads these slowly must not keep others from publishing.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use axum::body::{Bytes, HttpBody};
 use http_body_util::BodyExt;
 
 use crate::error::{Failure, RRError, Result};
+use crate::stream::memory::budget::{Budget, Charge};
 
 /// Largest body: a target with all its backup urls, each as long as a url may be, takes some 140 KiB.
 pub(crate) const MAX_BYTES: usize = 256 * 1024;
 
-/// Reads a body to its end.
+/// Most bytes of all answers of back ends.
+pub(super) const MAX_ANSWERED_BYTES: usize = 64 * 1024 * 1024;
+
+/// The memory of all answers of back ends in the process.
+pub(super) static ANSWERED: LazyLock<Budget> = LazyLock::new(|| Budget::new(Some(MAX_ANSWERED_BYTES as u64)));
+
+/// What takes less is not counted in such a budget: it costs no more than its connection.
+pub(super) const COUNTED_BYTES: usize = 16 * 1024;
+
+/// Bytes, with what they take of a budget.
+pub(super) struct Counted {
+    pub(super) bytes: Vec<u8>,
+    pub(super) _charge: Charge,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads the body of a request to its end.
 ///
 /// # Errors
 /// [`RRError::Limit`] for a longer one, [`RRError::NoMem`], [`RRError::Protocol`] if it broke off.
-pub(crate) async fn whole<B>(mut body: B) -> Result<Bytes>
+pub(crate) async fn whole<B>(body: B) -> Result<Bytes>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: fmt::Display,
+{
+    read(body, |_| Ok(())).await.map(Bytes::from)
+}
+
+/// Reads the body of an answer to its end. Until it is dropped, it is counted in `all`.
+///
+/// # Errors
+/// Those of [`whole`]; [`RRError::Again`] if other answers take all of `all`.
+pub(super) async fn answered<B>(body: B, all: &Budget) -> Result<Bytes>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: fmt::Display,
+{
+    let mut charge = all.nothing();
+    let no_room = |_| Failure::ours(RRError::Again, "the answers of back ends take all the memory that they may");
+    let takes = |bytes| charge.follow(if bytes < COUNTED_BYTES { 0 } else { bytes }).map_err(no_room);
+    let bytes = read(body, takes).await?;
+    Ok(Bytes::from_owner(Counted { bytes, _charge: charge }))
+}
+
+/// Reads a body to its end; `takes` may refuse the number of bytes that it is to take.
+async fn read<B>(mut body: B, mut takes: impl FnMut(usize) -> Result<()>) -> Result<Vec<u8>>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: fmt::Display,
@@ -30,10 +81,34 @@ where
         let needed = whole.len() + data.len();
         if needed > whole.capacity() {
             let room = (2 * whole.capacity()).clamp(needed, MAX_BYTES);
+            takes(room)?;
             let no_memory = |_| Failure::ours(RRError::NoMem, "there is no memory for the body");
             whole.try_reserve_exact(room - whole.len()).map_err(no_memory)?;
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.into())
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn answers_of_back_ends_that_are_there_are_bounded_together() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let all = Budget::new(Some(300 * 1024));
+        let answer = |bytes: usize| runtime.block_on(answered(Body::from(vec![b'x'; bytes]), &all));
+        let first = answer(200 * 1024).unwrap();
+        let failure = answer(200 * 1024).unwrap_err();
+        assert_eq!((failure.kind, all.used()), (RRError::Again, 200 * 1024), "{failure}");
+        answer(COUNTED_BYTES - 1).expect("a small one");
+        answer(100 * 1024).expect("one for which there is room");
+        drop(first);
+        answer(200 * 1024).expect("there is room again");
+        assert_eq!(all.used(), 0);
+        assert_eq!(answer(MAX_BYTES + 1).unwrap_err().kind, RRError::Limit);
+    }
 }

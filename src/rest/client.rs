@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::tls::{ClientConfig, Trust};
+use crate::rest::body;
 use crate::rest::http::MAX_HEAD_BYTES;
 use crate::rest::names::Names;
 
@@ -98,7 +99,8 @@ impl Client {
     /// Sends a request of this kind and reads the answer; the body only if the caller wants it.
     ///
     /// # Errors
-    /// [`RRError::Limit`] if its kind had no free place in time, so that nothing was sent; [`RRError::Timeout`],
+    /// [`RRError::Limit`] if its kind had no free place in time, so that nothing was sent, or if there was no room for the
+    /// answer among those of all back ends; [`RRError::Timeout`],
     /// [`RRError::Connect`], [`RRError::Protocol`], the last also for an answer that is too long; [`RRError::NoMem`].
     pub(super) async fn send(
         &self,
@@ -129,8 +131,9 @@ impl Client {
         let location =
             answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let body = if whole {
-            super::body::whole(answer.into_body()).await.map_err(|failure| match failure.kind {
+            body::answered(answer.into_body(), &body::ANSWERED).await.map_err(|failure| match failure.kind {
                 RRError::NoMem => failure,
+                RRError::Again => Failure::ours(RRError::Limit, failure.text),
                 _ => Failure::peers(RRError::Protocol, format!("its answer: {}", failure.text)),
             })?
         } else {
@@ -185,5 +188,31 @@ mod tests {
         let fox = "sha256=f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
         assert_eq!(of("http://host/", "The quick brown fox jumps over the lazy dog"), fox);
         assert_eq!(of("http://host/?a=1&b=2", ""), of("http://other/", "a=1&b=2"));
+    }
+    #[test]
+    fn an_answer_without_room_among_those_of_all_back_ends_is_refused_in_words() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(std::result::Result::ok) {
+                let _ = std::io::Read::read(&mut socket, &mut [0; 4096]);
+                let answer = format!("HTTP/1.0 200 OK\r\n\r\n{}", "x".repeat(100_000));
+                let _ = std::io::Write::write_all(&mut socket, answer.as_bytes());
+            }
+        });
+        let of = Use { urls: vec![&url], ca_file: None, timeout_ms: 30_000, kinds: 1, max_requests: 1 };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = || {
+            runtime.block_on(async {
+                let request = post(&url).body(Bytes::from_static(b"{}")).unwrap();
+                Client::new(&of).unwrap().send(0, request, None, true).await
+            })
+        };
+        let others = body::ANSWERED.charge((body::MAX_ANSWERED_BYTES - 50_000) as u64).unwrap();
+        let failure = ask().unwrap_err();
+        assert_eq!((failure.kind, failure.by_peer), (RRError::Limit, false));
+        assert!(failure.text.contains("answers of back ends"), "{failure}");
+        drop(others);
+        assert_eq!(ask().unwrap().body.len(), 100_000);
     }
 }

@@ -247,7 +247,8 @@ impl Setup {
         match (self.config.dialect, reply) {
             (Dialect::Json, Ok(reply)) => json::ends(&reply),
             (Dialect::Nginx, Ok(reply)) => nginx::ends(&reply, self.config.strict_update),
-            // A request without a free place was never sent, so this is not an answer of the back end.
+            // A request without a free place was never sent, and an answer without room not read: the back end has not
+            // failed.
             (Dialect::Nginx, Err(failure)) if !self.config.fail_open && failure.kind != RRError::Limit => {
                 Some(format!("on_update was not answered: {failure}"))
             }
