@@ -32,6 +32,7 @@ pub(crate) struct FaultInjection {
     is_stalled: AtomicBool,
     /// One more than the slot of a consumer.
     failure: AtomicUsize,
+    passes: AtomicUsize,
 }
 
 impl FaultInjection {
@@ -71,6 +72,16 @@ impl FaultInjection {
     /// Whom it finds so.
     pub(crate) fn take_failure(&self) -> Option<usize> {
         self.failure.swap(0, Ordering::AcqRel).checked_sub(1)
+    }
+
+    /// Called for each pass.
+    pub(crate) fn count_pass(&self) {
+        self.passes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many passes relays have made.
+    pub(crate) fn passes(&self) -> usize {
+        self.passes.load(Ordering::Acquire)
     }
 
     /// Called by each relay once a round, between reading and sending.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::live::{Client, Live, until};
 use super::secure;
@@ -98,6 +98,27 @@ fn accumulate_does_not_send_what_players_collect() {
     publisher.key_frame(0, b"first").unwrap();
     assert!(player.message().1.ends_with(b"first"));
     never_by_accumulate(&live, &mut publisher, |number| assert!(player.message().1.ends_with(&[number])));
+}
+
+#[test]
+fn collecting_takes_one_pass_for_each_time_of_sending() {
+    const MERGE_MS: u32 = 10;
+    const TIMES: usize = 100;
+    let live = live(StreamConfig { merge_ms: MERGE_MS, ..config() });
+    let mut publisher = live.publish("show");
+    let mut players = [live.play("show"), live.play("show")];
+    publisher.key_frame(0, b"first").unwrap();
+    players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(b"first")));
+    let stream = show(&live.server);
+    let (begun, before) = (Instant::now(), stream.fault_injection().passes());
+    for number in 0..TIMES {
+        publisher.key_frame(number as u32 * 40, &[number as u8]).unwrap();
+        players.iter_mut().for_each(|player| assert!(player.message().1.ends_with(&[number as u8])));
+    }
+    let passes = stream.fault_injection().passes() - before;
+    // A tick, every 250 ms, brings one more; the round in which the last players came may, too.
+    let ticks = begun.elapsed().as_millis() as usize / 250 + 2;
+    assert!(passes <= TIMES + ticks + 2, "{passes} passes with {ticks} ticks");
 }
 
 #[test]

@@ -96,6 +96,8 @@ pub(crate) struct Seen {
     pub messages: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
+    /// The arrival of the first of them.
+    pub since_us: u64,
     /// The newest key frame among them, kept or not; waiting consumers begin here. In a stream without video it is the
     /// first audio message, in a stream of only data the first message.
     pub key: Option<JoinPoint>,
@@ -212,10 +214,14 @@ impl JoinIndex {
                 seen.at_end = true;
                 break;
             }
+            if seen.messages == 0 {
+                seen.since_us = mark.arrival_us;
+            }
             seen.messages += 1;
             seen.bytes += u64::from(mark.len);
             if mark.has(flag::NEW_PUBLISHER) {
-                seen = Seen { messages: seen.messages, bytes: seen.bytes, ..Seen::default() };
+                let Seen { messages, bytes, since_us, .. } = seen;
+                seen = Seen { messages, bytes, since_us, ..Seen::default() };
                 seen.headers_changed = !self.headers.is_empty();
                 self.forget();
                 seen.first = Some(self.point_here(mark.ts_ms));

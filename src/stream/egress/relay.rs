@@ -164,6 +164,7 @@ impl Task for Relay {
 
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
         self.see_to_met(io);
+        self.pass.unchanged = false;
         let Some(delivery) = self.send_round(delivery) else { return };
         match delivery {
             Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
@@ -231,6 +232,7 @@ impl Task for Relay {
             self.refuse_waiting(&refusal, io);
         }
         self.tick(io);
+        self.pass.unchanged = false;
     }
 
     /// Ends the relay of a stream that stops, once all is sent or the stop's deadline has passed. The one that leads ends
@@ -292,6 +294,7 @@ impl Relay {
             return;
         }
         self.settings_changes = changes;
+        self.pass.unchanged = false;
         let config = self.stream.config();
         self.join_index.set_bounds(&config);
         for (_, consumer) in &mut self.consumers {
@@ -429,6 +432,7 @@ impl Relay {
     fn notice(&mut self, seen: &Seen, now_us: u64) {
         if seen.messages > 0 {
             self.media_ms = now_us / 1000;
+            self.pass.until.media_came(seen.since_us);
         }
         if seen.messages > 0 && (!self.live || self.has_idle_targets) {
             self.live = true;
@@ -448,9 +452,11 @@ impl Relay {
             );
         }
         if seen.messages > 0 && self.has_waiting {
+            self.pass.unchanged = false;
             self.place_waiting(seen, now_us);
         }
         if let Some(key) = seen.key.as_ref().filter(|_| self.filters_pending) {
+            self.pass.unchanged = false;
             self.filters_pending = false;
             for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
                 subscription.key_frame(key);
@@ -465,6 +471,7 @@ impl Relay {
         if let Some(end) = end {
             self.live = false;
             self.told_end = end;
+            self.pass.unchanged = false;
             for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
                 subscription.end_at(end);
             }
@@ -496,14 +503,18 @@ impl Relay {
         self.stream.stats().outgoing(self.number)
     }
 
-    /// Sends to every consumer that has room, and then acts on what the pass found.
+    /// Sends to every consumer that has room, if that may be due, and then acts on what the pass found.
     fn run_pass(&mut self, io: &mut Io<'_>) {
-        self.send(u64::MAX, io.now_us);
+        if self.pass.is_due(io.now_us) {
+            self.send(u64::MAX, io.now_us);
+        }
         self.see_to_met(io);
     }
 
     /// Sends to every consumer that has room, until about this many bytes have been sent.
     fn send(&mut self, bytes: u64, now_us: u64) {
+        #[cfg(test)]
+        self.stream.fault_injection().count_pass();
         let pass = &mut self.pass;
         pass.run(&mut self.consumers, &self.join_index, bytes, now_us);
         self.has_waiting |= std::mem::take(&mut pass.let_go);
@@ -520,6 +531,7 @@ impl Relay {
     }
 
     fn see_to(&mut self, met: Met, io: &mut Io<'_>) {
+        self.pass.unchanged = false;
         for event in met.events {
             self.stream.upcalls().event(event);
         }
@@ -534,6 +546,7 @@ impl Relay {
 
     fn unblock(&mut self, ready: Ready) {
         if let Some(consumer) = self.consumers.get_mut(ready.slot).filter(|_| ready.writable) {
+            self.pass.unchanged &= !consumer.blocked;
             if consumer.blocked && consumer.close_by_ms.is_some() {
                 consumer.finish();
             } else {

@@ -571,7 +571,10 @@ impl Subscription {
         let rewrite = &self.rewrite;
         let run = if rewrite.is_plain() { cursor.run() } else { cursor.run_until(|mark| rewrite.is_special(mark)) };
         let len = run.len();
-        let left = if cursor.may_pass_end() { left.min(indexed.saturating_sub(position)) } else { left };
+        // All who collect get the same messages in a pass. If those that come during the pass went to some of them, each of
+        // these would collect from another message on, and have a pass of its own.
+        let stops_here = cursor.may_pass_end() || self.merge_us > 0;
+        let left = if stops_here { left.min(indexed.saturating_sub(position)) } else { left };
         let len = usize::try_from(left).map_or(len, |left| left.min(len));
         if len == 0 {
             return self.rewrite_next(private, indexed);
@@ -634,9 +637,9 @@ impl Subscription {
         until.is_some_and(|until| now_us < until)
     }
 
-    /// Whether every message is sent at once, without collecting.
-    pub(in crate::stream) fn is_immediate(&self) -> bool {
-        self.merge_us == 0
+    /// How long a message waits for others to go with it, in microseconds; 0 if every message is sent at once.
+    pub(in crate::stream) fn merge_us(&self) -> u64 {
+        self.merge_us
     }
 
     /// Gives the run that was planned last to the connection: the log's own bytes, or tags of FLV around them.
@@ -794,3 +797,7 @@ impl Subscription {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -42,12 +42,14 @@ impl Relay {
             other => ControlFlow::Break(other),
         });
         if !changes.is_empty() {
+            self.pass.unchanged = false;
             self.change(slot, &changes, now_us);
         }
         match pumped? {
             Pumped::Drained => {}
             Pumped::More => io.again(slot),
             Pumped::Event(event) => {
+                self.pass.unchanged = false;
                 if self.on_event(slot, event)? {
                     self.between(slot, io);
                     return Ok(());
@@ -57,8 +59,10 @@ impl Relay {
             }
         }
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
+        let has_output = consumer.conn.has_output();
+        self.pass.unchanged &= !has_output;
         // Answers go out at once, unless they must wait for the end of a half-sent message.
-        if consumer.conn.has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
+        if has_output && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
             let sent = consumer.send(RUNS, self.join_index.head(), now_us);
             self.stream.stats().outgoing(self.number).sent(consumer.take_sent(), now_us);
             self.pass.until.note(sent?);

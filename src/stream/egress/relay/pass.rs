@@ -21,7 +21,7 @@ use crate::stream::stats::Sent;
 /// run is at most a segment of the log, so this bounds each consumer to a few megabytes.
 pub(super) const RUNS: usize = 8;
 
-/// The times from the last pass that bound the next wait.
+/// What the consumers wait for since the last pass, which bounds the next wait.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Until {
     /// Some consumer has room, and there is more to send to it.
@@ -32,17 +32,32 @@ pub(super) struct Until {
     pub(super) limited_us: Option<u64>,
     /// Some consumer wants every message at once.
     pub(super) immediate: bool,
+    /// Some consumer follows the logs of other streams too.
+    pub(super) follows: bool,
+    /// The shortest time for which a consumer collects.
+    pub(super) least_merge_us: Option<u64>,
+}
+
+/// The earlier one of a time that is known, if one is, and another.
+fn earliest(first: Option<u64>, at: u64) -> Option<u64> {
+    Some(first.map_or(at, |first| first.min(at)))
 }
 
 impl Until {
     /// Notes what one consumer waits for.
     pub(super) fn note(&mut self, plan: Plan) {
-        let earliest = |first: Option<u64>, at: u64| Some(first.map_or(at, |first| first.min(at)));
         match plan {
             Plan::Send(_) => self.unfinished = true,
             Plan::Collects(at) => self.collected_us = earliest(self.collected_us, at),
             Plan::Limited(at) => self.limited_us = earliest(self.limited_us, at),
             Plan::Nothing | Plan::Blocked => {}
+        }
+    }
+
+    /// Notes that media has come, the first of it at this time: those who have been sent all begin to collect with that.
+    pub(super) fn media_came(&mut self, at_us: u64) {
+        if let Some(merge_us) = self.least_merge_us {
+            self.collected_us = earliest(self.collected_us, at_us + merge_us);
         }
     }
 }
@@ -73,9 +88,19 @@ pub(super) struct Pass {
     pub(super) sent: Sent,
     /// A paused subscription has given up its place and waits for another one.
     pub(super) let_go: bool,
+    /// No change since the last pass concerns what consumers wait for, apart from new media.
+    pub(super) unchanged: bool,
 }
 
 impl Pass {
+    /// Whether some consumer may have to be sent something now. Where all of them collect and none is due, a pass would
+    /// find nothing, but look at the memory of every consumer.
+    pub(super) fn is_due(&self, now_us: u64) -> bool {
+        let Until { unfinished, collected_us, limited_us, immediate, follows, .. } = self.until;
+        let has_come = [collected_us, limited_us].into_iter().flatten().any(|at| at <= now_us);
+        !self.unchanged || unfinished || immediate || follows || has_come
+    }
+
     /// Sends to every consumer that has room and is not collecting. Once about `bytes` have been sent, the rest of them are
     /// left for the next pass.
     pub(super) fn run(
@@ -86,14 +111,18 @@ impl Pass {
         now_us: u64,
     ) {
         self.until = Until::default();
+        self.unchanged = true;
         let head = join_index.head();
         for (slot, consumer) in consumers {
             if consumer.close_by_ms.is_some() {
                 continue;
             }
             consumer.follow(now_us);
+            self.until.follows |= consumer.subscriptions.len() > 1;
             for subscription in &mut consumer.subscriptions {
-                self.until.immediate |= subscription.is_immediate();
+                let merge_us = subscription.merge_us();
+                self.until.immediate |= merge_us == 0;
+                self.until.least_merge_us = earliest(self.until.least_merge_us, merge_us);
                 if !subscription.is_foreign() {
                     subscription.indexed(head.position);
                 }

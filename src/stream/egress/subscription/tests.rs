@@ -1,0 +1,77 @@
+//! Tests of what a subscription sends in a pass.
+
+use super::*;
+use crate::proto::message::kind;
+use crate::stream::event::{Event, EventSink};
+use crate::stream::log::buffer::{Entry, RRBuffer};
+use crate::stream::memory::budget::Budget;
+use crate::stream::name::StreamName;
+
+#[derive(Debug)]
+struct Nobody;
+
+impl EventSink for Nobody {
+    fn event(&self, _: Event) {}
+}
+
+#[derive(Debug)]
+struct Stream(Identity);
+
+impl Subscribed for Stream {
+    fn identity(&self) -> &Identity {
+        &self.0
+    }
+
+    fn state(&self) -> State {
+        State::InProgress
+    }
+
+    fn log_position(&self) -> u64 {
+        0
+    }
+
+    fn log_name(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn leave(&self, _: &RRSession) {}
+}
+
+/// A subscription that collects for `merge_ms`, with its log and the join index of its relay.
+fn subscription(merge_ms: u32) -> (RRBuffer, JoinIndex, Subscription) {
+    let log = RRBuffer::new(Budget::new(None));
+    let join_index = JoinIndex::new(log.cursor(), 0, 0);
+    let stream = Identity::new(1, StreamName::default(), StreamConfig::default(), Arc::new(Nobody));
+    let config = TargetConfig { merge_ms: Some(merge_ms), ..TargetConfig::default() };
+    let mut subscription = Subscription::of_target(Arc::new(Stream(stream)), 1, &config, 0);
+    subscription.position.go_to(join_index.cursor());
+    (log, join_index, subscription)
+}
+
+fn put(log: &mut RRBuffer, at_ms: u64) {
+    let entry = Entry { type_id: kind::AUDIO, arrival_us: at_ms * 1000, ..Entry::default() };
+    log.append(&entry, &[&[0xAF, 1, 7]]).unwrap();
+}
+
+#[test]
+fn a_message_that_comes_during_a_pass_waits_for_the_next_one_where_media_is_collected() {
+    for (merge_ms, goes) in [(20, 2), (0, 3)] {
+        let (mut log, mut join_index, mut subscription) = subscription(merge_ms);
+        let mut private = Private::new(&Budget::new(None));
+        put(&mut log, 0);
+        put(&mut log, 10);
+        join_index.advance();
+        let head = join_index.head();
+        put(&mut log, 20);
+        let message = log.head().position / 3;
+        let mut plan = |head, now_ms: u64| subscription.plan(&mut private, true, head, now_ms * 1000).unwrap();
+        assert_eq!(plan(head, 20), Next::Log((goes * message) as usize), "{merge_ms} ms");
+        if goes == 2 {
+            subscription.advance(Taken::of(Some((goes * message) as usize)));
+            assert!(subscription.reaches(head), "it has sent what the pass sends");
+            join_index.advance();
+            let next = subscription.plan(&mut private, true, join_index.head(), 30_000).unwrap();
+            assert_eq!(next, Next::Collects(40_000), "the message is collected from when it came");
+        }
+    }
+}
