@@ -2,6 +2,7 @@
 //! System calls that std, mio and socket2 lack are here, with their `unsafe`.
 
 pub(crate) mod backlog;
+pub(crate) mod cache;
 mod calls;
 pub(crate) mod clock;
 pub mod conn;

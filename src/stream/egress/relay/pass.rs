@@ -11,6 +11,7 @@
 use slab::Slab;
 
 use crate::error::{Failure, Result};
+use crate::net::cache::prefetch;
 use crate::stream::egress::consumer::{Consumer, Plan};
 use crate::stream::egress::join::JoinIndex;
 use crate::stream::event::Event;
@@ -113,7 +114,7 @@ impl Pass {
         self.until = Until::default();
         self.unchanged = true;
         let head = join_index.head();
-        for (slot, consumer) in consumers {
+        for (slot, consumer) in ahead(consumers) {
             if consumer.close_by_ms.is_some() {
                 continue;
             }
@@ -162,4 +163,23 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// All consumers with their slots. The memory of the next two is loaded while one is served: between two passes the
+/// kernel's work for hundreds of sockets has displaced it from the processor's cache.
+fn ahead(consumers: &mut Slab<Box<Consumer>>) -> impl Iterator<Item = (usize, &mut Box<Consumer>)> {
+    let mut rest = consumers.iter_mut();
+    let mut coming = [rest.next(), rest.next()];
+    std::iter::from_fn(move || {
+        let [next, second] = &mut coming;
+        let now = std::mem::replace(next, second.take());
+        *second = rest.next();
+        if let Some((_, consumer)) = second {
+            prefetch(&***consumer);
+        }
+        if let Some(subscription) = next.as_ref().and_then(|(_, consumer)| consumer.subscriptions.first()) {
+            prefetch(subscription);
+        }
+        now
+    })
 }
