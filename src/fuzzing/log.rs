@@ -246,7 +246,9 @@ pub fn log_operations(data: &[u8]) {
         match operation[0] % 12 {
             0..=4 => model.append(&mut log, what, amount),
             5 => {
-                let taken = cursor.run().len().min(amount);
+                let run = cursor.run().len();
+                let taken = (run + cursor.beyond(run).len()).min(amount);
+                assert_eq!(cursor.ahead(taken).concat(), model.wire[*at..*at + taken]);
                 cursor.advance(taken);
                 *at += taken;
             }

@@ -157,11 +157,11 @@ impl Position {
         here.as_mut().and_then(Cursor::message).map_or(Ok(()), |message| with(&message))
     }
 
-    /// The bytes of the next run of this length.
-    pub(super) fn bytes(&self, len: usize) -> &[u8] {
+    /// The bytes of the next run of this length, in one place or two.
+    pub(super) fn bytes(&self, len: usize) -> [&[u8]; 2] {
         match &self.tail {
-            Some(tail) => tail.bytes().get(..len).unwrap_or_default(),
-            None => self.cursor().map_or(&[], |cursor| cursor.ahead(len)),
+            Some(tail) => [tail.bytes().get(..len).unwrap_or_default(), &[]],
+            None => self.cursor().map_or([&[], &[]], |cursor| cursor.ahead(len)),
         }
     }
 

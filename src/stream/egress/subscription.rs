@@ -6,6 +6,7 @@
 //! owns its consumer decides where a subscription begins, when it jumps and where it ends. A player's subscription is
 //! on its stream's book as long as it lives.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::config::{Start, StreamConfig, TargetConfig, media};
@@ -569,8 +570,12 @@ impl Subscription {
         let left = leave_at.map_or(u64::MAX, |end| end.saturating_sub(position));
         let left = left.min(self.pending_filters.distance(position));
         let rewrite = &self.rewrite;
-        let run = if rewrite.is_plain() { cursor.run() } else { cursor.run_until(|mark| rewrite.is_special(mark)) };
-        let len = run.len();
+        let len = if rewrite.is_plain() {
+            let run = cursor.run().len();
+            run + cursor.beyond(run).len()
+        } else {
+            cursor.run_until(|mark| rewrite.is_special(mark)).len()
+        };
         // All who collect get the same messages in a pass. If those that come during the pass went to some of them, each of
         // these would collect from another message on, and have a pass of its own.
         let stops_here = cursor.may_pass_end() || self.merge_us > 0;
@@ -647,7 +652,12 @@ impl Subscription {
     /// # Errors
     /// Errors of the socket or of memory; each ends the consumer.
     pub(in crate::stream) fn write(&self, len: usize, conn: &mut Conn, private: &mut Private) -> Result<Taken> {
-        let Some(tags) = self.rewrite.tags() else { return Ok(Taken::of(conn.write(self.position.bytes(len))?)) };
+        let Some(tags) = self.rewrite.tags() else {
+            return Ok(Taken::of(match self.position.bytes(len) {
+                [bytes, []] => conn.write(bytes)?,
+                places => conn.write_vectored(&mut places.map(IoSlice::new))?,
+            }));
+        };
         let written = match (self.position.tail(), self.position.cursor()) {
             (Some(tail), _) => tags.write(std::iter::once(Message::from(tail)), conn)?,
             (None, Some(cursor)) => tags.write(cursor.messages_ahead(len), conn)?,

@@ -112,10 +112,23 @@ impl Cursor {
         &self.segment.bytes()[self.pos as usize..end as usize]
     }
 
-    /// The first `len` bytes of the last run again.
-    pub(crate) fn ahead(&self, len: usize) -> &[u8] {
-        let start = self.pos as usize;
-        self.segment.bytes().get(start..start + len).unwrap_or_default()
+    /// The published bytes that follow the last run, which had this length, in the next segment: they can go with it. Empty
+    /// where the run does not end with its segment, and where some of them are not for everybody.
+    pub(crate) fn beyond(&self, run: usize) -> &[u8] {
+        let Some(next) = self.segment.next() else { return &[] };
+        // The segment is sealed, but it may have grown since the run was read.
+        let is_all = self.pos as usize + run == self.segment.bytes().len();
+        // The length is read before the flags, as in `run`.
+        let bytes = next.bytes();
+        if is_all && !next.has_flawed() && !next.has_end() { bytes } else { &[] }
+    }
+
+    /// The first `len` bytes of the last run, and of what is [beyond](Self::beyond) it, again.
+    pub(crate) fn ahead(&self, len: usize) -> [&[u8]; 2] {
+        let here = self.segment.bytes().get(self.pos as usize..).unwrap_or_default();
+        let Some(beyond) = len.checked_sub(here.len()) else { return [&here[..len], &[]] };
+        let next = self.segment.next().map_or(&[][..], |next| next.bytes());
+        [here, next.get(..beyond).unwrap_or_default()]
     }
 
     /// The messages to which the first `len` bytes of the last run belong.
@@ -130,8 +143,14 @@ impl Cursor {
         })
     }
 
-    /// Moves on by `taken` bytes, at most the length of the last run.
-    pub(crate) fn advance(&mut self, taken: usize) {
+    /// Moves on by `taken` bytes, at most the length of the last run with what is [beyond](Self::beyond) it.
+    pub(crate) fn advance(&mut self, mut taken: usize) {
+        let here = self.segment.published().bytes - self.pos;
+        if taken > here as usize {
+            self.pos += here;
+            self.enter_next();
+            taken -= here as usize;
+        }
         let marks = self.segment.marks();
         let end = marks.last().map_or(0, Mark::end);
         let pos = self.pos as usize + taken;

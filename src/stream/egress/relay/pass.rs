@@ -19,7 +19,7 @@ use crate::stream::log::buffer::Head;
 use crate::stream::stats::Sent;
 
 /// Most runs that one consumer is sent in a pass: if a stream came faster than it goes out, a pass would have no end. A
-/// run is at most a segment of the log, so this bounds each consumer to a few megabytes.
+/// run is at most two segments of the log, so this bounds each consumer to a few megabytes.
 pub(super) const RUNS: usize = 8;
 
 /// What the consumers wait for since the last pass, which bounds the next wait.

@@ -60,6 +60,34 @@ fn marks_are_found_from_every_byte() {
 }
 
 #[test]
+fn a_run_goes_on_in_the_next_segment() {
+    let mut log = RRBuffer::new(Budget::new(None));
+    let start = log.cursor();
+    let mut put = |n: u32, flags| log.append(&Entry { flags, ..entry(n) }, &[&[n as u8; 5988]]).unwrap();
+    // The first segment has room for two of these messages, the next one for five.
+    (0..3).for_each(|n| put(n, 0));
+    let mut cursor = start.clone();
+    let run = cursor.run().len();
+    assert_eq!((run, cursor.beyond(run).len()), (12_000, 6_000));
+    assert!(cursor.beyond(run - 1).is_empty(), "what follows does not follow a part of the run");
+    let all = cursor.ahead(18_000).concat();
+    assert_eq!((all.len(), &all[12_000 + 12..12_000 + 20]), (18_000, &[2; 8][..]));
+    for taken in [0, 1, 11_999, 12_000, 12_001, 17_999, 18_000] {
+        let mut cursor = start.clone();
+        cursor.run();
+        assert_eq!(cursor.ahead(taken).concat(), all[..taken]);
+        cursor.advance(taken);
+        let (position, message) = (taken as u64, taken as u64 / 6_000);
+        assert_eq!((cursor.position(), cursor.message_number()), (position, message), "{taken} taken");
+        let run = cursor.run();
+        assert!(all[taken..].starts_with(run) && run.is_empty() == (taken == 18_000));
+    }
+    put(3, flag::AFTER_END);
+    let run = cursor.run().len();
+    assert!(run == 12_000 && cursor.beyond(run).is_empty(), "what is not for everybody is not sent with the rest");
+}
+
+#[test]
 fn a_run_ends_before_what_must_be_seen_differently() {
     let (mut log, mut cursor) = log_of(2);
     log.append(&Entry { flags: flag::META, type_id: kind::DATA, ..entry(2) }, &[b"meta"]).unwrap();
