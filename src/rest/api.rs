@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
@@ -564,7 +565,16 @@ struct Matching {
     params(("section" = String, Path, example = "drop"), ("method" = String, Path, example = "publisher"), Matching),
     responses((status = 200, body = String), (status = 400, response = Problem), (status = 404, response = Problem))
 )]
-async fn control(State(server): State<Shared>, uri: Uri, Query(args): Query<Vec<(String, String)>>) -> Answer<String> {
+async fn control(
+    State(server): State<Shared>,
+    uri: Uri,
+    Query(args): Query<Vec<(String, String)>>,
+    body: Bytes,
+) -> Answer<String> {
+    if !body.is_empty() {
+        // Without them it would mean all sessions.
+        return Err(Failure::ours(RRError::Arg, "arguments are read from the address, not from the body").into());
+    }
     Ok(nginx::control(&server, segment(&uri, 2), segment(&uri, 3), &args)?)
 }
 
@@ -574,8 +584,13 @@ async fn control(State(server): State<Shared>, uri: Uri, Query(args): Query<Vec<
     params(("section" = String, Path, example = "drop"), ("method" = String, Path, example = "publisher"), Matching),
     responses((status = 200, body = String), (status = 400, response = Problem), (status = 404, response = Problem))
 )]
-async fn get_control(server: State<Shared>, uri: Uri, args: Query<Vec<(String, String)>>) -> Answer<String> {
-    control(server, uri, args).await
+async fn get_control(
+    server: State<Shared>,
+    uri: Uri,
+    args: Query<Vec<(String, String)>>,
+    body: Bytes,
+) -> Answer<String> {
+    control(server, uri, args, body).await
 }
 
 /// `Document`, as it was written to a file.

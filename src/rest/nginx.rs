@@ -281,7 +281,7 @@ pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(S
         return Err(Failure::ours(RRError::NotFound, format!("{section}/{method}: there is no such command")));
     }
     let newname = arg("newname");
-    if section == "redirect" && newname.is_none() {
+    if section == "redirect" && newname.is_none_or(str::is_empty) {
         return Err(Failure::ours(RRError::Arg, "newname is missing"));
     }
     let mut count = 0;

@@ -114,6 +114,8 @@ fn a_refused_request_gets_its_problem_in_json() {
         ("POST", "/v1/streams/live/show/switch", "[\"1\"]", 400, "RR_ERR_ARG"),
         ("DELETE", "/v1/streams/live/show?deadline_ms=soon", "", 400, "RR_ERR_ARG"),
         ("POST", "/control/drop/%ff?%ff", "", 404, "RR_ERR_NOT_FOUND"),
+        ("POST", "/control/drop/client", "app=live&name=show", 400, "RR_ERR_ARG"),
+        ("GET", "/control/redirect/client?newname=", "", 400, "RR_ERR_ARG"),
         ("POST", "/v1/streams/live/show/sources", FOR_TARGETS, 422, "RR_ERR_UNSUPPORTED"),
     ] {
         let (got, problem) = rig.ask(method, path, body);
