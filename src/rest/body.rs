@@ -3,12 +3,12 @@
 //! Answers of back ends are in memory until they have been carried out. Those of the process together have a bound, apart
 //! from that of the answers that we give: whoever reads these slowly must not keep others from publishing.
 
-use std::fmt;
 use std::sync::LazyLock;
 
 use axum::body::{Bytes, HttpBody};
 use http_body_util::BodyExt;
 
+use super::client::words;
 use crate::error::{Failure, RRError, Result};
 use crate::stream::memory::budget::{Budget, Charge};
 
@@ -43,7 +43,7 @@ impl AsRef<[u8]> for Counted {
 pub(crate) async fn whole<B>(body: B) -> Result<Bytes>
 where
     B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: fmt::Display,
+    B::Error: std::error::Error,
 {
     read(body, |_| Ok(())).await.map(Bytes::from)
 }
@@ -55,7 +55,7 @@ where
 pub(super) async fn answered<B>(body: B, all: &Budget) -> Result<Bytes>
 where
     B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: fmt::Display,
+    B::Error: std::error::Error,
 {
     let mut charge = all.nothing();
     let no_room = |_| Failure::ours(RRError::Again, "the answers of back ends take all the memory that they may");
@@ -68,11 +68,12 @@ where
 async fn read<B>(mut body: B, mut takes: impl FnMut(usize) -> Result<()>) -> Result<Vec<u8>>
 where
     B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: fmt::Display,
+    B::Error: std::error::Error,
 {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Failure::peers(RRError::Protocol, format!("the body broke off: {error}")))?;
+        let broke_off = |error| Failure::peers(RRError::Protocol, format!("the body broke off: {}", words(&error)));
+        let frame = frame.map_err(broke_off)?;
         // What is no data is a trailer.
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > MAX_BYTES - whole.len() {

@@ -152,7 +152,7 @@ pub(super) fn post(url: &str) -> Builder {
 }
 
 /// The text of an error and of its causes.
-fn words(error: &dyn std::error::Error) -> String {
+pub(super) fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut behind = error.source();
     while let Some(error) = behind {

@@ -183,8 +183,11 @@ pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match tokio::time::timeout(READ_TIMEOUT, body::whole(body)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Ok(Err(failure)) if failure.kind == RRError::NoMem => Problem::from(failure).into_response(),
-        Ok(Err(failure)) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, failure.text).into_response(),
+        Ok(Err(failure)) => match failure.kind {
+            RRError::Limit => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, failure.kind, failure.text).into_response(),
+            RRError::Protocol => Problem::new(StatusCode::BAD_REQUEST, failure.kind, failure.text).into_response(),
+            _ => Problem::from(failure).into_response(),
+        },
         Err(_) => {
             Problem::new(StatusCode::REQUEST_TIMEOUT, RRError::Timeout, "the body did not come in time").into_response()
         }

@@ -76,6 +76,9 @@ fn a_body_that_breaks_off_or_has_no_end_is_refused() {
     let endless = request("POST /v1/drain HTTP/1.1", "Transfer-Encoding: chunked\r\nConnection: close\r\n");
     let answer = exchange(rig.port, (endless + &chunk.repeat(50)).as_bytes());
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let broken = request("POST /v1/drain HTTP/1.1", "Transfer-Encoding: chunked\r\nConnection: close\r\n") + "zz\r\n{}";
+    let answer = exchange(rig.port, broken.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("RR_ERR_PROTOCOL"), "{answer}");
     assert!(rig.server.state() != crate::session::State::Stopping, "nothing of it was done");
     assert_eq!(rig.ask("GET", "/v1/server", "").0, 200);
 }
