@@ -11,7 +11,7 @@ packages=(
     python3-venv python3-dev libffi-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly
-    nginx libnginx-mod-rtmp chromium
+    nginx libnginx-mod-rtmp libnginx-mod-stream chromium
     obs-studio xvfb vlc-bin vlc-plugin-base mpv
 )
 
@@ -72,7 +72,7 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
         PATH=$PATH:/usr/sbin command -v "$program" >/dev/null 2>&1 || missing+=("$program")
     done
     [ ${#missing[@]} -eq 0 ] || fail "${missing[*]}. This is no Debian or Ubuntu: install them with your package" \
-        "manager (nginx with its rtmp module, and the headers of librtmp and libcurl)."
+        "manager (nginx with its rtmp and stream modules, and the headers of librtmp and libcurl)."
     python_packages
     stylesheet
     exit 0
