@@ -10,7 +10,7 @@ const HELP: &str = "\
 The fan-out bench: rows of load, each with every contestant, in interleaved rounds.
 
   --quick               two minutes: fewer rows, unpinned, three short rounds
-  --rows NAME,...       these rows alone; STREAMSxPLAYERS@KBPS[+MERGE_MS] is one of your own
+  --rows NAME,...       these rows alone; STREAMSxPLAYERS@KBPS[+MERGE_MS][/rtmps] is one of your own
   --ways NAME,...       of unpinned, split (server and load on a processor each), one (both on one)
   --rounds N            (5)
   --seconds S           measured in each round (3)

@@ -70,6 +70,7 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
         row("stalled", false, Shape { players: 80, stalled: 20, ..PLAIN }),
         row("rtmps20", false, Shape { players: 20, tls: true, ..PLAIN }),
         row("rtmps200", false, Shape { players: 200, tls: true, ..PLAIN }),
+        row("rtmps50x4", false, Shape { tls: true, ..fifty(0) }),
         row("http200", false, Shape { players: 200, http: true, ..PLAIN }),
         row("processes", false, Shape { isolated: true, starts: true, ..fifty(0) }),
         row("1x4000", false, Shape { players: 4_000, kbps: 500, relay_threads: 2, ..PLAIN }),
@@ -78,9 +79,10 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
 }
 
 impl Row {
-    /// STREAMSxPLAYERS@KBPS, with +MS behind it for the server's collecting time.
+    /// STREAMSxPLAYERS@KBPS, with +MS behind it for the server's collecting time, and /rtmps for players over TLS.
     pub(crate) fn custom(text: &str) -> Option<Self> {
-        let (streams, rest) = text.split_once('x')?;
+        let plain = text.strip_suffix("/rtmps");
+        let (streams, rest) = plain.unwrap_or(text).split_once('x')?;
         let (players, rest) = rest.split_once('@')?;
         let (kbps, merge_ms) = rest.split_once('+').unwrap_or((rest, "0"));
         let shape = Shape {
@@ -88,6 +90,7 @@ impl Row {
             players: players.parse().ok().filter(|&players| players > 0)?,
             kbps: kbps.parse().ok().filter(|&kbps| (1..=MOST_KBPS).contains(&kbps))?,
             merge_ms: merge_ms.parse().ok()?,
+            tls: plain.is_some(),
             ..PLAIN
         };
         Some(Self { name: text.to_owned(), shape, is_quick: true })
