@@ -72,20 +72,20 @@ fn has(player: &mut Conn, number: u8) {
 }
 
 #[test]
-fn accumulate_encrypts_nothing() {
+fn accumulate_encrypts_for_a_few_players_and_not_for_many() {
     let papers = secure::Papers::new("media-turns");
     let live = live(config());
     live.server.set_tls(&papers.certificate, &papers.key).unwrap();
     let port = live.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
     let mut publisher = live.publish("show");
     let mut plain = live.play("show");
-    let mut secret = secure::connect(&secure::trusting(), port, "show", false);
+    let mut secret: Vec<_> = (0..3).map(|_| secure::connect(&secure::trusting(), port, "show", false)).collect();
     never_by_accumulate(&live, &mut publisher, |number| {
         assert!(plain.message().1.ends_with(&[number]));
-        has(&mut secret, number);
+        secret.iter_mut().for_each(|player| has(player, number));
     });
-    drop(secret);
-    until("it has left", || live.sessions() == 2);
+    drop(secret.pop());
+    until("one has left", || live.sessions() == 4);
     at_last_by_accumulate(&mut publisher);
 }
 
