@@ -18,6 +18,7 @@ mod media_turns;
 mod missing_key_frame;
 mod moved_orders;
 mod orders;
+mod records;
 mod relays;
 mod requests;
 mod stalled;

@@ -400,6 +400,70 @@ fn the_ciphertext_that_is_held_is_bounded() {
     assert!(!pair.client(|tls, end| tls.flush(end)).unwrap());
 }
 
+/// Takes all it is given, and keeps what each call has brought.
+#[derive(Default)]
+struct Calls(Vec<Vec<u8>>);
+
+impl Read for Calls {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Calls {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.push(parts.iter().flat_map(|part| part.iter().copied()).collect());
+        Ok(self.0.last().map_or(0, Vec::len))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How much plaintext is in each record.
+fn records(mut bytes: &[u8]) -> Vec<usize> {
+    let mut records = Vec::new();
+    while let [23, 3, 3, high, low, ..] = bytes {
+        let len = usize::from(u16::from_be_bytes([*high, *low]));
+        records.push(len - 17); // without the type within and the tag
+        bytes = &bytes[5 + len..];
+    }
+    assert!(bytes.is_empty(), "records of data and nothing else");
+    records
+}
+
+#[test]
+fn bytes_are_one_record_up_to_16_kib_and_leave_by_one_call() {
+    let papers = Papers::new("records");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.shake().0.unwrap();
+    const FULL: usize = 1 << 14;
+    for (len, expected) in [
+        (1, vec![1]),
+        (FULL, vec![FULL]),
+        (FULL + 1, vec![FULL, 1]),
+        (60_000, vec![FULL, FULL, FULL, 60_000 - 3 * FULL]),
+        (4 * FULL, vec![FULL; 4]),
+    ] {
+        let bytes = vec![7; len];
+        let mut calls = Calls::default();
+        assert_eq!(pair.server.write(&mut calls, &bytes).unwrap(), len);
+        assert_eq!((calls.0.len(), records(&calls.0.concat())), (1, expected.clone()));
+        // Places in memory do not show in records.
+        let (one, other) = bytes.split_at(len / 3);
+        let mut calls = Calls::default();
+        let written = pair.server.write_vectored(&mut calls, &mut [IoSlice::new(one), IoSlice::new(other)]).unwrap();
+        assert_eq!(written, len);
+        assert_eq!((calls.0.len(), records(&calls.0.concat())), (1, expected));
+    }
+}
+
 #[test]
 fn a_good_bye_and_a_cut_both_end_the_stream_after_its_last_bytes() {
     let papers = Papers::new("bye");
