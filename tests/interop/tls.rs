@@ -188,6 +188,29 @@ fn openssl_takes_our_targets_connection() {
     assert_eq!(said[0], 3, "version of the handshake, after nothing else");
 }
 
+/// OpenSSL's server sends tickets of both versions. A target takes them, and comes back with one when its connection ends.
+#[test]
+fn our_target_resumes_its_session_with_openssl() {
+    let room = Room::new("tls-target-tickets");
+    let papers = Papers::new(&room, "good", "127.0.0.1");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        drop(listener);
+        let [certificate, key] = [&papers.certificate, &papers.key].map(|path| path.to_str().expect("a plain path"));
+        let accept = port.to_string();
+        let args = ["s_server", version, "-accept", &accept, "-cert", certificate, "-key", key];
+        let mut server = room.start_typed(&format!("openssl{version}"), "openssl", &args);
+        let near = Relay::new();
+        push(&near, port, "127.0.0.1", |config| config.pin_sha256 = Some(papers.pin.clone()));
+        let _publisher = ffmpeg_publishes_with(&room, "publisher", media(), &["-re"], &[], &near.url("show"));
+        server.says("CIPHER is");
+        assert!(!server.words().contains("Reused session-id"), "there was no session before");
+        server.type_in("q\n"); // this ends the connection, behind the tickets
+        server.says("Reused session-id");
+    }
+}
+
 /// TLS 1.2 has tickets on every port, TLS 1.3 on those for HTTP.
 #[test]
 fn openssl_resumes_its_session_with_a_ticket() {
