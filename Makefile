@@ -168,11 +168,17 @@ soak: ## run an hour of load and failures, SECONDS=600 for ten minutes; fails if
 .PHONY: bench
 bench: build ## measure the cost, compared with others; takes an hour. BENCH="--help" lists what the fan-out bench can do
 	$(CARGO) bench --bench codec --bench librtmp --bench rest
-	@$(MAKE) --no-print-directory bench-fanout
+	@$(MAKE) --no-print-directory bench-fanout bench-tls
 
 .PHONY: bench-fanout
 bench-fanout: build ## run only the fan-out bench: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" $(BENCH)
+
+.PHONY: bench-tls
+bench-tls: ## measure records and handshakes of TLS by themselves, with ring and with aws-lc
+	@$(need_cargo)
+	@$(need_cc)
+	CARGO_TARGET_DIR="$(TARGET)/tls" $(CARGO) run --release --manifest-path benches/tls/Cargo.toml
 
 .PHONY: bench-uring
 bench-uring: ## measure what a send to each of many sockets costs by calls and by io_uring
