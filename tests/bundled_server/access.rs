@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::support::program::Room;
 use super::support::rml::{Client, key_frame, sequence_header};
+use super::support::until;
 use super::{PATIENCE, Server, program};
 
 /// The output of ffmpeg about a publish that ends by itself.
@@ -57,6 +58,15 @@ fn the_first_matching_rule_decides_and_a_refused_peer_gets_the_reason() {
     assert!(said.contains("nobody may publish here from this address"), "{said}");
 }
 
+/// Publishes and leaves. The one before may not have left yet.
+fn publishes_two(port: u16) {
+    until("its publisher is let in", || {
+        let mut publisher = Client::ask_to_publish(port, "two");
+        publisher.wait("an answer", |publisher| publisher.started || publisher.over);
+        publisher.started.then_some(())
+    });
+}
+
 #[test]
 fn sighup_reloads_rules_and_keys_and_running_publishers_go_on() {
     let room = Room::new("bundled-keys");
@@ -79,7 +89,7 @@ fn sighup_reloads_rules_and_keys_and_running_publishers_go_on() {
     fs::write(&options, format!("publish-key {}\ndeny play all\n", name(&keys))).unwrap();
     server.signal(1);
     server.says("need a key that --publish-key holds now");
-    drop(Client::publish(server.port, "two"));
+    publishes_two(server.port);
     for mut refused in [Client::ask_to_publish(server.port, "one"), Client::ask_to_play(server.port, "show")] {
         refused.wait_over();
         assert!(!refused.started, "{:?}", refused.said);
@@ -96,13 +106,13 @@ fn sighup_reloads_rules_and_keys_and_running_publishers_go_on() {
         server.signal(1);
         let line = server.complains("SIGHUP, --allow, --deny and --publish-key stay as they were");
         assert!(line.contains(words), "{line}");
-        drop(Client::publish(server.port, "two"));
+        publishes_two(server.port);
     }
     fs::write(&options, format!("publish-key {}\n", name(&keys))).unwrap();
     fs::remove_file(&keys).unwrap();
     server.signal(1);
     server.complains("No such file");
-    drop(Client::publish(server.port, "two"));
+    publishes_two(server.port);
 }
 
 #[test]

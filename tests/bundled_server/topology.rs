@@ -52,6 +52,14 @@ impl Controller {
         let route = format!("\"live/show\":[{}]", addresses.join(","));
         until(&route, || self.knows().contains(&route).then_some(()));
     }
+
+    /// Waits until the relay has told that it has media of a stream.
+    fn has_stream(&self, relay: &Relay) {
+        until("a heartbeat with the stream", || {
+            let knows: serde_json::Value = serde_json::from_str(&self.knows()).unwrap();
+            (knows["relays"][&relay.address]["streams"][0]["state"] == "IN_PROGRESS").then_some(())
+        });
+    }
 }
 
 impl Drop for Controller {
@@ -61,6 +69,7 @@ impl Drop for Controller {
     }
 }
 
+/// A relay, which is killed and gone when it is dropped.
 struct Relay {
     server: Server,
     address: String,
@@ -135,12 +144,14 @@ fn a_stream_goes_over_three_relays_and_on_when_the_middle_and_the_controller_are
     // Each relay asks again until there is a relay to push to.
     let second = Relay::start(&room, "second", &controller);
     controller.has_route(&[&first, &second]);
-    let third = Relay::start(&room, "third", &controller);
+    let mut third = Relay::start(&room, "third", &controller);
     controller.has_route(&[&first, &second, &third]);
+    // A player that comes before the stream does has it pulled.
+    third.server.says("tracks");
     let mut player = Client::play(third.server.port, "show");
     publisher.arrives_at(&mut player);
 
-    second.server.signal(9);
+    drop(second);
     controller.has_route(&[&first, &third]);
     publisher.arrives_at(&mut player);
     first.server.says("target_lost: relay");
@@ -158,17 +169,20 @@ fn a_stream_goes_over_three_relays_and_on_when_the_middle_and_the_controller_are
 fn a_player_anywhere_gets_what_is_published_elsewhere_and_keeps_it_when_its_way_is_lost() {
     let room = Room::new("topology-pull");
     fs::write(room.file("token"), TOKEN).unwrap();
-    let controller = Controller::start(&room.file("token"), "1");
+    // Nothing is pushed, so no relay takes the place of another one's source.
+    let controller = Controller::start(&room.file("token"), "0");
     let first = Relay::start(&room, "first", &controller);
     let mut publisher = Publisher::new(&first, "show");
-    let second = Relay::start(&room, "second", &controller);
-    controller.has_route(&[&first, &second]);
     publisher.send();
-    // As long as the first relay does not report media, only the middle one can be pulled from.
+    let second = Relay::start(&room, "second", &controller);
+    let _player_of_second = Client::play(second.server.port, "show");
+    controller.has_stream(&second);
     let mut edge = Relay::start(&room, "edge", &controller);
     let mut player = Client::play(edge.server.port, "show");
     publisher.arrives_at(&mut player);
-    second.server.signal(9);
+    // A stream begins at the first, so the second counts as less busy.
+    edge.server.says(&format!("{}/live: play: pull", second.address));
+    drop(second);
     publisher.arrives_at(&mut player);
-    edge.server.says("play: pull");
+    edge.server.says(&format!("{}/live: target_lost: pull", first.address));
 }
