@@ -12,6 +12,7 @@ use crate::server::core::Core;
 use crate::server::heap_trim::HeapTrim;
 use crate::server::memory_limit::{MemoryLimit, PASS_MS};
 use crate::session::State;
+use crate::stream::RRStream;
 use crate::stream::remote::target::News;
 use crate::stream::threading::Running;
 use crate::sync::locked;
@@ -39,9 +40,9 @@ pub(super) fn run(core: &Arc<Core>) {
                 return;
             }
         }
-        let streams = {
+        let (streams, unlisted) = {
             let mut reap = locked(&core.reap);
-            if reap.streams.is_empty() && !reap.nudge {
+            if reap.streams.is_empty() && !reap.unlisted && !reap.nudge {
                 // A stop has deadlines to keep; otherwise the thread waits until it is woken.
                 let wait = match core.stop_by_ms() {
                     Some(_) => 20,
@@ -52,21 +53,17 @@ pub(super) fn run(core: &Arc<Core>) {
                 reap = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
             }
             reap.nudge = false;
-            std::mem::take(&mut reap.streams)
+            (std::mem::take(&mut reap.streams), std::mem::take(&mut reap.unlisted))
         };
-        for stream in streams {
-            let targets = stream.book().targets().into_iter().chain(stream.sources().list());
-            let targets: Vec<_> = targets.collect();
-            // One of the stream's two tasks may have ended on its own; the stop makes the other one end too.
-            stream.stop(0);
-            stream.take_running().into_iter().for_each(Running::wait);
-            for target in targets {
-                target.stop(0);
-                // The control thread does this, because the dialler may end before it gets the news.
-                core.end_target(&target, &Failure::ours(RRError::Kicked, "the stream has ended"));
-                core.tell_dialler(&target, News::Over);
+        streams.iter().for_each(|stream| end(core, stream));
+        if unlisted {
+            let mut at = 0;
+            while let Some((stream, next)) = core.next_stream(at) {
+                at = next;
+                if stream.life().is_over() {
+                    end(core, &stream);
+                }
             }
-            core.end_stream(&stream);
         }
         memory_limit.look(core);
         peak.look(&core.budget);
@@ -78,4 +75,20 @@ pub(super) fn run(core: &Arc<Core>) {
             core.stopped();
         }
     }
+}
+
+/// Ends a stream one of whose tasks has ended, or which has none.
+fn end(core: &Arc<Core>, stream: &Arc<RRStream>) {
+    let targets = stream.book().targets().into_iter().chain(stream.sources().list());
+    let targets: Vec<_> = targets.collect();
+    // One of the stream's two tasks may have ended on its own; the stop makes the other one end too.
+    stream.stop(0);
+    stream.take_running().into_iter().for_each(Running::wait);
+    for target in targets {
+        target.stop(0);
+        // The control thread does this, because the dialler may end before it gets the news.
+        core.end_target(&target, &Failure::ours(RRError::Kicked, "the stream has ended"));
+        core.tell_dialler(&target, News::Over);
+    }
+    core.end_stream(stream);
 }

@@ -55,6 +55,8 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(super) struct ToReap {
     pub(super) streams: Vec<Arc<RRStream>>,
+    /// Others are over for which the list has no room in memory.
+    pub(super) unlisted: bool,
     /// Something else changed.
     pub(super) nudge: bool,
     /// The control thread has ended and takes no more work.
@@ -228,9 +230,12 @@ impl Core {
     pub(super) fn drain(&self, elsewhere: &Elsewhere, deadline_ms: u64) {
         *locked(&self.reconnect) = Some(elsewhere.clone());
         self.begin_stop(deadline_ms);
-        let sessions: Vec<_> = self.registry().sessions.iter().map(|(_, session)| Arc::clone(session)).collect();
-        for session in sessions.iter().filter(|session| session.stream() != 0 && session.reconnects()) {
-            let _ = session.order(Order::Reconnect(elsewhere.url.clone(), "the server stops".to_owned()));
+        let mut at = 0;
+        while let Some((session, next)) = self.next_session(at) {
+            at = next;
+            if session.stream() != 0 && session.reconnects() {
+                let _ = session.order(Order::Reconnect(elsewhere.url.clone(), "the server stops".to_owned()));
+            }
         }
         self.listener_wake.wake();
         self.nudge_control();
@@ -260,10 +265,20 @@ impl Core {
     }
 
     fn stop_streams(&self, deadline_ms: u64) {
-        let streams: Vec<_> = self.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
-        for stream in streams {
+        let mut at = 0;
+        while let Some((stream, next)) = self.next_stream(at) {
+            at = next;
             stream.stop(deadline_ms);
         }
+    }
+
+    /// See [`Slots::next_from`](crate::server::slots::Slots::next_from). The registry is locked for this call only.
+    pub(super) fn next_stream(&self, at: usize) -> Option<(Arc<RRStream>, usize)> {
+        self.registry().streams.next_from(at)
+    }
+
+    fn next_session(&self, at: usize) -> Option<(Arc<RRSession>, usize)> {
+        self.registry().sessions.next_from(at)
     }
 
     pub(super) fn stopped(&self) {
@@ -732,8 +747,11 @@ impl Upcalls for Core {
         // A stream that is not in the table has been reaped already.
         let Some(stream) = self.registry().streams.get(stream).cloned() else { return };
         let mut reap = locked(&self.reap);
-        if !reap.over && !reap.streams.iter().any(|known| Arc::ptr_eq(known, &stream)) {
-            reap.streams.push(stream);
+        if !reap.over && !stream.life().note_over() {
+            match reap.streams.try_reserve(1) {
+                Ok(()) => reap.streams.push(stream),
+                Err(_) => reap.unlisted = true,
+            }
         }
         drop(reap);
         self.reaped.notify_all();

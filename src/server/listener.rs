@@ -204,10 +204,12 @@ impl Task for Listener {
         let stop_by_ms = self.core.stop_by_ms();
         self.refused.tell();
         self.close_proxy_pending(stop_by_ms.is_some(), io);
-        let slots: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let stays = self.look_after(slot, stop_by_ms, io);
-            self.apply(slot, stays, io);
+        // There may be no memory for a list of them.
+        for slot in 0..self.slots.capacity() {
+            if self.slots.contains(slot) {
+                let stays = self.look_after(slot, stop_by_ms, io);
+                self.apply(slot, stays, io);
+            }
         }
     }
 
@@ -220,8 +222,7 @@ impl Task for Listener {
         self.let_go(io);
         self.close_listeners(io);
         self.close_proxy_pending(true, io);
-        let slots: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
+        for slot in 0..self.slots.capacity() {
             self.apply(slot, Err(failure.clone().into()), io);
         }
         while let Ok(message) = inbox.try_recv() {

@@ -14,6 +14,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::server::core::Core;
 use crate::stream::RRStream;
@@ -71,7 +72,8 @@ impl MemoryLimit {
         let (now_ms, refused) = (clock::now_ms(), core.budget.refused());
         if now_ms >= self.floors_ms {
             self.floors_ms = now_ms + FLOORS_MS;
-            set_floors(&streams(core), core.budget.kept_for_floors(), now_ms);
+            let set = streams(core).and_then(|all| set_floors(&all, core.budget.kept_for_floors(), now_ms));
+            note(&set);
         }
         let short = core.budget.is_short() || refused != self.refused;
         self.busy = short;
@@ -83,7 +85,11 @@ impl MemoryLimit {
             return;
         }
         self.next_ms = now_ms + PASS_MS;
-        let streams = streams(core);
+        // Where there is no memory for the list, the next pass tries again.
+        let streams = match streams(core) {
+            Ok(streams) => streams,
+            failed => return note(&failed),
+        };
         if self.waited < WAITS && self.pass > 0 && largest(&streams).any(|stream| stream.memory().is_asked()) {
             self.waited += 1;
             return;
@@ -98,7 +104,7 @@ impl MemoryLimit {
             _ => {
                 let starved = std::mem::replace(&mut self.starved, core.budget.starved());
                 if still_refused {
-                    evict(&streams, limit / FREED_PART, starved != self.starved);
+                    note(&evict(&streams, limit / FREED_PART, starved != self.starved));
                 }
                 self.next_ms = now_ms + REST_MS;
                 self.pass = 0;
@@ -109,14 +115,31 @@ impl MemoryLimit {
     }
 }
 
-fn streams(core: &Core) -> Vec<Arc<RRStream>> {
-    core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect()
+fn streams(core: &Core) -> Result<Vec<Arc<RRStream>>> {
+    core.registry().streams.all()
+}
+
+/// An empty list with room for so many.
+fn list<T>(of: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(of).map_err(|_| Failure::from(RRError::NoMem))?;
+    Ok(list)
+}
+
+/// Notes that a pass has not been made.
+fn note<T>(pass: &Result<T>) {
+    if let Err(failure) = pass {
+        log::debug!("the memory limit is looked at later: {failure}");
+    }
 }
 
 /// Sets each running stream's floor to the memory that it has needed, the oldest stream first, as long as `kept` covers
 /// the parts of the floors that are unused now.
-fn set_floors(streams: &[Arc<RRStream>], kept: u64, now_ms: u64) {
-    let mut living = Vec::new();
+///
+/// # Errors
+/// [`RRError::NoMem`]; then nothing has changed.
+fn set_floors(streams: &[Arc<RRStream>], kept: u64, now_ms: u64) -> Result<()> {
+    let mut living = list(streams.len())?;
     for stream in streams {
         match stream.memory().lived_on(now_ms) {
             Some(lived) => living.push((lived.since_ms, stream.id(), stream.memory(), lived.bytes)),
@@ -129,6 +152,7 @@ fn set_floors(streams: &[Arc<RRStream>], kept: u64, now_ms: u64) {
         let floor = floor(bytes, memory.used(), kept, &mut left);
         memory.set_floor(floor);
     }
+    Ok(())
 }
 
 /// The floor of a stream that has needed `bytes`; its unused part is subtracted from `left`, the rest of `kept`.
@@ -152,19 +176,24 @@ fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
 
 /// Closes publishers until `enough` bytes will be free, beginning with streams that use the most above their floors. If
 /// no stream is above its floor, this happens only if a stream within its floor `starved`.
-fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
-    let uses = streams.iter().map(|stream| (stream.memory().above_floor(), stream.memory().used(), stream));
-    let mut closed = Vec::new();
-    for (memory, stream) in to_close(uses.collect(), enough, starved) {
+///
+/// # Errors
+/// [`RRError::NoMem`]; then none is closed.
+fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) -> Result<()> {
+    let mut uses = list(streams.len())?;
+    uses.extend(streams.iter().map(|stream| (stream.memory().above_floor(), stream.memory().used(), stream)));
+    let (mut first, mut closed) = (None, 0);
+    for (_, memory, stream) in to_close(uses, enough, starved) {
         // A stream without a publisher is ending, and its memory comes back anyway.
         if stream.has_publisher() {
             stream.evict_publisher();
-            closed.push((stream, memory));
+            first.get_or_insert((stream, memory));
+            closed += 1;
         }
     }
-    if let Some((stream, memory)) = closed.first() {
+    if let Some((stream, memory)) = first {
         let name = stream.masked_name();
-        let others = match closed.len() - 1 {
+        let others = match closed - 1 {
             0 => String::new(),
             others => format!(", and {others} more"),
         };
@@ -172,22 +201,25 @@ fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
             "the memory limit is reached: the publisher of {name} is closed, it uses the most ({memory} bytes){others}"
         );
     }
+    Ok(())
 }
 
-/// Of streams with what each uses above its floor and altogether: those that give up all they use, with how much that
-/// is, as [`evict`] says.
-fn to_close<T>(mut streams: Vec<(u64, u64, T)>, enough: u64, starved: bool) -> Vec<(u64, T)> {
+/// Of streams with what each uses above its floor and altogether: those that give up all they use, as [`evict`]
+/// says.
+fn to_close<T>(mut streams: Vec<(u64, u64, T)>, enough: u64, starved: bool) -> Vec<(u64, u64, T)> {
     if starved && streams.iter().all(|&(above, ..)| above == 0) {
         streams.iter_mut().for_each(|(above, used, _)| *above = *used);
     }
     streams.sort_unstable_by_key(|&(above, ..)| Reverse(above));
     let mut freed = 0;
-    let chosen = streams.into_iter().take_while(|&(above, used, _)| {
+    let chosen = streams.iter().take_while(|&&(above, used, _)| {
         let goes = above > 0 && freed < enough;
         freed += if goes { used } else { 0 };
         goes
     });
-    chosen.map(|(_, used, stream)| (used, stream)).collect()
+    let count = chosen.count();
+    streams.truncate(count);
+    streams
 }
 
 #[cfg(test)]
@@ -195,6 +227,11 @@ mod tests {
     use super::*;
 
     const KIB: u64 = 1024;
+
+    /// What each of these uses.
+    fn of_each(closed: Vec<(u64, u64, char)>) -> Vec<(u64, char)> {
+        closed.into_iter().map(|(_, used, stream)| (used, stream)).collect()
+    }
 
     #[test]
     fn newcomers_are_closed_in_numbers_until_a_sixteenth_of_the_limit_will_be_free() {
@@ -204,16 +241,16 @@ mod tests {
         let streams: Vec<_> = [(0, 500 * KIB, 0)].into_iter().chain(newcomers).collect();
         for starved in [false, true] {
             let closed = to_close(streams.clone(), enough, starved);
-            let freed: u64 = closed.iter().map(|(used, _)| used).sum();
+            let freed: u64 = closed.iter().map(|(_, used, _)| used).sum();
             assert!(freed >= enough && freed < enough + 80 * KIB, "{freed} in one step");
-            assert!(closed.iter().all(|&(_, stream)| stream != 0), "not the one that lives within its floor");
+            assert!(closed.iter().all(|&(.., stream)| stream != 0), "not the one that lives within its floor");
         }
     }
 
     #[test]
     fn those_that_use_the_most_above_their_floors_go_first() {
         let streams = vec![(10, 900, 'a'), (300, 300, 'b'), (200, 700, 'c'), (0, 5_000, 'd')];
-        let closed = |enough| to_close(streams.clone(), enough, true);
+        let closed = |enough| of_each(to_close(streams.clone(), enough, true));
         assert_eq!(closed(1), [(300, 'b')]);
         assert_eq!(closed(301), [(300, 'b'), (700, 'c')]);
         assert_eq!(closed(10_000), [(300, 'b'), (700, 'c'), (900, 'a')], "nobody within its floor");
@@ -222,9 +259,10 @@ mod tests {
     #[test]
     fn a_stream_within_its_floor_goes_only_for_another_one_within_its_own() {
         let streams = vec![(0, 200, 'a'), (0, 500, 'b'), (0, 0, 'c')];
-        assert_eq!(to_close(streams.clone(), 600, false), []);
-        assert_eq!(to_close(streams.clone(), 400, true), [(500, 'b')], "the one that uses the most");
-        assert_eq!(to_close(streams, 600, true), [(500, 'b'), (200, 'a')]);
+        let closed = |enough, starved| of_each(to_close(streams.clone(), enough, starved));
+        assert_eq!(closed(600, false), []);
+        assert_eq!(closed(400, true), [(500, 'b')], "the one that uses the most");
+        assert_eq!(closed(600, true), [(500, 'b'), (200, 'a')]);
     }
 
     #[test]

@@ -191,6 +191,20 @@ impl<T> Slots<T> {
         Ok(all)
     }
 
+    /// The first object in this slot or behind it, with the slot behind that. Whoever walks from 0 on needs no list, and lets go
+    /// of the table's lock in between.
+    pub(crate) fn next_from(&self, at: usize) -> Option<(T, usize)>
+    where
+        T: Clone,
+    {
+        let slots = self.slots.iter().enumerate().skip(at);
+        let used = |(at, slot): (usize, &Slot<T>)| match slot {
+            Slot::Used { value, .. } => Some((value.clone(), at + 1)),
+            _ => None,
+        };
+        slots.filter_map(used).next()
+    }
+
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.live as usize

@@ -1,7 +1,7 @@
 //! A stream's state and its deadline. Each change of the state and its event happen under one lock. The front, not this
 //! module, carries out the steps of a stream's end.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::net::clock;
@@ -22,13 +22,21 @@ pub(crate) struct Life {
     moving: Mutex<()>,
     /// When the stream must have ended, monotonic ms; `NEVER` while it runs.
     stop_by_ms: AtomicU64,
+    /// The server ends it.
+    over: AtomicBool,
 }
 
 impl Life {
     /// The life of a stream that is idle.
     pub(in crate::stream) fn new(stream: Arc<Identity>) -> Self {
         let state = AtomicU32::new(State::Idle.number());
-        Self { stream, state, moving: Mutex::default(), stop_by_ms: AtomicU64::new(NEVER) }
+        Self {
+            stream,
+            state,
+            moving: Mutex::default(),
+            stop_by_ms: AtomicU64::new(NEVER),
+            over: AtomicBool::new(false),
+        }
     }
 
     /// The state.
@@ -114,6 +122,16 @@ impl Life {
     /// When the stream must have ended, monotonic ms; `None` while it runs.
     pub(crate) fn stop_by_ms(&self) -> Option<u64> {
         Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&at| at != NEVER)
+    }
+
+    /// Notes that the server ends the stream, which one of its tasks has left; whether that is known.
+    pub(crate) fn note_over(&self) -> bool {
+        self.over.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the server ends it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// Whether the end has begun.

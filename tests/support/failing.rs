@@ -86,3 +86,9 @@ pub(crate) fn once(least: usize, before: i64, what: impl FnOnce()) -> bool {
     BEFORE.store(-1, Ordering::SeqCst);
     FAILED.load(Ordering::SeqCst) > failed
 }
+
+/// Whether the allocation has failed that [`once`] lets fail.
+#[allow(dead_code, reason = "not every test program waits for it")]
+pub(crate) fn has_failed() -> bool {
+    BEFORE.load(Ordering::SeqCst) < 0
+}

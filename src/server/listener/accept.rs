@@ -239,9 +239,10 @@ impl Listener {
         }
         let now_ms = clock::now_ms();
         let late = |slot: &Slot| matches!(slot, Slot::ProxyPending(pending) if all || now_ms >= pending.deadline_ms);
-        let slots: Vec<usize> = self.slots.iter().filter(|(_, slot)| late(slot)).map(|(slot, _)| slot).collect();
-        for slot in slots {
-            if let Some(pending) = self.take_proxy_pending(slot, io) {
+        for slot in 0..self.slots.capacity() {
+            if self.slots.get(slot).is_some_and(late)
+                && let Some(pending) = self.take_proxy_pending(slot, io)
+            {
                 log::warn!("{} was closed before it had a session: no PROXY header in time", pending.name);
             }
         }

@@ -239,7 +239,7 @@ impl<'a> Offering<'a> {
     /// Offers all streams that can go. Their threads work at the same time; none waits for another.
     fn send_streams(&mut self, channel: &FdChannel, mut jobs: Vec<OfferedJob>) -> Result<()> {
         let hold_ms = u32::try_from(self.by_ms.saturating_sub(clock::now_ms())).unwrap_or(u32::MAX).max(1);
-        let streams: Vec<_> = self.core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
+        let streams = self.core.registry().streams.all()?;
         let mut begun = Vec::new();
         for stream in streams.into_iter().filter(|stream| !stream.life().is_stopping()) {
             // It has begun before, since to begin is a change; so what it writes is taken meanwhile.

@@ -12,7 +12,7 @@ use crate::stream::process::adoption::OfferedProcess;
 impl Offering<'_> {
     /// Offers all streams that can go, with their workers, which describe themselves at the same time.
     pub(super) fn send_workers(&mut self, channel: &FdChannel, mut jobs: Vec<OfferedJob>) -> Result<()> {
-        let streams: Vec<_> = self.core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
+        let streams = self.core.registry().streams.all()?;
         let mut begun = Vec::new();
         for stream in streams.into_iter().filter(|stream| !stream.life().is_stopping()) {
             let offered = Offered { stream, verdict: Arc::default(), drain_ms: None };
