@@ -23,9 +23,15 @@ pub(crate) const STREAM_ID: u32 = 1;
 /// Bytes of the first segment: small, so that thousands of streams with little media cost little.
 const FIRST_SEGMENT_BYTES: u32 = 16 * 1024;
 
-/// Bytes a segment grows to by doubling: a third of a second at 6 Mbit/s, so the memory that a cursor keeps before its
-/// own position stays small, and one allocation serves hundreds of messages.
+/// Most bytes of a segment: a third of a second at 6 Mbit/s, so the memory that a cursor keeps before its own position
+/// stays small, and one allocation serves hundreds of messages.
 const SEGMENT_BYTES: u32 = 256 * 1024;
+
+/// A segment that is full sooner is followed by one of twice its bytes, a segment that lasts longer than the second time
+/// by one of half of them. So a stream with little media keeps a second or two before the key frame that players begin
+/// with, and not ten.
+const GROWS_BELOW_US: u64 = 1_000_000;
+const SHRINKS_ABOVE_US: u64 = 4_000_000;
 
 /// A segment has one mark for this many bytes. Streams with video average kilobytes a message, so their segments run
 /// out of bytes first; a stream of only sound (some 200 to 400 bytes a message) runs out of marks first and leaves the
@@ -54,8 +60,9 @@ pub(crate) struct Entry {
 pub(crate) struct RRBuffer {
     writer: SegmentWriter,
     budget: Budget,
-    /// Bytes of the next segment.
-    next_bytes: u32,
+    /// Bytes of the newest segment, apart from those of one large message, and when it began. 0 before the first.
+    segment_bytes: u32,
+    began_us: u64,
     /// Flags that the next message gets in addition to its own.
     pending_flags: u8,
 }
@@ -69,7 +76,7 @@ impl std::fmt::Debug for RRBuffer {
 impl RRBuffer {
     /// An empty log. It holds no segment until the first message comes.
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { writer: SegmentWriter::start(), budget, next_bytes: FIRST_SEGMENT_BYTES, pending_flags: 0 }
+        Self { writer: SegmentWriter::start(), budget, segment_bytes: 0, began_us: 0, pending_flags: 0 }
     }
 
     /// Appends one message whose body is the parts one after another, and publishes it to all cursors at once. Only a
@@ -91,7 +98,7 @@ impl RRBuffer {
         };
         let wire_len = wire_len(&head, CHUNK_SIZE);
         if self.writer.marks_left() == 0 || self.writer.tail().len() < wire_len {
-            self.roll(wire_len)?;
+            self.roll(wire_len, entry.arrival_us)?;
         }
         let written = encode_parts_into(&head, body, CHUNK_SIZE, self.writer.tail());
         debug_assert_eq!(written, wire_len);
@@ -133,23 +140,34 @@ impl RRBuffer {
         Cursor::at_end_of(self.writer.segment())
     }
 
-    /// Continues in a new segment that has room for `wire_len`.
-    fn roll(&mut self, wire_len: usize) -> Result<()> {
+    /// Continues in a new segment that has room for `wire_len`, which has just arrived.
+    fn roll(&mut self, wire_len: usize, now_us: u64) -> Result<()> {
         // Below 2^25, see `append`.
         let wire_len = wire_len as u32;
         let (bytes, marks) = if wire_len > SEGMENT_BYTES {
             // The message is larger than any segment, so it gets one of its own, of exactly its size.
             (wire_len, 1)
         } else {
-            let bytes = self.next_bytes.max(wire_len.next_power_of_two());
+            let bytes = self.usual_bytes(now_us).max(wire_len.next_power_of_two());
             (bytes, (bytes / BYTES_PER_MARK).max(MIN_MARKS))
         };
         let capacity = u64::from(bytes) + u64::from(marks) * size_of::<Mark>() as u64;
         self.writer.roll(bytes, marks, self.budget.charge(capacity)?)?;
         if wire_len <= SEGMENT_BYTES {
-            self.next_bytes = (bytes * 2).min(SEGMENT_BYTES);
+            (self.segment_bytes, self.began_us) = (bytes, now_us);
         }
         Ok(())
+    }
+
+    /// Bytes of a segment that begins now, as long as no message needs more.
+    fn usual_bytes(&self, now_us: u64) -> u32 {
+        let lasted_us = now_us.saturating_sub(self.began_us);
+        let bytes = match self.segment_bytes {
+            bytes if lasted_us < GROWS_BELOW_US => bytes.saturating_mul(2),
+            bytes if lasted_us > SHRINKS_ABOVE_US => bytes / 2,
+            bytes => bytes,
+        };
+        bytes.clamp(FIRST_SEGMENT_BYTES, SEGMENT_BYTES)
     }
 }
 

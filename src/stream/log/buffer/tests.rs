@@ -104,6 +104,34 @@ fn segments_grow_from_small_to_their_full_size() {
 }
 
 #[test]
+fn segments_have_a_second_or_two_of_the_media_that_comes() {
+    let budget = Budget::new(None);
+    let mut log = RRBuffer::new(budget.clone());
+    let _pins_all = log.cursor();
+    let (mut before, mut ts_ms) = (0, 0);
+    // Sizes, in KiB, of the segments that begin with messages of so many bytes, one every `gap_ms`.
+    let mut capacities = |messages: u32, len: usize, gap_ms: u32| {
+        let mut capacities = Vec::new();
+        for _ in 0..messages {
+            ts_ms += gap_ms;
+            log.append(&entry(9, ts_ms), &[&body(0, len)]).unwrap();
+            if budget.used() != before {
+                let bytes = u64::from(BYTES_PER_MARK) * (budget.used() - before) / u64::from(BYTES_PER_MARK + 24);
+                capacities.push(bytes / 1024);
+                before = budget.used();
+            }
+        }
+        capacities
+    };
+    // 200 kbit/s: 16 KiB are full after 0.65 s, 32 after 1.3.
+    assert_eq!(capacities(200, 1000, 40), [16, 32, 32, 32, 32, 32, 32]);
+    // 2 Mbit/s; then two pictures a second, which fill a table of marks slowly.
+    assert_eq!(capacities(300, 10_000, 40).last(), Some(&256));
+    let slow = capacities(2000, 20, 500);
+    assert!(slow.starts_with(&[128, 64, 32, 16]) && slow.ends_with(&[16]), "{slow:?}");
+}
+
+#[test]
 fn a_large_message_gets_its_own_segment() {
     let budget = Budget::new(None);
     let mut log = RRBuffer::new(budget.clone());
