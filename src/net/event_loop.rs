@@ -33,9 +33,9 @@ use self::deadlines::{Deadlines, NEVER};
 use self::seat::{BoxedSeat, Outcome, Seat, SharedSeat};
 use crate::error::{Failure, RRError, Result};
 use crate::net::backlog::Backlog;
-use crate::net::clock;
 use crate::net::poll::{Poller, Ready, Wake, Watch};
 use crate::net::socket::Socket;
+use crate::net::{clock, heap};
 use crate::sync::panic_text;
 
 /// Most messages that one task takes in a round.
@@ -367,10 +367,9 @@ impl EventLoop {
 
     /// Makes the buffer to read into at least this long.
     fn grow_scratch(&mut self, bytes: usize) -> Result<()> {
-        let more = bytes.saturating_sub(self.scratch.len());
-        let reserved = self.scratch.try_reserve_exact(more);
-        reserved.map_err(|_| Failure::ours(RRError::NoMem, "no memory to read into"))?;
-        self.scratch.resize(self.scratch.len() + more, 0);
+        if bytes > self.scratch.len() {
+            self.scratch = heap::zeroed(bytes)?;
+        }
         Ok(())
     }
 
