@@ -166,12 +166,12 @@ soak: ## run an hour of load and failures, SECONDS=600 for ten minutes; fails if
 	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --nocapture
 
 .PHONY: bench
-bench: build ## measure the cost, compared with others; takes an hour. BENCH="--help" lists what the fan-out bench can do
-	$(CARGO) bench --bench codec --bench librtmp --bench rest
-	@$(MAKE) --no-print-directory bench-fanout bench-tls
+bench: build ## measure all figures of docs/cost.md and leave them in target/bench.txt; takes 40 minutes
+	@set -o pipefail; { $(MAKE) --no-print-directory bench-fanout && $(CARGO) bench --bench librtmp -- 5 200 && \
+		$(CARGO) bench --bench codec --bench rest; } | tee "$(TARGET)/bench.txt"
 
 .PHONY: bench-fanout
-bench-fanout: build ## run only the fan-out bench: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
+bench-fanout: build ## run only the fan-out bench, whose options BENCH="--help" lists: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" $(BENCH)
 
 .PHONY: bench-tls

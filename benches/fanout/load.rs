@@ -2,6 +2,8 @@
 //! reads all messages that arrive, and gives the server's CPU time between two moments and the age of each message sent
 //! between them. Stalled players come in addition; nothing is read from them once they play.
 
+mod times;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{ErrorKind, Read, Write};
@@ -36,9 +38,6 @@ const CONNECT: Duration = Duration::from_secs(60);
 /// Most messages that are sent in a row before sockets are read.
 const AT_ONCE: usize = 16;
 
-/// How many players come to streams that run, and how many new streams begin, where the time of that is measured.
-const STARTS: usize = 9;
-
 /// How long idle players rest before the server's memory is measured.
 const REST: Duration = Duration::from_millis(1500);
 
@@ -46,22 +45,36 @@ const REST: Duration = Duration::from_millis(1500);
 const STALLED_BYTES: usize = 4096;
 
 /// The figures of one round.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Report {
-    /// The server's CPU seconds for each gigabyte that consumers received; with idle players, its KiB for each of them.
+    /// The server's CPU seconds for each gigabyte that consumers received.
     pub(crate) cost: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     /// Messages that arrived, of those sent in the measured time.
     pub(crate) delivered_pct: f64,
-    /// The load tool's own share of one processor.
+    /// The server's share of one processor, and the load tool's own.
+    pub(crate) server_busy_pct: f64,
     pub(crate) load_busy_pct: f64,
-    /// The server's memory for each stream with its players.
-    pub(crate) stream_kib: f64,
+    /// The server's memory for each stream with its players, or for each idle player.
+    pub(crate) kib: f64,
+    /// The server's memory for each stream before its first media.
+    pub(crate) bare_kib: f64,
     /// From a player's connection to a stream that runs to its first picture.
     pub(crate) join_ms: f64,
     /// From the connection of a new stream's publisher to the first picture at its player.
     pub(crate) begin_ms: f64,
+    /// From the publisher's `send` of a message until the server has sent it to all players, while nobody reads.
+    pub(crate) pass_ms: f64,
+}
+
+impl Report {
+    /// All figures, in the order of the load tool's line.
+    fn fields(&mut self) -> [&mut f64; 11] {
+        let Self { cost, p50_ms, p99_ms, delivered_pct, server_busy_pct, load_busy_pct, .. } = self;
+        let Self { kib, bare_kib, join_ms, begin_ms, pass_ms, .. } = self;
+        [cost, p50_ms, p99_ms, delivered_pct, server_busy_pct, load_busy_pct, kib, bare_kib, join_ms, begin_ms, pass_ms]
+    }
 }
 
 /// A server's process and ports.
@@ -87,11 +100,13 @@ pub(crate) fn start(server: Server, shape: &Shape, seconds: f64, papers: &Papers
     let output = itself(&args).stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     let figures: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let &[cost, p50_ms, p99_ms, delivered_pct, load_busy_pct, stream_kib, join_ms, begin_ms] = figures.as_slice()
-    else {
+    let mut report = Report::default();
+    let fields = report.fields();
+    if figures.len() != fields.len() {
         return Err(format!("the load tool failed: {line}"));
-    };
-    Ok(Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct, stream_kib, join_ms, begin_ms })
+    }
+    fields.into_iter().zip(figures).for_each(|(field, figure)| *field = figure);
+    Ok(report)
 }
 
 /// The load tool's own `main`.
@@ -105,9 +120,8 @@ pub(crate) fn main(args: &[&str]) {
     let server = Server { pid: number(pid), port, tls_port, http_port, sink_port };
     let shape = Shape::from_words(shape);
     let mut load = Load::new(server, shape, certificate);
-    let report = if shape.idle { load.idle() } else { load.run(seconds.parse().expect("seconds")) };
-    let Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct, stream_kib, join_ms, begin_ms } = report;
-    println!("{cost} {p50_ms} {p99_ms} {delivered_pct} {load_busy_pct} {stream_kib} {join_ms} {begin_ms}");
+    let mut report = if shape.idle { load.idle() } else { load.run(seconds.parse().expect("seconds")) };
+    println!("{}", report.fields().map(|field| field.to_string()).join(" "));
 }
 
 /// The use of a connection.
@@ -120,6 +134,8 @@ enum Use {
     Sink,
     /// A player whose socket is not read once it plays.
     Stalled,
+    /// A player whose messages' ages do not count.
+    Crowd,
 }
 
 /// One connection.
@@ -318,7 +334,8 @@ impl Load {
         }
         if ready.readable {
             let (window_ns, now_ns) = (self.window_ns, self.begun.elapsed().as_nanos() as u64);
-            let (started, ages_us, consumes) = (&mut self.started, &mut self.ages_us, link.what != Use::Publisher);
+            let (started, ages_us, consumes) =
+                (&mut self.started, &mut self.ages_us, [Use::Player, Use::Sink].contains(&link.what));
             let (mut begins, mut has_picture) = (false, link.first_picture.is_some());
             link.pump(&mut self.scratch, &mut |event| match event {
                 Event::Media(type_id, body) if consumes => {
@@ -370,26 +387,17 @@ impl Load {
         // The first players pay for the stream itself, so the measured ones come after them.
         let key = || (Use::Player, "idle".to_owned());
         self.connect_all((0..COMING).map(|_| key()));
-        self.rest();
+        self.rest(REST);
         let before = resident_bytes(self.server.pid);
         self.connect_all((0..players).map(|_| key()));
-        self.rest();
+        self.rest(REST);
         let grown = resident_bytes(self.server.pid).saturating_sub(before);
-        let cost = grown as f64 / 1024.0 / players as f64;
-        Report {
-            cost,
-            p50_ms: 0.0,
-            p99_ms: 0.0,
-            delivered_pct: 100.0,
-            load_busy_pct: 0.0,
-            stream_kib: 0.0,
-            join_ms: 0.0,
-            begin_ms: 0.0,
-        }
+        Report { kib: grown as f64 / 1024.0 / players as f64, ..Report::default() }
     }
 
-    fn rest(&mut self) {
-        let end = Instant::now() + REST;
+    /// Reads for so long.
+    fn rest(&mut self, time: Duration) {
+        let end = Instant::now() + time;
         while Instant::now() < end {
             self.turn(Duration::from_millis(20));
         }
@@ -397,21 +405,23 @@ impl Load {
 
     /// Connects all peers, sends media for the measured time, and returns the figures.
     fn run(&mut self, measured_s: f64) -> Report {
-        let Shape { streams, players, kbps, stalled, targets, merge_ms, .. } = self.shape;
+        let Shape { streams, players, kbps, stalled, crowd, targets, merge_ms, .. } = self.shape;
         let fresh = own_bytes(self.server.pid);
         // Stalled players come before all others, so that they are first in every list of the server.
         let stalling = (0..stalled).map(|_| (Use::Stalled, "s0".to_owned()));
+        let crowding = (0..crowd).map(|_| (Use::Crowd, "s0".to_owned()));
         let playing = (0..streams * players).map(|at| (Use::Player, format!("s{}", at % streams)));
         let publishing = (0..streams).map(|stream| (Use::Publisher, format!("s{stream}")));
-        let first_publisher = if self.shape.http { 0 } else { stalled + streams * players };
+        let first_publisher = if self.shape.http { 0 } else { stalled + crowd + streams * players };
         if self.shape.http {
             // A player over HTTP cannot get a stream that has no publisher yet.
             self.connect_all(publishing);
             self.connect_all(playing);
         } else {
-            self.connect_all(stalling.chain(playing).chain(publishing));
+            self.connect_all(stalling.chain(crowding).chain(playing).chain(publishing));
         }
 
+        let bare = own_bytes(self.server.pid).saturating_sub(fresh);
         let mut feeds = Feeds::default();
         let start_us = self.begun.elapsed().as_micros() as u64;
         // The streams send at different moments.
@@ -450,6 +460,7 @@ impl Load {
         }
         let grown = own_bytes(self.server.pid).saturating_sub(fresh);
         let (join_ms, begin_ms) = if self.shape.starts { self.starts(&mut feeds) } else { (0.0, 0.0) };
+        let pass_ms = if self.shape.relay_threads > 0 { self.pass_ms(&mut feeds) } else { 0.0 };
         let (Some(first), Some(last)) = (first, last) else { unreachable!("the loop has passed both") };
         let consumers = (players + targets) as u64;
         let ages = &mut self.ages_us;
@@ -458,15 +469,19 @@ impl Load {
             let index = (ages.len() as f64 * part) as usize;
             f64::from(ages.get(index.min(ages.len().saturating_sub(1))).copied().unwrap_or(0)) / 1000.0
         };
+        let took = (last.3 - first.3).as_nanos() as f64;
         Report {
             cost: (last.0 - first.0) as f64 / (last.1 - first.1) as f64,
             p50_ms: at(0.5),
             p99_ms: at(0.99),
             delivered_pct: 100.0 * ages.len() as f64 / (sent * consumers) as f64,
-            load_busy_pct: 100.0 * (last.2 - first.2) as f64 / (last.3 - first.3).as_nanos() as f64,
-            stream_kib: grown as f64 / 1024.0 / streams as f64,
+            server_busy_pct: 100.0 * (last.0 - first.0) as f64 / took,
+            load_busy_pct: 100.0 * (last.2 - first.2) as f64 / took,
+            kib: grown as f64 / 1024.0 / streams as f64,
+            bare_kib: bare as f64 / 1024.0 / streams as f64,
             join_ms,
             begin_ms,
+            pass_ms,
         }
     }
 
@@ -501,44 +516,6 @@ impl Load {
         }
         self.turn(wait);
         sent
-    }
-
-    /// How long it takes, in ms, until a player of a stream that runs has its first picture, and how long until the
-    /// player of a new stream has it. Medians.
-    fn starts(&mut self, feeds: &mut Feeds) -> (f64, f64) {
-        let Shape { streams, kbps, .. } = self.shape;
-        let (mut joins, mut begins) = (Vec::new(), Vec::new());
-        for at in 0..STARTS {
-            joins.push(self.first_picture_ms(feeds, &format!("s{}", at * 7 % streams), Instant::now()));
-            let (came, key) = (Instant::now(), format!("new{at}"));
-            self.connect(Use::Publisher, &key);
-            let publisher = self.links.len() - 1;
-            while !self.links[publisher].started {
-                self.feed(feeds);
-                self.is_in_time();
-            }
-            let now_us = self.begun.elapsed().as_micros() as u64;
-            self.begin(feeds, publisher, kbps, now_us);
-            begins.push(self.first_picture_ms(feeds, &key, came));
-        }
-        let median = |mut times: Vec<f64>| {
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        };
-        (median(joins), median(begins))
-    }
-
-    /// The time from a moment until a new player of this stream has its first picture.
-    fn first_picture_ms(&mut self, feeds: &mut Feeds, key: &str, from: Instant) -> f64 {
-        self.connect(Use::Player, key);
-        let player = self.links.len() - 1;
-        loop {
-            if let Some(at) = self.links[player].first_picture {
-                return (at - from).as_secs_f64() * 1e3;
-            }
-            self.feed(feeds);
-            self.is_in_time();
-        }
     }
 
     /// Bytes that consumers have received so far.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::servers::Contestant;
+use crate::servers::{Contestant, Role};
 use crate::shape::{Row, rows};
 use crate::way::Way;
 
@@ -13,10 +13,10 @@ The fan-out bench: rows of load, each with every contestant, in interleaved roun
   --rows NAME,...       these rows alone; STREAMSxPLAYERS@KBPS[+MERGE_MS][/rtmps] is one of your own
   --ways NAME,...       of unpinned, split (server and load on a processor each), one (both on one)
   --rounds N            (5)
-  --seconds S           measured in each round (3)
+  --seconds S           measured in each round (1.2)
   --server PROGRAM      the rr_server to measure (target/rr_server, which make build makes)
   --beside NAME=PROGRAM another rr_server, or librrelay.so, with options of its own behind it; several times
-  --without NAME,...    contestants that are left out: minimal, nginx-rtmp, rrelay
+  --without NAME,...    contestants that are left out: minimal, nginx-rtmp, rrelay, rrelay --threads 1
   --list                the rows by their names";
 
 /// The result of reading the command line.
@@ -45,13 +45,14 @@ const OTHERS: usize = 200;
 pub(crate) fn parse(words: &[&str], files: u64) -> Result<Asked, String> {
     let idle = IDLE.min((files as usize).saturating_sub(OTHERS));
     let (mut all, mut ways) = (rows(idle), Way::all());
-    let (mut rounds, mut seconds) = (5, 3.0);
+    all.retain(Row::is_in_table);
+    let (mut rounds, mut seconds) = (5, 1.2);
     let mut server = built();
     let (mut beside, mut without) = (Vec::new(), Vec::new());
     if words.contains(&"--quick") {
         all.retain(|row| row.is_quick);
         ways.truncate(1);
-        (rounds, seconds) = (3, 0.8);
+        (rounds, seconds) = (3, 0.6);
     }
     let mut words = words.iter();
     while let Some(&word) = words.next() {
@@ -81,7 +82,7 @@ pub(crate) fn parse(words: &[&str], files: u64) -> Result<Asked, String> {
             "--without" => without.extend(value()?.split(',')),
             "--list" => {
                 let lines: Vec<String> =
-                    all.iter().map(|row| format!("{:12} {}", row.name, row.shape.words())).collect();
+                    rows(idle).iter().map(|row| format!("{:12} {}", row.name, row.shape.words())).collect();
                 return Ok(Asked::Print(lines.join("\n")));
             }
             "--help" => return Ok(Asked::Print(HELP.to_owned())),
@@ -91,11 +92,14 @@ pub(crate) fn parse(words: &[&str], files: u64) -> Result<Asked, String> {
     if idle < IDLE && all.iter().any(|row| row.shape.idle) {
         println!("{files} open files are allowed: the row of idle players has {idle} instead of {IDLE}");
     }
-    let ours = Contestant::Rrelay { name: "rrelay".to_owned(), program: server.clone(), options: Vec::new() };
-    let mut contestants = vec![Contestant::Minimal, ours];
+    let mut contestants = vec![Contestant::Minimal, Contestant::own(server.clone())];
     for text in beside {
         contestants
             .push(Contestant::beside(text, &server).ok_or_else(|| format!("--beside {text}: NAME=PROGRAM is wanted"))?);
+    }
+    // Who compares two builds has a line for a shared loop by --beside.
+    if contestants.iter().all(|contestant| !contestant.has_role(Role::Beside)) {
+        contestants.push(Contestant::shared_loop(server));
     }
     contestants.push(Contestant::Nginx);
     contestants.retain(|contestant| !without.contains(&contestant.name()));

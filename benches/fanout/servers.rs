@@ -28,9 +28,20 @@ pub(crate) enum Contestant {
     /// The relay without limits or checks.
     Minimal,
     /// rr_server, by its name in the table: the program, and options beside those of the row.
-    Rrelay { name: String, program: PathBuf, options: Vec<String> },
+    Rrelay { name: String, program: PathBuf, options: Vec<String>, role: Role },
     /// nginx-rtmp with its defaults and one worker. It always sends at once, also in rows in which the others collect.
     Nginx,
+}
+
+/// What a build of rr_server is measured for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// This tree's server, which the table compares with all others.
+    Own,
+    /// This tree's server with streams on a shared loop, in rows with several streams.
+    SharedLoop,
+    /// What this tree's server is compared with.
+    Beside,
 }
 
 /// A self-signed certificate for 127.0.0.1 and its key, in files that are deleted with this object.
@@ -71,7 +82,44 @@ impl Contestant {
             options.insert(0, format!("{PRELOADED}{}", program.display()));
         }
         let program = if is_library { ours.to_owned() } else { program };
-        Some(Self::Rrelay { name: name.to_owned(), program, options })
+        Some(Self::Rrelay { name: name.to_owned(), program, options, role: Role::Beside })
+    }
+
+    /// This tree's server.
+    pub(crate) fn own(program: PathBuf) -> Self {
+        Self::Rrelay { name: "rrelay".to_owned(), program, options: Vec::new(), role: Role::Own }
+    }
+
+    /// This tree's server with one loop for all streams.
+    pub(crate) fn shared_loop(program: PathBuf) -> Self {
+        let options: Vec<String> = ["--threads", "1"].map(str::to_owned).to_vec();
+        Self::Rrelay { name: format!("rrelay {}", options.join(" ")), program, options, role: Role::SharedLoop }
+    }
+
+    pub(crate) fn is_rrelay(&self) -> bool {
+        matches!(self, Self::Rrelay { .. })
+    }
+
+    pub(crate) fn has_role(&self, of: Role) -> bool {
+        matches!(self, Self::Rrelay { role, .. } if *role == of)
+    }
+
+    /// Whether the table has a line for the server in this row.
+    pub(crate) fn is_wanted(&self, shape: &Shape) -> bool {
+        match self {
+            Self::Rrelay { role: Role::SharedLoop, .. } => shape.streams > 1 && !shape.isolated,
+            // It never collects, so the row without that has its figures. With several streams the two are compared.
+            Self::Nginx if shape.merge_ms > 0 => shape.streams > 1,
+            // They have none of these, or no threads that differ.
+            Self::Minimal | Self::Nginx
+                if shape.crowd > 0 || shape.http || shape.isolated || shape.relay_threads > 0 =>
+            {
+                false
+            }
+            Self::Minimal => !shape.tls,
+            Self::Nginx => true,
+            Self::Rrelay { .. } => true,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -85,10 +133,6 @@ impl Contestant {
     /// Whether the server can run the row; the error names what is missing.
     pub(crate) fn can(&self, shape: &Shape) -> Result<(), String> {
         match self {
-            Self::Minimal | Self::Nginx if shape.relay_threads > 1 => Err("has one thread for a stream".to_owned()),
-            Self::Minimal | Self::Nginx if shape.isolated => Err("runs no streams in processes".to_owned()),
-            Self::Minimal | Self::Nginx if shape.http => Err("has no players over HTTP".to_owned()),
-            Self::Minimal if shape.tls => Err("speaks no TLS".to_owned()),
             Self::Nginx if shape.tls && !Path::new(NGINX_STREAM).exists() => {
                 Err("nginx's stream module is not on this machine: apt install libnginx-mod-stream".to_owned())
             }

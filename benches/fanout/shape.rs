@@ -10,6 +10,8 @@ pub(crate) struct Shape {
     pub(crate) kbps: u32,
     /// Additional players of the first stream that read nothing.
     pub(crate) stalled: usize,
+    /// Additional players of the first stream, whose ages do not count: what a large stream does to others.
+    pub(crate) crowd: usize,
     /// Targets to which the server pushes the one stream.
     pub(crate) targets: usize,
     /// The server's collecting time.
@@ -36,6 +38,7 @@ const PLAIN: Shape = Shape {
     players: 0,
     kbps: 2_000,
     stalled: 0,
+    crowd: 0,
     targets: 0,
     merge_ms: 0,
     tls: false,
@@ -58,15 +61,18 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
     let row = |name: &str, is_quick, shape| Row { name: name.to_owned(), shape, is_quick };
     let one = |merge_ms| Shape { players: 200, merge_ms, ..PLAIN };
     let fifty = |merge_ms| Shape { streams: 50, players: 4, kbps: 1_000, merge_ms, ..PLAIN };
+    let many = |streams| Shape { streams, players: 1, kbps: 200, ..PLAIN };
     vec![
-        row("50x4", true, fifty(0)),
-        row("50x4+10", false, fifty(10)),
-        row("push50", true, Shape { targets: 50, ..PLAIN }),
-        row("1000x1", true, Shape { streams: 1_000, players: 1, kbps: 200, ..PLAIN }),
         row("1x200", true, one(0)),
         row("1x200+25", true, one(25)),
         row("1x200+60", false, one(60)),
         row("1x200+250", false, one(250)),
+        row("50x4", true, fifty(0)),
+        row("50x4+10", false, fifty(10)),
+        row("crowd", false, Shape { crowd: 200, ..fifty(0) }),
+        row("200x1", true, many(200)),
+        row("1000x1", false, many(1_000)),
+        row("push50", true, Shape { targets: 50, ..PLAIN }),
         row("stalled", false, Shape { players: 80, stalled: 20, ..PLAIN }),
         row("rtmps20", false, Shape { players: 20, tls: true, ..PLAIN }),
         row("rtmps200", false, Shape { players: 200, tls: true, ..PLAIN }),
@@ -79,6 +85,12 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
 }
 
 impl Row {
+    /// Whether the row is measured unless others are named. What is rarely used, and what it costs does not change with
+    /// the rest, is not.
+    pub(crate) fn is_in_table(&self) -> bool {
+        !(self.shape.http || self.shape.isolated)
+    }
+
     /// STREAMSxPLAYERS@KBPS, with +MS behind it for the server's collecting time, and /rtmps for players over TLS.
     pub(crate) fn custom(text: &str) -> Option<Self> {
         let plain = text.strip_suffix("/rtmps");
@@ -100,9 +112,9 @@ impl Row {
 impl Shape {
     /// The load in words, for the table.
     pub(crate) fn words(&self) -> String {
-        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, .. } = *self;
+        let Self { streams, players, kbps, stalled, crowd, targets, merge_ms, tls, http, idle, isolated, .. } = *self;
         if idle {
-            return format!("{players} idle players, KiB each");
+            return format!("{players} idle players");
         }
         let rate = if kbps < 1_000 { format!("{kbps} kbit/s") } else { format!("{} Mbit/s", f64::from(kbps) / 1e3) };
         let mut words = match (streams, targets) {
@@ -113,6 +125,9 @@ impl Shape {
         words += &format!(", {rate}");
         if stalled > 0 {
             words += &format!(", {stalled} of them stalled");
+        }
+        if crowd > 0 {
+            words += &format!(", beside {crowd} more of the first stream");
         }
         if tls {
             words += ", RTMPS";
@@ -129,24 +144,55 @@ impl Shape {
         words
     }
 
+    /// The same load without what rrelay is compared with itself in, and the names of both; no names where there is
+    /// nothing of that.
+    pub(crate) fn kinds(&self) -> (Self, Option<&'static str>, Option<&'static str>) {
+        let relay_threads = self.relay_threads.min(1);
+        let plain = Self { tls: false, http: false, isolated: false, relay_threads, ..*self };
+        let (without, with) = match self {
+            Self { isolated: true, .. } => (Some("threads"), Some("processes")),
+            Self { relay_threads: 2.., .. } => (Some("1 relay thread"), Some("2 relay threads")),
+            Self { tls: true, .. } => (Some("plain"), Some("RTMPS")),
+            Self { http: true, .. } => (Some("plain"), Some("HTTP-FLV")),
+            _ => (None, None),
+        };
+        (plain, without, with)
+    }
+
     /// As one word, for the load tool.
     pub(crate) fn to_words(self) -> String {
-        let Self { streams, players, kbps, stalled, targets, merge_ms, relay_threads, .. } = self;
+        let Self { streams, players, kbps, stalled, crowd, targets, merge_ms, relay_threads, .. } = self;
         let Self { tls, http, idle, isolated, starts, .. } = self;
         let flags = [tls, http, idle, isolated, starts].map(|flag| u8::from(flag).to_string()).join(",");
-        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{relay_threads},{flags}")
+        format!("{streams},{players},{kbps},{stalled},{crowd},{targets},{merge_ms},{relay_threads},{flags}")
     }
 
     /// Reads the word of [`to_words`](Self::to_words).
     pub(crate) fn from_words(words: &str) -> Self {
         let numbers: Vec<u32> = words.split(',').map(|word| word.parse().expect("a number")).collect();
-        let &[streams, players, kbps, stalled, targets, merge_ms, relay_threads, ref flags @ ..] = numbers.as_slice()
+        let &[streams, players, kbps, stalled, crowd, targets, merge_ms, relay_threads, ref flags @ ..] =
+            numbers.as_slice()
         else {
             panic!("\"{words}\" is no shape");
         };
         let &[tls, http, idle, isolated, starts] = flags else { panic!("\"{words}\" is no shape") };
         let [tls, http, idle, isolated, starts] = [tls, http, idle, isolated, starts].map(|flag| flag == 1);
-        let [streams, players, stalled, targets] = [streams, players, stalled, targets].map(|number| number as usize);
-        Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle, isolated, starts, relay_threads }
+        let [streams, players, stalled, crowd, targets] =
+            [streams, players, stalled, crowd, targets].map(|number| number as usize);
+        Self {
+            streams,
+            players,
+            kbps,
+            stalled,
+            crowd,
+            targets,
+            merge_ms,
+            tls,
+            http,
+            idle,
+            isolated,
+            starts,
+            relay_threads,
+        }
     }
 }

@@ -74,6 +74,13 @@ pub(crate) fn processors() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
+/// Whether this process, and so what it starts, has real-time priority.
+pub(crate) fn is_real_time() -> bool {
+    // SAFETY: takes an integer only; 0 is the calling thread.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    [libc::SCHED_FIFO, libc::SCHED_RR].contains(&policy)
+}
+
 /// Runs `body`, which may start a process, while this thread may use only these processors.
 pub(crate) fn pinned<T>(cpus: &[usize], body: impl FnOnce() -> T) -> T {
     let before = processors();
