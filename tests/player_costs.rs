@@ -88,8 +88,8 @@ fn allowed(time: Duration) -> u64 {
 }
 
 /// Allocations of the server while [`MESSAGES`] go to so many players, each message by itself, and how long that took.
-fn allocations_with(players: usize) -> (u64, Duration) {
-    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+fn allocations_with(players: usize, threads: Option<u32>) -> (u64, Duration) {
+    let (server, port) = relay(StreamConfig::default(), ServerConfig { threads, ..ServerConfig::default() });
     let stream = server.stream_create(b"live", b"show", None).unwrap();
     IS_PLAYER.set(true);
     let mut sockets: Vec<TcpStream> = (0..players).map(|_| Raw::play(port, "show").socket).collect();
@@ -127,10 +127,11 @@ fn allocations_with(players: usize) -> (u64, Duration) {
 #[test]
 fn no_allocation_per_message_and_player() {
     let _gate = GATE.lock().unwrap();
-    for players in [1, 50] {
-        let (count, time) = allocations_with(players);
+    // With threads of the stream's own, and on a shared loop.
+    for (players, threads) in [(1, None), (50, None), (1, Some(1)), (50, Some(1))] {
+        let (count, time) = allocations_with(players, threads);
         println!("{count} allocations for {MESSAGES} messages to {players} players in {time:?}");
-        assert!(count <= allowed(time), "{count} allocations with {players} players in {time:?}");
+        assert!(count <= allowed(time), "{count} allocations with {players} players in {time:?}, threads {threads:?}");
     }
 }
 
