@@ -3,8 +3,9 @@
 /// How often a worker is pinged.
 const PING_MS: u64 = 1_000;
 
-/// Longest time between two looks that counts. In a longer one the host itself stood still, with all that it would have
-/// read: stopped by a debugger, or with the whole machine.
+/// Longest time between two looks that counts whole. In a longer one the host itself stood still, with all that it would have
+/// read: stopped by a debugger, or with the whole machine. It counts as the time between two pings, which is less than any
+/// worker may owe an answer for.
 const LOOK_MS: u64 = 2 * PING_MS;
 
 /// Longest time from the start of a worker that may otherwise owe an answer for ever to its greeting: a program that never
@@ -60,7 +61,7 @@ impl Watchdog {
 
     /// Looks at the time; at least every second.
     pub(super) fn look(&mut self, now_ms: u64) -> Due {
-        let passed_ms = now_ms.saturating_sub(self.looked_ms).min(LOOK_MS);
+        let passed_ms = Some(now_ms.saturating_sub(self.looked_ms)).filter(|ms| *ms <= LOOK_MS).unwrap_or(PING_MS);
         self.looked_ms = now_ms;
         if !self.has_greeted || self.sent > self.answered {
             self.silent_ms += passed_ms;
@@ -136,6 +137,11 @@ mod tests {
         assert_eq!(watchdog.look(3_600_000), Due::Ping(2));
         assert!(watchdog.answer(2));
         assert_eq!(watchdog.look(3_600_500), Due::Nothing);
+        // The shortest time that may be set.
+        let mut strict = Watchdog::new(Some(2_000), 0);
+        strict.greeted();
+        assert_eq!((strict.look(0), strict.look(3_600_000)), (Due::Ping(1), Due::Ping(2)));
+        assert_eq!(run(&mut strict, 3_600_500, 3_700_000).1, Some(3_601_000), "but time in which it could answer is");
     }
 
     #[test]
