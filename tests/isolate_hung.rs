@@ -104,7 +104,7 @@ fn a_process_one_of_whose_threads_hangs_is_ended_and_others_do_not_notice() {
             assert_eq!(end.error, Some(RRError::Worker));
             assert!(String::from_utf8_lossy(&end.text).contains("it hangs"), "{end:?}");
         }
-        live.line_with(&["live/***", "its process", name, "does not go on"]);
+        live.line_with(&["live/***", "its process", name, "has not gone on for a second"]);
         until("the end of the process", || !workers().contains(&process));
         assert_eq!(live.server.worker_counts().unwrap().hung, turn as u64 + 1);
         others.0.key_frame(40, b"others").unwrap();

@@ -27,12 +27,12 @@ impl Ping {
         self.left.is_empty().then_some(self.number)
     }
 
-    /// Another one has come, a second later, which the answer to this one answers too. The log says once which thread does not
-    /// go on.
+    /// Another one has come, a second later, which the answer to this one answers too. The log says once which thread has not
+    /// gone on: it hangs, or the machine has much else to do.
     pub(super) fn again(&mut self) {
         self.later += 1;
         if let (1, Some((name, _))) = (self.later, self.left.first()) {
-            log::warn!("its {name} does not go on");
+            log::warn!("its {name} has not gone on for a second");
         }
     }
 }
