@@ -171,6 +171,12 @@ impl<'a> Entering<'a> {
         let Message { kind, body, fd } = message;
         match kind {
             kind::LISTENER => self.take_listener(&body, fd.ok_or_else(|| missing("a listening socket"))?),
+            kind::STREAM if self.core.workers().is_some() => {
+                // It would begin a process before it is known who has the stream.
+                let text =
+                    "it sends a stream without a process, though this server has said that it takes none (isolate)";
+                Err(Failure::peers(RRError::Protocol, text))
+            }
             kind::STREAM => {
                 let stream = import::enter_stream(self.core, &ExportedStream::read(&body)?)?;
                 self.streams.push(stream);

@@ -90,6 +90,14 @@ fn isolating() -> RRServer {
 }
 
 #[test]
+fn a_server_whose_streams_have_processes_takes_no_stream_without_one() {
+    let server = isolating();
+    let state = ExportedStream::example().state().unwrap();
+    let message = Message { kind: kind::STREAM, body: state, fd: None };
+    assert_eq!(Entering::new(&server.core).take(message).unwrap_err().kind, RRError::Protocol);
+}
+
+#[test]
 fn nobody_finds_the_stream_of_a_worker_before_the_worker_has_come_to_it() {
     let server = isolating();
     let mut entering = Entering::new(&server.core);
