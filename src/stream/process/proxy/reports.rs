@@ -60,7 +60,7 @@ impl Proxy {
             ToServer::Parted { id, how } => self.target_parted(id, &how, now_us / 1000)?,
             ToServer::Event(report) => self.event_reported(&report)?,
             ToServer::Places { live, recovering, standbys, via } => {
-                self.places(&Places { live, recovering, standbys }, via)?;
+                self.places(&Places { live, recovering, standbys }, via, now_us)?;
             }
             ToServer::Tracks { list, facts } => self.tracks(&list, facts),
             ToServer::Figures { incoming, outgoing, memory } => {
@@ -281,7 +281,7 @@ impl Proxy {
     }
 
     /// Notes who publishes and who stands by.
-    fn places(&mut self, places: &Places, via: Vec<u8>) -> Result<()> {
+    fn places(&mut self, places: &Places, via: Vec<u8>, now_us: u64) -> Result<()> {
         if via.len() > MAX_VIA_BYTES {
             return Err(impossible("its media comes through more streams than are allowed"));
         }
@@ -312,8 +312,10 @@ impl Proxy {
         let (live, standbys) = (id_of(&places.live), places.standbys.iter().filter_map(id_of).collect());
         let here = Places { live: live.unwrap_or_default(), recovering: places.recovering, standbys };
         self.stream.book().follow(&here, is_on_way, |id| target(id).is_some());
-        // A source may take a place that has become free.
-        self.stream.call_sources();
+        // A source may take a place that has become free. Those of a stream that is held are to follow the one that had it.
+        if !self.stream.ingest().is_held(now_us) {
+            self.stream.call_sources();
+        }
         self.stream.check_unused();
         Ok(())
     }
