@@ -26,6 +26,9 @@ use crate::stream::tracks;
 /// More memory than a machine has for a stream.
 const MEMORY_BYTES: u64 = 1 << 44;
 
+/// Longest path of a module of this library, with room for longer ones.
+const MODULE_BYTES: usize = 128;
+
 impl Proxy {
     /// Takes a message of the worker.
     ///
@@ -390,9 +393,7 @@ impl Proxy {
             return;
         }
         let name = self.stream.masked_name();
-        let is_of_path = |one: &char| one.is_ascii_alphanumeric() || matches!(one, '_' | ':');
-        let module: String = module.chars().filter(is_of_path).collect();
-        log::log!(target: &format!("rrelay::{module}"), level, "{name}, its process: {}", shown(text));
+        log::log!(target: &format!("rrelay::{}", module_of(module)), level, "{name}, its process: {}", shown(text));
     }
 
     /// Whether another log line may pass; it says first how many have not, with these that the worker has lost itself.
@@ -414,6 +415,12 @@ fn running(report: &EventReport<'_>) -> Result<State> {
     }
 }
 
+/// The module that a log line is said to come from.
+fn module_of(text: &str) -> String {
+    let is_of_path = |one: &char| one.is_ascii_alphanumeric() || matches!(one, '_' | ':');
+    text.chars().filter(is_of_path).take(MODULE_BYTES).collect()
+}
+
 /// The level of a log line.
 fn level_of(number: u32) -> log::Level {
     match number {
@@ -422,5 +429,16 @@ fn level_of(number: u32) -> log::Level {
         3 => log::Level::Info,
         4 => log::Level::Debug,
         _ => log::Level::Trace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_calls_a_module_is_a_short_path() {
+        assert_eq!(module_of("stream::relay\n\x1b[31m"), "stream::relay31m");
+        assert_eq!(module_of(&"a".repeat(200_000)).len(), MODULE_BYTES);
     }
 }
