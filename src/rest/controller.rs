@@ -310,6 +310,7 @@ async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping:
     let Some((wake, from)) = desk.matters.begun(&matter) else { return };
     tokio::select! {
         () = tokio::time::sleep_until(from) => {}
+        () = wake.notified() => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     loop {

@@ -35,6 +35,8 @@ pub(super) struct Waiting {
 /// The progress of a matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// The first question waits for its time, or for somebody who wants it earlier.
+    Begins,
     /// The question is on its way.
     Asks,
     /// The answer is being carried out for the sessions that waited for it.
@@ -59,8 +61,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// A new matter, whose first question is at `from`.
-    pub(super) fn new(setup: Arc<Setup>, from: Instant) -> Self {
+    /// A new matter, which is asked at once.
+    pub(super) fn new(setup: Arc<Setup>) -> Self {
         Self {
             waiting: Vec::new(),
             step: Step::Asks,
@@ -68,7 +70,7 @@ impl Open {
             word: String::new(),
             at_once: false,
             wake: Arc::default(),
-            from,
+            from: Instant::now(),
         }
     }
 
@@ -110,7 +112,7 @@ impl Matters {
         let publishes = matches!(matter, Matter::Publish(_));
         match self.table().entry(matter) {
             Entry::Vacant(place) => {
-                place.insert(Open::new(setup, Instant::now())).waiting.push(waiting);
+                place.insert(Open::new(setup)).waiting.push(waiting);
                 Comes::Begins
             }
             Entry::Occupied(mut place) => match place.get_mut() {
@@ -118,8 +120,9 @@ impl Matters {
                     open.waiting.push(waiting);
                     Comes::Waits(Arc::clone(&open.setup))
                 }
-                // The question was asked for another publisher, or its answer does not reach this player any more.
-                open if publishes || open.step == Step::Answers => {
+                // The question was asked for another publisher, its answer does not reach this player any more, or it
+                // has not been asked.
+                open if publishes || matches!(open.step, Step::Answers | Step::Begins) => {
                     open.waiting.push(waiting);
                     open.ask_at_once();
                     Comes::Waits(setup)
@@ -137,7 +140,7 @@ impl Matters {
         let mut table = self.table();
         let open = match table.entry(matter) {
             Entry::Vacant(place) => {
-                place.insert(Open::new(setup, Instant::now())).word = word.to_owned();
+                place.insert(Open::new(setup)).word = word.to_owned();
                 return Ok(true);
             }
             Entry::Occupied(place) => place.into_mut(),
@@ -154,7 +157,7 @@ impl Matters {
     pub(super) fn begin(&self, matter: Matter, setup: Arc<Setup>, from: Instant) -> bool {
         match self.table().entry(matter) {
             Entry::Vacant(place) => {
-                place.insert(Open::new(setup, from));
+                place.insert(Open { step: Step::Begins, from, ..Open::new(setup) });
                 true
             }
             Entry::Occupied(_) => false,
@@ -163,7 +166,8 @@ impl Matters {
 
     /// All resting matters are asked at once, because the controller that let them wait has been replaced.
     pub(super) fn wake_all(&self) {
-        self.table().values_mut().filter(|open| open.step == Step::Sleeps).for_each(Open::ask_at_once);
+        let rests = |open: &&mut Open| matches!(open.step, Step::Begins | Step::Sleeps);
+        self.table().values_mut().filter(rests).for_each(Open::ask_at_once);
     }
 
     // ---- a matter's task

@@ -145,6 +145,29 @@ fn a_stream_that_has_ended_is_not_kept_until_it_was_to_be_asked_about_again() {
     until("the matter is closed", || rig.matters().is_empty());
 }
 
+/// A desk that asks in an hour what players wait for who came with the stream from another process.
+fn comes_with_players() -> Rig {
+    let rig = Rig::new();
+    rig.desk().came(placing(1).name, 3_600_000);
+    assert_eq!(rig.matters().len(), 1);
+    rig
+}
+
+#[test]
+fn a_new_player_of_a_stream_of_another_process_is_asked_about_at_once() {
+    let rig = comes_with_players();
+    rig.answers(Deed::Reject("no".to_owned()));
+    assert!(Placement::ask(&**rig.desk(), Placing { publishes: false, ..placing(1) }).is_some());
+    until("it is asked and closed", || rig.asked() == 1 && rig.matters().is_empty());
+}
+
+#[test]
+fn other_controllers_are_asked_at_once_about_a_stream_of_another_process() {
+    let rig = comes_with_players();
+    rig.running.change(settings(59_000)).unwrap();
+    until("it is looked after and closed, as nobody waits", || rig.matters().is_empty());
+}
+
 /// Somebody who plays the stream at the moment at which an answer about it is told.
 struct Late {
     desk: Arc<Desk>,
