@@ -45,6 +45,7 @@ fn a_stream_that_begins_goes_on_to_what_the_controller_names() {
     assert_eq!((&body["tried"], &body["load"]["sessions"]), (&serde_json::json!([]), &1.into()), "{body}");
     assert_eq!(asked.header("authorization"), Some("Bearer token-of-tests"));
     assert!(asked.header("x-rrelay-signature").unwrap().starts_with("sha256="));
+    until("the answer is told", || !node.told().is_empty());
     let told = node.told().remove(0);
     assert_eq!((told.action, told.error, told.url), (Action::Relay, None, to.clone().into_bytes()));
     assert_eq!((&told.app[..], &told.key[..], &told.text[..]), (&b"live"[..], &b"show"[..], &b"publish: relay"[..]));
