@@ -45,8 +45,11 @@ use crate::server::RRServer;
 use crate::stream::event::Id;
 use crate::sync::locked;
 
-/// How often whatever waits for another process's takeover looks whether it may go on.
+/// How soon whatever waits for another process's takeover looks whether it may go on; each pause is twice the one before.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// The longest of these pauses: many may wait, and a takeover may take a minute.
+const LOOK_MOST: Duration = Duration::from_millis(32);
 
 /// The parts of the REST side that are open without a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,11 +215,13 @@ impl Drop for Rest {
 /// task waits for that: the thread goes on with its other tasks, and a change that is made as long as the result is
 /// there waits for nothing.
 async fn begun(server: &RRServer) -> impl Sized {
+    let mut pause = LOOK;
     loop {
-        match server.begin_request() {
-            Some(begun) => return begun,
-            None => tokio::time::sleep(LOOK).await,
+        if let Some(begun) = server.begin_request() {
+            return begun;
         }
+        tokio::time::sleep(pause).await;
+        pause = LOOK_MOST.min(pause * 2);
     }
 }
 
