@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[cfg(feature = "rest")]
+#[path = "support/backend.rs"]
+mod backend;
 #[path = "support/c.rs"]
 mod c;
 #[path = "support/isolated.rs"]
@@ -634,6 +637,31 @@ fn a_stream_that_the_host_makes_before_it_listens_is_the_one_that_goes_on() {
     drop((publisher, player));
     until("its sessions have gone", || server.list(show, ids::SESSION).unwrap().is_empty());
     assert!(server.info(show).is_ok());
+}
+
+#[cfg(feature = "rest")]
+#[test]
+fn the_controller_is_asked_what_the_players_of_a_process_wait_for() {
+    let folder = folder("asked");
+    let mut host = Host::start(&folder, LONG, &[]);
+    let player = Client::new(host.port, "show", false);
+    host.says(&format!("player {} live/***#1: WAITING", player.addr()));
+    host.kill(1);
+    wait_in(&folder, 1);
+    let server = rrelay::server::RRServer::new(waiting_in(&folder), rrelay::server::LevelFilter::Off, None).unwrap();
+    let server = std::sync::Arc::new(server);
+    let answer = r#"{"action": "pull", "urls": ["rtmp://127.0.0.1:9/far"]}"#;
+    let backend = backend::Backend::new(move |_| backend::json(answer));
+    let mut config = rrelay::config::ControllerConfig { heartbeat_ms: None, ..Default::default() };
+    config.set("urls", rrelay::config::Value::Texts(&[backend.url("")])).unwrap();
+    let rest = rrelay::rest::Rest::new(std::sync::Arc::clone(&server));
+    rest.set_controller(Some(config)).unwrap();
+    let show = server.stream_create(b"live", b"show", None).unwrap();
+    let began = Instant::now();
+    server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+    until("it is pulled", || server.list(show, ids::TARGET).unwrap().len() == 1);
+    assert!(began.elapsed() < Duration::from_secs(10), "no publisher is on its way");
+    assert!(backend.asked()[0].body.contains(r#""why":"play""#), "{:?}", backend.asked());
 }
 
 #[test]

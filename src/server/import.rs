@@ -355,7 +355,10 @@ pub(super) fn enter_isolated(core: &Core, isolated: &IsolatedStream) -> Result<A
 pub(super) fn ask_again(core: &Core, stream: &RRStream) {
     let Some(placement) = core.placement.get() else { return };
     if stream.sources().are_watched() && !stream.has_publisher() {
-        placement.came(stream.name().clone(), within_ms(&stream.config()));
+        let config = stream.config();
+        // A worker comes with its publisher; only one that it has lost may return.
+        let within_ms = if core.workers().is_some() { config.grace_ms.into() } else { within_ms(&config) };
+        placement.came(stream.name().clone(), within_ms);
     }
 }
 

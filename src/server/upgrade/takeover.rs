@@ -235,6 +235,8 @@ impl<'a> Entering<'a> {
     /// Lets all of it go on here, but for the sockets. Returns the number of streams and of sessions.
     fn begin(&mut self) -> (usize, usize) {
         let (streams, entrants) = (std::mem::take(&mut self.streams), std::mem::take(&mut self.entrants));
+        let prepared = self.isolated.iter().filter(|isolated| !isolated.is_new);
+        let prepared: Vec<_> = prepared.map(|isolated| Arc::clone(&isolated.stream)).collect();
         let of_entrants = entrants.iter().filter(|entrant| matches!(entrant, Entrant::Session(_))).count();
         let (of_workers, without_worker) = self.begin_workers();
         let sessions = of_entrants + of_workers;
@@ -266,7 +268,7 @@ impl<'a> Entering<'a> {
         targets.into_iter().for_each(|(target, endpoint, socket)| enter(target, endpoint, socket));
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         without_worker.iter().for_each(|stream| self.core.stream_unused(stream.id()));
-        streams.iter().for_each(|stream| import::ask_again(self.core, stream));
+        streams.iter().chain(&prepared).for_each(|stream| import::ask_again(self.core, stream));
         (streams.len(), sessions)
     }
 }
