@@ -166,9 +166,9 @@ soak: ## run an hour of load and failures, SECONDS=600 for ten minutes; fails if
 	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --nocapture
 
 .PHONY: bench
-bench: build ## measure all figures of docs/cost.md and leave them in target/bench.txt; takes 40 minutes
-	@set -o pipefail; { $(MAKE) --no-print-directory bench-fanout && $(CARGO) bench --bench librtmp -- 5 200 && \
-		$(CARGO) bench --bench codec --bench rest; } | tee "$(TARGET)/bench.txt"
+bench: build ## run the benches of docs/cost.md and of librtmp's face, and leave their figures in target/bench.txt; takes 40 minutes
+	@set -o pipefail; { $(MAKE) --no-print-directory bench-fanout && $(CARGO) bench --bench codec --bench rest && \
+		$(CARGO) bench --bench librtmp -- 5 200; } | tee "$(TARGET)/bench.txt"
 
 .PHONY: bench-fanout
 bench-fanout: build ## run only the fan-out bench, whose options BENCH="--help" lists: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
@@ -188,7 +188,7 @@ bench-uring: ## measure what a send to each of many sockets costs by calls and b
 	"$(TARGET)/uring"
 
 .PHONY: bench-quick
-bench-quick: build ## run a short part of each bench in some two minutes
+bench-quick: build ## run a short part of the benches of chunks, the fan-out and librtmp's face in some two minutes
 	$(CARGO) bench --bench codec
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" --quick $(BENCH)
 	$(CARGO) bench --bench librtmp -- 3 60 unpinned
