@@ -86,8 +86,9 @@ mod tests {
         let status = unsafe { libc::mincore(buffer[begin..].as_mut_ptr().cast(), pages * page, there.as_mut_ptr()) };
         assert_eq!(status, 0);
         let there = there.iter().filter(|&&page| page & 1 == 1).count();
-        // Where the system has huge pages, a page that is written is one of those: 2 MiB.
-        assert!((1..=1024).contains(&there), "{there} of {pages} pages");
+        // Where the system has huge pages, a page that is written is one of those: 2 or 32 MiB. ThreadSanitizer's allocator
+        // writes all of them.
+        assert!((1..=pages / 2 + 1).contains(&there) || cfg!(rr_tsan), "{there} of {pages} pages");
         assert_eq!(buffer.iter().filter(|&&byte| byte != 0).count(), 1);
         assert_eq!(zeroed(usize::MAX / 2).unwrap_err().kind, RRError::NoMem);
     }
