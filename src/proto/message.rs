@@ -32,6 +32,11 @@ pub mod kind {
     pub const AGGREGATE: u8 = 22;
 }
 
+/// Whether messages of this type carry media: audio, video or data.
+pub fn is_media(type_id: u8) -> bool {
+    matches!(type_id, kind::AUDIO | kind::VIDEO | kind::DATA | kind::DATA_AMF3)
+}
+
 /// Everything about a message except its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct MessageHead {

@@ -664,17 +664,18 @@ impl RRServer {
     /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is not media, a negative time or a body that is too
     /// large, [`RRError::Exists`] if a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
     pub fn stream_write(&self, id: Id, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
-        use crate::proto::message::kind;
         let stream = self.stream(id)?;
-        let media = matches!(type_id, kind::AUDIO | kind::VIDEO | kind::DATA | kind::DATA_AMF3);
-        if !media && (!end || !body.is_empty()) {
+        if !crate::proto::message::is_media(type_id) && (!end || !body.is_empty()) {
             return Err(Failure::ours(RRError::Arg, format!("message type {type_id} is not audio, video or data")));
         }
         if u32::try_from(body.len()).is_err() || body.len() > self.core.config.max_message_bytes as usize {
             return Err(Failure::ours(RRError::Arg, "the message is larger than max_message"));
         }
-        let _change = if stream.book().host_publishes() { None } else { Some(self.change(id)?) };
-        stream.write(type_id, ts_ms, body, end)
+        if !stream.write(type_id, ts_ms, body, end, false)? {
+            let _change = self.change(id)?;
+            stream.write(type_id, ts_ms, body, end, true)?;
+        }
+        Ok(())
     }
 
     // ---- targets

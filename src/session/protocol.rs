@@ -18,7 +18,7 @@ use crate::proto::chunk_header::{CHUNK_SIZE_DEFAULT, CHUNK_STREAM_MAX, CHUNK_STR
 use crate::proto::chunk_read::ChunkReader;
 use crate::proto::chunk_write;
 use crate::proto::handshake::Handshake;
-use crate::proto::message::{MessageHead, kind};
+use crate::proto::message::{MessageHead, is_media, kind};
 
 /// Events of user control messages.
 pub(super) mod user {
@@ -219,8 +219,7 @@ impl Protocol {
             let end = start + len as usize;
             aggregate.at = end + TAG_TAIL_BYTES;
             let base_ms = *aggregate.base_ms.get_or_insert(time_ms);
-            if data.len() < len as usize || !matches!(tag[0], kind::AUDIO | kind::VIDEO | kind::DATA | kind::DATA_AMF3)
-            {
+            if data.len() < len as usize || !is_media(tag[0]) {
                 self.ignored = self.ignored.saturating_add(1);
                 continue;
             }

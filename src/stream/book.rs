@@ -38,6 +38,8 @@ pub(in crate::stream) enum HostClaim {
     Had,
     /// The host is the publisher from here on.
     New,
+    /// The host does not publish, and may not begin now.
+    Closed,
     /// Nobody publishes, and the host does not begin either.
     None,
 }
@@ -300,14 +302,15 @@ impl Book {
         self.page().room(may_stand_by)
     }
 
-    /// Makes the host the publisher, unless the message is its end.
+    /// Makes the host the publisher, unless the message is its end. Without `may_begin` nothing changes.
     ///
     /// # Errors
     /// [`RRError::Exists`] if a session publishes, [`RRError::State`] if the stream is ending.
-    pub(in crate::stream) fn claim_for_host(&self, ends: bool) -> Result<HostClaim> {
+    pub(in crate::stream) fn claim_for_host(&self, ends: bool, may_begin: bool) -> Result<HostClaim> {
         let mut page = self.page();
         match page.publisher {
             Some(Publisher::Host) => Ok(HostClaim::Had),
+            _ if !may_begin => Ok(HostClaim::Closed),
             Some(Publisher::Session(_)) => Err(Failure::ours(RRError::Exists, "a session publishes this stream")),
             None if ends => Ok(HostClaim::None),
             None => {
@@ -640,7 +643,7 @@ mod tests {
         assert!(!book.lose(&first, false), "the second publishes");
         assert_eq!(book.claim(&third, reject, Some(2_999), None).unwrap_err().kind, RRError::Exists);
         book.lose(&second, false);
-        book.claim_for_host(false).unwrap();
+        book.claim_for_host(false, true).unwrap();
         assert_eq!(
             book.claim(&third, reject, Some(u64::MAX), None).unwrap_err().kind,
             RRError::Exists,
@@ -653,7 +656,7 @@ mod tests {
         let book = Book::new(false);
         let session = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
         let policy = PublisherPolicy::Standby;
-        book.claim_for_host(false).unwrap();
+        book.claim_for_host(false, true).unwrap();
         let first = session(1);
         assert_eq!(book.claim(&first, policy, None, None).unwrap(), Claim::Standby);
         assert_eq!(book.end_host(), Some(true));
@@ -664,6 +667,19 @@ mod tests {
         book.lose(&first, true);
         book.lose(&session(2), true);
         assert_eq!(book.claim(&session(4), policy, None, None).unwrap(), Claim::Live, "nobody is left to follow");
+    }
+
+    #[test]
+    fn a_host_that_may_not_begin_goes_on_publishing_and_publishes_nothing_once_that_has_ended() {
+        let book = Book::new(false);
+        book.claim_for_host(false, true).unwrap();
+        assert_eq!(book.claim_for_host(false, false).unwrap(), HostClaim::Had);
+        assert_eq!(book.end_host(), Some(false));
+        for ends in [false, true] {
+            assert_eq!(book.claim_for_host(ends, false).unwrap(), HostClaim::Closed);
+            assert!(!book.host_publishes());
+        }
+        assert_eq!(book.claim_for_host(false, true).unwrap(), HostClaim::New);
     }
 
     #[test]

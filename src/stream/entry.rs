@@ -376,22 +376,35 @@ impl RRStream {
     }
 
     /// Appends a message of the host's own. The first one makes the host the publisher; `end` ends its publish. Where
-    /// the stream has a process of its own, the message goes there.
+    /// the stream has a process of its own, the message goes there. False, without `may_begin`, if the host does not
+    /// publish; then nothing has been done.
     ///
     /// # Errors
     /// [`RRError::Arg`] for a time below 0, [`RRError::Exists`] if a session publishes, [`RRError::State`] if the
     /// stream is ending, [`RRError::Limit`] if memory is short (the host never waits for memory). Where the stream has a
     /// process of its own, also [`RRError::Limit`] if that does not take messages so fast, [`RRError::Worker`] once after
     /// its end, and [`RRError::Again`] while it may not be started.
-    pub(crate) fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
+    pub(crate) fn write(
+        self: &Arc<Self>,
+        type_id: u8,
+        ts_ms: i64,
+        body: &[u8],
+        end: bool,
+        may_begin: bool,
+    ) -> Result<bool> {
         let carries = !(end && body.is_empty());
         if carries && ts_ms < 0 {
             return Err(Failure::ours(RRError::Arg, format!("ts_ms is {ts_ms}, below 0")));
         }
+        if !may_begin && !self.book().host_publishes() {
+            return Ok(false);
+        }
         may_start(self)?;
         start_relay(self)?;
-        match self.book().claim_for_host(!carries)? {
+        match self.book().claim_for_host(!carries, may_begin)? {
             HostClaim::None => {}
+            // Another thread has ended the host's publish a moment ago.
+            HostClaim::Closed => return Ok(false),
             HostClaim::New => {
                 self.sources().served();
                 self.begin_feed();
@@ -425,7 +438,7 @@ impl RRStream {
             self.end_host();
             self.check_unused();
         }
-        Ok(())
+        Ok(true)
     }
 }
 

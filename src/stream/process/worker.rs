@@ -324,7 +324,7 @@ impl Worker {
                 None => self.ping = Some(Ping::new(number, &self.stream)),
             },
             ToWorker::Write { type_id, ts_ms, body, end } => {
-                if let Err(failure) = self.stream.write(type_id, ts_ms, body, end) {
+                if let Err(failure) = self.stream.write(type_id, ts_ms, body, end, true) {
                     log::warn!("a message of the host is lost: {failure}");
                 }
             }
