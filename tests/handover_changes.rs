@@ -264,3 +264,36 @@ fn a_server_that_is_stopped_while_another_process_takes_over_stops_in_time() {
         publisher.closed();
     }
 }
+
+#[test]
+fn a_server_that_is_stopped_does_not_wait_for_the_greeting_of_another_process() {
+    let old = begun(&ServerConfig::default());
+    let (_successor, end) = UnixStream::pair().unwrap();
+    end.set_nonblocking(true).unwrap();
+    let same = end.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        let handed = scope.spawn(|| old.server.hand_over(end.into(), 60_000, 0));
+        until("it has the socket", || !SockRef::from(&same).nonblocking().unwrap());
+        old.server.stop(None, 0).unwrap();
+        assert_eq!(handed.join().unwrap().unwrap_err().kind, RRError::State);
+    });
+}
+
+#[test]
+fn a_server_that_is_stopped_does_not_wait_for_room_in_the_socket_to_another_process() {
+    for config in [ServerConfig::default(), isolated()] {
+        let old = begun(&config);
+        for number in 0..MOST {
+            old.server.stream_create(b"live", &named(number), None).unwrap();
+        }
+        let (mut successor, end) = Silent::new();
+        // The system makes it as small as it can.
+        SockRef::from(&end).set_send_buffer_size(1).unwrap();
+        std::thread::scope(|scope| {
+            let handed = scope.spawn(|| old.server.hand_over(end, 60_000, 0));
+            successor.is_greeted();
+            old.server.stop(None, 0).unwrap();
+            assert_eq!(handed.join().unwrap().unwrap_err().kind, RRError::State);
+        });
+    }
+}

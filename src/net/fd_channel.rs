@@ -89,6 +89,22 @@ impl FdChannel {
     /// [`RRError::Closed`] if the other end is closed, [`RRError::Timeout`], [`RRError::Limit`] if the system carries no
     /// more descriptors, [`RRError::Io`].
     pub(crate) fn send(&self, kind: u8, body: &[u8], fd: Option<BorrowedFd<'_>>, by_ms: u64) -> Result<()> {
+        self.send_while(kind, body, fd, by_ms, u64::MAX, || Ok(()))
+    }
+
+    /// Sends a message, and while the socket has no room for it, asks `still` every `look_ms` whether to go on.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`] and of `still`.
+    pub(crate) fn send_while(
+        &self,
+        kind: u8,
+        body: &[u8],
+        fd: Option<BorrowedFd<'_>>,
+        by_ms: u64,
+        look_ms: u64,
+        still: impl Fn() -> Result<()>,
+    ) -> Result<()> {
         let head = head_of(kind, body)?;
         let control = fd.map(control);
         let mut sent = 0;
@@ -108,7 +124,8 @@ impl FdChannel {
                 Ok(n) => sent += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    is_writable(&self.0, left);
+                    still()?;
+                    is_writable(&self.0, left.min(Duration::from_millis(look_ms)));
                 }
                 Err(error) => return Err(failed(&error)),
             }
@@ -290,6 +307,7 @@ fn descriptor_in(control: &[u8; CONTROL_BYTES]) -> Option<RawFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::Write;
     use std::os::fd::AsFd;
 
@@ -353,6 +371,18 @@ mod tests {
         assert_eq!(there.receive(|_| 1, late).unwrap_err().kind, RRError::Timeout);
         let too_much = vec![0; 64 << 20];
         assert_eq!(here.send(1, &too_much, None, clock::now_ms() + 20).unwrap_err().kind, RRError::Timeout);
+    }
+
+    #[test]
+    fn what_is_not_to_be_sent_any_more_waits_for_no_room() {
+        let (here, _there) = pair();
+        let asked = Cell::new(0);
+        let still = || match asked.replace(asked.get() + 1) {
+            0..3 => Ok(()),
+            _ => Err(Failure::ours(RRError::State, "enough")),
+        };
+        let sent = here.send_while(1, &vec![0; 64 << 20], None, soon(), 1, still);
+        assert!(sent.unwrap_err().kind == RRError::State && asked.get() == 4);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod workers;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::wire::{self, Hello, kind};
@@ -22,7 +22,7 @@ use crate::stream::remote::target::{News, Target};
 const FLUSH_MS: u64 = 2_000;
 
 /// How often it looks whether this server stops.
-const LOOK_MS: i32 = 20;
+const LOOK_MS: u8 = 20;
 
 /// Hands the server over to the process at the other end, by this time. Afterwards everything that was handed over has
 /// ended here, and the rest drains.
@@ -30,14 +30,14 @@ const LOOK_MS: i32 = 20;
 /// # Errors
 /// Why the other process has not taken over; then this server goes on as before.
 pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain_ms: u64) -> Result<()> {
-    let theirs = greeting(channel, by_ms)?;
+    let theirs = greeting(core, channel, by_ms)?;
     // It lasts longer than the offering: what changes afterwards finds the verdict.
     let held = core.changes.hold(by_ms)?;
     // By this the other process learns, where the socket has ended, whether this one has decided so or was killed.
     let (stop, end) = FdChannel::pair()?;
-    channel.send(kind::HELLO, &Hello::ours(core.workers().is_some())?, Some(end.as_fd()), by_ms)?;
-    drop(end);
     let mut offering = Offering::new(core, by_ms, drain_ms);
+    offering.say(channel, kind::HELLO, &Hello::ours(core.workers().is_some())?, Some(end.as_fd()))?;
+    drop(end);
     let begun_ms = clock::now_ms();
     let sent = offering.send(channel, &theirs).map_err(|failure| refusal_behind(channel, failure));
     let has_all = sent.is_ok();
@@ -93,7 +93,8 @@ fn small(kind: u8) -> usize {
 }
 
 /// Waits until the new process is ready to take over.
-fn greeting(channel: &FdChannel, by_ms: u64) -> Result<Hello> {
+fn greeting(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<Hello> {
+    wait_for_input(core, channel, by_ms)?;
     let Some(message) = channel.receive(small, by_ms)? else { return Err(ended()) };
     if message.kind != kind::HELLO {
         return Err(Failure::peers(RRError::Protocol, "the successor does not begin with a greeting"));
@@ -119,12 +120,18 @@ fn answer(channel: &FdChannel, by_ms: u64) -> Result<()> {
     }
 }
 
-/// Waits until the new process has everything, or this server stops: that ends the hand-over, so that it stops in time.
+/// Waits until the new process has everything.
 fn verdict(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<()> {
-    while !channel.has_input_within(LOOK_MS) && clock::now_ms() < by_ms {
+    wait_for_input(core, channel, by_ms)?;
+    answer(channel, by_ms)
+}
+
+/// Waits until the new process says something, or this server stops: that ends the hand-over, so that it stops in time.
+fn wait_for_input(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<()> {
+    while !channel.has_input_within(LOOK_MS.into()) && clock::now_ms() < by_ms {
         core.still_open()?;
     }
-    answer(channel, by_ms)
+    Ok(())
 }
 
 /// Why the hand-over ends, where the successor says something before it has everything.
@@ -176,12 +183,17 @@ impl<'a> Offering<'a> {
         Self { core, by_ms, drain_ms, listener, dialler, streams: Vec::new(), targets: Vec::new(), sessions: 0 }
     }
 
+    /// Sends one message, unless this server stops first.
+    fn say(&self, channel: &FdChannel, kind: u8, body: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        channel.send_while(kind, body, fd, self.by_ms, LOOK_MS.into(), || self.core.still_open())
+    }
+
     /// Offers everything that the new process can read, until END.
     fn send(&mut self, channel: &FdChannel, theirs: &Hello) -> Result<()> {
         self.core.let_players_arrive(self.by_ms);
         let OfferedListener { sockets, sessions } = self.offer_listener()?;
         for (fd, options) in &sockets {
-            channel.send(kind::LISTENER, &wire::listener(*options)?, Some(fd.as_fd()), self.by_ms)?;
+            self.say(channel, kind::LISTENER, &wire::listener(*options)?, Some(fd.as_fd()))?;
         }
         let is_isolated = self.core.workers().is_some();
         let takes_streams = if is_isolated { theirs.takes_workers() } else { theirs.reads(kind::STREAM) };
@@ -201,7 +213,7 @@ impl<'a> Offering<'a> {
         if channel.has_input_within(0) {
             return Err(early(channel, self.by_ms));
         }
-        channel.send(kind::END, &[], None, self.by_ms)
+        self.say(channel, kind::END, &[], None)
     }
 
     fn offer_listener(&self) -> Result<OfferedListener> {
@@ -220,7 +232,7 @@ impl<'a> Offering<'a> {
     fn send_targets(&mut self, channel: &FdChannel, jobs: Vec<OfferedJob>) -> Result<()> {
         for OfferedJob { target, history, pause } in jobs {
             let state = About::of(&target, history).paused(pause.unwrap_or(Pause::Waits(0)), clock::now_ms())?;
-            channel.send(kind::TARGET, &state, None, self.by_ms)?;
+            self.say(channel, kind::TARGET, &state, None)?;
             // The source of a connection that cannot move ends with its stream here.
             if !target.is_source() || pause.is_some() {
                 self.targets.push(target);
@@ -231,9 +243,11 @@ impl<'a> Offering<'a> {
 
     /// The outcome of an order to a task, in time.
     fn outcome<T>(&self, wait: &Wait<T>) -> Result<T> {
-        let is_lost = || clock::now_ms() >= self.by_ms || self.core.is_closing();
-        let late = || Err(Failure::ours(RRError::Timeout, "a thread of this server took too long"));
-        wait.outcome(is_lost).unwrap_or_else(late)
+        let is_lost = || clock::now_ms() >= self.by_ms || self.core.is_closing() || self.core.still_open().is_err();
+        wait.outcome(is_lost).unwrap_or_else(|| {
+            self.core.still_open()?;
+            Err(Failure::ours(RRError::Timeout, "a thread of this server took too long"))
+        })
     }
 
     /// Offers all streams that can go. Their threads work at the same time; none waits for another.
@@ -275,7 +289,7 @@ impl<'a> Offering<'a> {
             match self.outcome(&relay) {
                 Ok(stream) => {
                     self.streams.push(offered);
-                    channel.send(kind::STREAM, &stream.state, None, self.by_ms)?;
+                    self.say(channel, kind::STREAM, &stream.state, None)?;
                     for publisher in &publishers {
                         match publisher {
                             OfferedPublisher::Session(session) => self.send_session(channel, session)?,
@@ -313,14 +327,14 @@ impl<'a> Offering<'a> {
     }
 
     fn send_session(&mut self, channel: &FdChannel, session: &OfferedSession) -> Result<()> {
-        channel.send(kind::SESSION, &session.state, Some(session.fd.as_fd()), self.by_ms)?;
+        self.say(channel, kind::SESSION, &session.state, Some(session.fd.as_fd()))?;
         self.sessions += 1;
         Ok(())
     }
 
     /// Sends a target or source with its connection; then there is nothing more to do for it.
     fn send_target(&self, channel: &FdChannel, target: &OfferedTarget, jobs: &mut Vec<OfferedJob>) -> Result<()> {
-        channel.send(kind::TARGET, &target.state, Some(target.fd.as_fd()), self.by_ms)?;
+        self.say(channel, kind::TARGET, &target.state, Some(target.fd.as_fd()))?;
         jobs.retain(|job| job.target.id != target.id);
         Ok(())
     }

@@ -40,13 +40,13 @@ impl Offering<'_> {
     }
 
     fn send_process(&mut self, channel: &FdChannel, process: &OfferedProcess) -> Result<()> {
-        channel.send(kind::ISOLATED, &process.state, None, self.by_ms)?;
+        self.say(channel, kind::ISOLATED, &process.state, None)?;
         let Some(worker) = &process.worker else { return Ok(()) };
         for report in &worker.description {
-            channel.send(kind::REPORT, report, None, self.by_ms)?;
+            self.say(channel, kind::REPORT, report, None)?;
         }
-        channel.send(kind::PROCESS, &[], Some(worker.process.as_fd()), self.by_ms)?;
-        channel.send(kind::CHANNEL, &[], Some(worker.channel.as_fd()), self.by_ms)?;
+        self.say(channel, kind::PROCESS, &[], Some(worker.process.as_fd()))?;
+        self.say(channel, kind::CHANNEL, &[], Some(worker.channel.as_fd()))?;
         self.sessions += process.sessions;
         Ok(())
     }
