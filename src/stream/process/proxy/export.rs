@@ -245,10 +245,7 @@ impl Proxy {
             }
         }
         if record.is_some() {
-            // The sources of a stream that is held are to follow.
-            if !stream.ingest().is_held(now_ms * 1000) {
-                stream.call_sources();
-            }
+            self.call_sources(now_ms * 1000);
             stream.check_unused();
         }
         Ok(())

@@ -315,12 +315,25 @@ impl Proxy {
         let (live, standbys) = (id_of(&places.live), places.standbys.iter().filter_map(id_of).collect());
         let here = Places { live: live.unwrap_or_default(), recovering: places.recovering, standbys };
         self.stream.book().follow(&here, is_on_way, |id| target(id).is_some());
-        // A source may take a place that has become free. Those of a stream that is held are to follow the one that had it.
-        if !self.stream.ingest().is_held(now_us) {
-            self.stream.call_sources();
-        }
+        self.call_sources(now_us);
         self.stream.check_unused();
         Ok(())
+    }
+
+    /// Calls the sources to a place that has become free. Those of a stream that is held are to follow the one that had it,
+    /// so they are called only once the hold has ended.
+    pub(super) fn call_sources(&mut self, now_us: u64) {
+        self.owes_sources = self.stream.ingest().is_held(now_us);
+        if !self.owes_sources {
+            self.stream.call_sources();
+        }
+    }
+
+    /// Calls the sources that were not called while the stream was held, unless it has moved or is about to.
+    pub(super) fn call_owed_sources(&mut self, now_us: u64) {
+        if self.owes_sources && self.moving.is_no() {
+            self.call_sources(now_us);
+        }
     }
 
     // ---- facts and figures
