@@ -1,7 +1,7 @@
 //! The bodies that others send, of requests and of answers of back ends, read into memory that may be refused.
 //!
-//! Answers of back ends are in memory until they have been carried out. Those of the process together have a bound, apart
-//! from that of the answers that we give: whoever reads these slowly must not keep others from publishing.
+//! An answer of a back end is in memory from its first byte until it has been parsed. Those of the process together have a
+//! bound, apart from that of the answers that we give: whoever reads these slowly must not keep others from publishing.
 
 use std::sync::LazyLock;
 
@@ -21,7 +21,8 @@ pub(super) const MAX_ANSWERED_BYTES: usize = 64 * 1024 * 1024;
 /// The memory of all answers of back ends in the process.
 pub(super) static ANSWERED: LazyLock<Budget> = LazyLock::new(|| Budget::new(Some(MAX_ANSWERED_BYTES as u64)));
 
-/// What takes less is not counted in such a budget: it costs no more than its connection.
+/// What takes less is not counted in such a budget: it costs no more than its connection, and problems can be told while
+/// others take all.
 pub(super) const COUNTED_BYTES: usize = 16 * 1024;
 
 /// Bytes, with what they take of a budget.

@@ -100,8 +100,8 @@ impl Client {
     ///
     /// # Errors
     /// [`RRError::Limit`] if its kind had no free place in time, so that nothing was sent, or if there was no room for the
-    /// answer among those of all back ends; [`RRError::Timeout`],
-    /// [`RRError::Connect`], [`RRError::Protocol`], the last also for an answer that is too long; [`RRError::NoMem`].
+    /// answer among those of all back ends; [`RRError::Timeout`], [`RRError::Connect`], [`RRError::Protocol`], the last
+    /// also for an answer that is too long; [`RRError::NoMem`].
     pub(super) async fn send(
         &self,
         kind: usize,
@@ -189,6 +189,7 @@ mod tests {
         assert_eq!(of("http://host/", "The quick brown fox jumps over the lazy dog"), fox);
         assert_eq!(of("http://host/?a=1&b=2", ""), of("http://other/", "a=1&b=2"));
     }
+
     #[test]
     fn an_answer_without_room_among_those_of_all_back_ends_is_refused_in_words() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

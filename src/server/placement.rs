@@ -29,6 +29,7 @@ pub(crate) trait Placement: Send + Sync + fmt::Debug {
     /// need not wait.
     fn ask(&self, question: Placing) -> Option<Patience>;
     /// Tells that players wait on a stream that another process had before and that has no publisher. If nothing feeds it
-    /// when this time is over, the question of that process is asked again, and the answer is carried out at the stream.
+    /// when this time is over, or a player comes earlier, the question of that process is asked again, and the answer is
+    /// carried out at the stream.
     fn came(&self, name: StreamName, within_ms: u64);
 }

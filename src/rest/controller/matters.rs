@@ -56,7 +56,7 @@ pub(super) struct Open {
     /// The question is wanted at once; whoever sets this wakes the task.
     at_once: bool,
     wake: Arc<Notify>,
-    /// The time of the first question.
+    /// The time of the first question, unless it is wanted earlier.
     from: Instant,
 }
 
@@ -153,7 +153,7 @@ impl Matters {
         Ok(false)
     }
 
-    /// Opens a matter whose question is asked from then on. True if the matter is new; then the caller starts its task.
+    /// Opens a matter whose first question is asked then, or as soon as it is wanted at once. True if the matter is new; then the caller starts its task.
     pub(super) fn begin(&self, matter: Matter, setup: Arc<Setup>, from: Instant) -> bool {
         match self.table().entry(matter) {
             Entry::Vacant(place) => {
@@ -172,7 +172,7 @@ impl Matters {
 
     // ---- a matter's task
 
-    /// The wake of the matter's task, and the time of its first question.
+    /// The wake of the matter's task, and the time of its first question, unless the task is woken earlier.
     pub(super) fn begun(&self, matter: &Matter) -> Option<(Arc<Notify>, Instant)> {
         self.table().get(matter).map(|open| (Arc::clone(&open.wake), open.from))
     }
