@@ -29,7 +29,7 @@ const SEGMENT_BYTES: u32 = 256 * 1024;
 
 /// A segment that is full sooner is followed by one of twice its bytes, a segment that lasts longer than the second time
 /// by one of half of them. So a stream with little media keeps a second or two before the key frame that players begin
-/// with, and not ten.
+/// with, and not ten. A segment that ends because a message larger than any segment came was not full.
 const GROWS_BELOW_US: u64 = 1_000_000;
 const SHRINKS_ABOVE_US: u64 = 4_000_000;
 
@@ -63,6 +63,8 @@ pub(crate) struct RRBuffer {
     /// Bytes of the newest segment, apart from those of one large message, and when it began. 0 before the first.
     segment_bytes: u32,
     began_us: u64,
+    /// A large message came before it was full.
+    is_cut: bool,
     /// Flags that the next message gets in addition to its own.
     pending_flags: u8,
 }
@@ -76,7 +78,7 @@ impl std::fmt::Debug for RRBuffer {
 impl RRBuffer {
     /// An empty log. It holds no segment until the first message comes.
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { writer: SegmentWriter::start(), budget, segment_bytes: 0, began_us: 0, pending_flags: 0 }
+        Self { writer: SegmentWriter::start(), budget, segment_bytes: 0, began_us: 0, is_cut: false, pending_flags: 0 }
     }
 
     /// Appends one message whose body is the parts one after another, and publishes it to all cursors at once. Only a
@@ -144,7 +146,8 @@ impl RRBuffer {
     fn roll(&mut self, wire_len: usize, now_us: u64) -> Result<()> {
         // Below 2^25, see `append`.
         let wire_len = wire_len as u32;
-        let (bytes, marks) = if wire_len > SEGMENT_BYTES {
+        let is_large = wire_len > SEGMENT_BYTES;
+        let (bytes, marks) = if is_large {
             // The message is larger than any segment, so it gets one of its own, of exactly its size.
             (wire_len, 1)
         } else {
@@ -153,7 +156,8 @@ impl RRBuffer {
         };
         let capacity = u64::from(bytes) + u64::from(marks) * size_of::<Mark>() as u64;
         self.writer.roll(bytes, marks, self.budget.charge(capacity)?)?;
-        if wire_len <= SEGMENT_BYTES {
+        self.is_cut = is_large;
+        if !is_large {
             (self.segment_bytes, self.began_us) = (bytes, now_us);
         }
         Ok(())
@@ -163,7 +167,7 @@ impl RRBuffer {
     fn usual_bytes(&self, now_us: u64) -> u32 {
         let lasted_us = now_us.saturating_sub(self.began_us);
         let bytes = match self.segment_bytes {
-            bytes if lasted_us < GROWS_BELOW_US => bytes.saturating_mul(2),
+            bytes if lasted_us < GROWS_BELOW_US && !self.is_cut => bytes.saturating_mul(2),
             bytes if lasted_us > SHRINKS_ABOVE_US => bytes / 2,
             bytes => bytes,
         };

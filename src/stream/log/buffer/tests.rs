@@ -132,6 +132,27 @@ fn segments_have_a_second_or_two_of_the_media_that_comes() {
 }
 
 #[test]
+fn a_segment_that_a_large_message_cuts_short_does_not_count_as_full() {
+    let budget = Budget::new(None);
+    let mut log = RRBuffer::new(budget.clone());
+    let _pins_all = log.cursor();
+    let mut grown = |type_id, ts_ms, len| {
+        let before = budget.used();
+        log.append(&entry(type_id, ts_ms), &[&body(0, len)]).unwrap();
+        budget.used() - before
+    };
+    let of_marks = |bytes: u64| bytes * u64::from(BYTES_PER_MARK + 24) / u64::from(BYTES_PER_MARK);
+    let least = of_marks(FIRST_SEGMENT_BYTES.into());
+    for n in 0..20 {
+        let ts_ms = n * 40;
+        assert!((300_000..301_000).contains(&grown(9, ts_ms, 300_000)));
+        assert_eq!(grown(8, ts_ms + 20, 300), least, "sound behind picture {n}");
+    }
+    let next = (0..20).map(|n| grown(9, 800 + n, 2_000)).find(|&bytes| bytes > 0);
+    assert_eq!(next, Some(2 * least), "a segment that is full does");
+}
+
+#[test]
 fn a_large_message_gets_its_own_segment() {
     let budget = Budget::new(None);
     let mut log = RRBuffer::new(budget.clone());
