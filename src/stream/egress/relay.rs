@@ -151,7 +151,7 @@ impl Task for Relay {
     }
 
     fn is_collecting(&self) -> bool {
-        self.pass.until.collected_us.is_some() && !self.pass.until.immediate
+        self.pass.until.collected_us.is_some() && !self.pass.until.is_immediate()
     }
 
     fn on_media(&mut self, now_us: u64) -> bool {

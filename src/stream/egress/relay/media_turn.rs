@@ -50,7 +50,7 @@ impl Relay {
     /// Whether media goes out when it comes. Where all consumers collect it, the relay's thread would be called with each
     /// message, for its deadline.
     fn is_immediate(&self) -> bool {
-        self.consumers.is_empty() || self.pass.until.immediate
+        self.consumers.is_empty() || self.pass.until.is_immediate()
     }
 
     /// Whether nothing waits for the relay's thread: neither findings of the last pass, nor the verdict about consumers that

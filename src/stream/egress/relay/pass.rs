@@ -31,11 +31,9 @@ pub(super) struct Until {
     pub(super) collected_us: Option<u64>,
     /// The earliest time at which a rate-limited consumer may get more.
     pub(super) limited_us: Option<u64>,
-    /// Some consumer wants every message at once.
-    pub(super) immediate: bool,
     /// Some consumer follows the logs of other streams too.
     pub(super) follows: bool,
-    /// The shortest time for which a consumer collects.
+    /// The shortest time for which a consumer collects; 0 if one wants every message at once.
     pub(super) least_merge_us: Option<u64>,
 }
 
@@ -53,6 +51,11 @@ impl Until {
             Plan::Limited(at) => self.limited_us = earliest(self.limited_us, at),
             Plan::Nothing | Plan::Blocked => {}
         }
+    }
+
+    /// Whether some consumer wants every message at once.
+    pub(super) fn is_immediate(&self) -> bool {
+        self.least_merge_us == Some(0)
     }
 
     /// Notes that media has come, the first of it at this time: those who have been sent all begin to collect with that.
@@ -97,9 +100,9 @@ impl Pass {
     /// Whether some consumer may have to be sent something now. Where all of them collect and none is due, a pass would
     /// find nothing, but look at the memory of every consumer.
     pub(super) fn is_due(&self, now_us: u64) -> bool {
-        let Until { unfinished, collected_us, limited_us, immediate, follows, .. } = self.until;
+        let Until { unfinished, collected_us, limited_us, follows, .. } = self.until;
         let has_come = [collected_us, limited_us].into_iter().flatten().any(|at| at <= now_us);
-        !self.unchanged || unfinished || immediate || follows || has_come
+        !self.unchanged || unfinished || self.until.is_immediate() || follows || has_come
     }
 
     /// Sends to every consumer that has room and is not collecting. Once about `bytes` have been sent, the rest of them are
@@ -121,9 +124,7 @@ impl Pass {
             consumer.follow(now_us);
             self.until.follows |= consumer.subscriptions.len() > 1;
             for subscription in &mut consumer.subscriptions {
-                let merge_us = subscription.merge_us();
-                self.until.immediate |= merge_us == 0;
-                self.until.least_merge_us = earliest(self.until.least_merge_us, merge_us);
+                self.until.least_merge_us = earliest(self.until.least_merge_us, subscription.merge_us());
                 if !subscription.is_foreign() {
                     subscription.indexed(head.position);
                 }
