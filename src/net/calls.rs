@@ -31,8 +31,7 @@ impl Calls {
 
     /// The word of the parts, and the words of tasks.
     fn any_and_tasks(&self) -> (&AtomicU64, &[AtomicU64]) {
-        // There is at least the first word.
-        self.words.split_first().unwrap_or((&self.words[0], &[]))
+        (&self.words[0], &self.words[1..])
     }
 
     /// How many tasks the set has room for; they are numbered from 0.
