@@ -253,6 +253,20 @@ impl Handle {
         self.wake.wake();
     }
 
+    /// Has a tick due in a moment, and waits for it while `meanwhile` is called.
+    fn ticks_when_due(&self, wants: bool, meanwhile: impl Fn()) {
+        let ticks = || self.seen.ticks.load(Ordering::Acquire);
+        let before = ticks();
+        let due_us = clock::now_us() + 50_000;
+        self.say(Say::Tick(wants, due_us));
+        until("the order is there", || self.inbox.is_empty());
+        until("the tick comes", || {
+            meanwhile();
+            ticks() > before
+        });
+        assert!(clock::now_us() >= due_us, "and not at once");
+    }
+
     fn bring_media(&self) {
         self.media.fetch_add(1, Ordering::AcqRel);
         self.wake.wake_for_data();
@@ -556,14 +570,10 @@ fn a_tick_comes_earlier_where_the_task_has_a_deadline_before_it() {
     let mut event_loop = EventLoop::new().unwrap();
     let task = Handle::on(&mut event_loop);
     let thread = run(event_loop);
-    let ticks = || task.seen.ticks.load(Ordering::Acquire);
     task.say(Say::Tick(true, clock::now_us() + 3_600_000_000));
     until("the order is there", || task.seen.nudges.load(Ordering::Acquire) > 0);
-    let before = ticks();
-    let due_us = clock::now_us() + 50_000;
-    task.say(Say::Tick(true, due_us));
-    until("a tick comes an hour early", || ticks() > before);
-    assert!(clock::now_us() >= due_us, "and not at once");
+    // That is an hour early.
+    task.ticks_when_due(true, || {});
     task.say(Say::End);
     thread.join().unwrap();
 }
@@ -611,16 +621,7 @@ fn a_tick_that_nobody_wants_comes_with_media_when_it_is_due() {
     let task = Handle::on(&mut event_loop);
     let thread = run(event_loop);
     task.falls_asleep(OnMedia::Take);
-    let ticks = || task.seen.ticks.load(Ordering::Acquire);
-    let before = ticks();
-    let due_us = clock::now_us() + 50_000;
-    task.say(Say::Tick(false, due_us));
-    until("the order is there", || task.inbox.is_empty());
-    until("it comes", || {
-        task.offer_media();
-        ticks() > before
-    });
-    assert!(clock::now_us() >= due_us, "and not at once");
+    task.ticks_when_due(false, || task.offer_media());
     task.say(Say::End);
     thread.join().unwrap();
 }
