@@ -15,8 +15,8 @@
 //! While the loop's thread sleeps, a thread that brings media for a task may have the task take it there ([`seat`]); a task
 //! of the same loop may always.
 //!
-//! With one task, a round costs as much as a loop written for that task: one wait, one lock and
-//! one more for each connection that the poller reports, and no allocation.
+//! With one task, a round costs as much as a loop written for that task: one wait, one lock and one more for each
+//! connection that the poller reports, and no allocation.
 
 mod deadlines;
 mod seat;

@@ -7,8 +7,8 @@
 use super::Relay;
 use crate::stream::egress::consumer::Consumer;
 
-/// Most consumers, here and on connections of other relays, for whom accumulate sends. As long as it sends, it reads no publisher; and where there are more consumers,
-/// waking the relay's thread is a small part of the cost.
+/// Most consumers, here and on connections of other relays, for whom accumulate sends. As long as it sends, it reads no
+/// publisher; and where there are more consumers, waking the relay's thread is a small part of the cost.
 const AUDIENCE: usize = if cfg!(test) { 8 } else { 500 };
 
 /// Most consumers over TLS among them. Encrypting makes a pass longer, so waking the relay's thread is a small part of its
