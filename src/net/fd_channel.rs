@@ -43,6 +43,29 @@ pub(crate) struct Message {
     pub(crate) fd: Option<OwnedFd>,
 }
 
+/// How long a call waits for the other end.
+pub(crate) struct Patience<F> {
+    /// Until this time at most, monotonic ms.
+    pub(crate) by_ms: u64,
+    /// How often it looks, while it waits, whether to go on.
+    pub(crate) look_ms: u64,
+    /// Whether to go on: the error ends the call.
+    pub(crate) still: F,
+}
+
+impl Patience<fn() -> Result<()>> {
+    fn until(by_ms: u64) -> Self {
+        Self { by_ms, look_ms: u64::MAX, still: || Ok(()) }
+    }
+}
+
+impl<F> Patience<F> {
+    /// The time up to the next look, or to the deadline.
+    fn next(&self) -> Result<Duration> {
+        Ok(left(self.by_ms)?.min(Duration::from_millis(self.look_ms)))
+    }
+}
+
 /// One end of the connection.
 #[derive(Debug)]
 pub(crate) struct FdChannel(UnixStream);
@@ -89,21 +112,19 @@ impl FdChannel {
     /// [`RRError::Closed`] if the other end is closed, [`RRError::Timeout`], [`RRError::Limit`] if the system carries no
     /// more descriptors, [`RRError::Io`].
     pub(crate) fn send(&self, kind: u8, body: &[u8], fd: Option<BorrowedFd<'_>>, by_ms: u64) -> Result<()> {
-        self.send_while(kind, body, fd, by_ms, u64::MAX, || Ok(()))
+        self.send_while(kind, body, fd, &Patience::until(by_ms))
     }
 
-    /// Sends a message, and while the socket has no room for it, asks `still` every `look_ms` whether to go on.
+    /// Sends a message, as long as that may last while the socket has no room for it.
     ///
     /// # Errors
-    /// Those of [`Self::send`] and of `still`.
-    pub(crate) fn send_while(
+    /// Those of [`Self::send`] and of [`Patience::still`].
+    pub(crate) fn send_while<F: Fn() -> Result<()>>(
         &self,
         kind: u8,
         body: &[u8],
         fd: Option<BorrowedFd<'_>>,
-        by_ms: u64,
-        look_ms: u64,
-        still: impl Fn() -> Result<()>,
+        patience: &Patience<F>,
     ) -> Result<()> {
         let head = head_of(kind, body)?;
         let control = fd.map(control);
@@ -118,14 +139,14 @@ impl FdChannel {
                 Some(control) if sent == 0 => message.with_control(control),
                 _ => message,
             };
-            let left = left(by_ms)?;
+            let wait = patience.next()?;
             // A timeout of the socket begins again with each part that the other end reads, so it is no deadline.
             match SockRef::from(&self.0).sendmsg(&message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) {
                 Ok(n) => sent += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    still()?;
-                    is_writable(&self.0, left.min(Duration::from_millis(look_ms)));
+                    (patience.still)()?;
+                    is_writable(&self.0, wait);
                 }
                 Err(error) => return Err(failed(&error)),
             }
@@ -140,9 +161,21 @@ impl FdChannel {
     /// [`RRError::Arg`] for bytes that are no message, [`RRError::Limit`] for one that is too long, [`RRError::Timeout`],
     /// [`RRError::NoMem`], [`RRError::Io`].
     pub(crate) fn receive(&self, most: impl Fn(u8) -> usize, by_ms: u64) -> Result<Option<Message>> {
+        self.receive_while(most, &Patience::until(by_ms))
+    }
+
+    /// Receives a message, as long as that may last while there is nothing to read.
+    ///
+    /// # Errors
+    /// Those of [`Self::receive`] and of [`Patience::still`].
+    pub(crate) fn receive_while<F: Fn() -> Result<()>>(
+        &self,
+        most: impl Fn(u8) -> usize,
+        patience: &Patience<F>,
+    ) -> Result<Option<Message>> {
         let (mut head, mut got, mut fd) = ([0; HEAD_BYTES], 0, None);
         while got < HEAD_BYTES {
-            let Some((n, more)) = self.read_head(head.get_mut(got..).unwrap_or_default(), by_ms)? else {
+            let Some((n, more)) = self.read_head(head.get_mut(got..).unwrap_or_default(), patience)? else {
                 return Ok(None);
             };
             got += n;
@@ -154,15 +187,15 @@ impl FdChannel {
             let (filled, piece) = (body.len(), PIECE_BYTES.min(len - body.len()));
             body.try_reserve(piece).map_err(|_| RRError::NoMem)?;
             body.resize(filled + piece, 0);
-            let Some(n) = self.read(body.get_mut(filled..).unwrap_or_default(), by_ms)? else { return Ok(None) };
+            let Some(n) = self.read(body.get_mut(filled..).unwrap_or_default(), patience)? else { return Ok(None) };
             body.truncate(filled + n);
         }
         Ok(Some(Message { kind, body, fd }))
     }
 
-    /// Whether there is something to receive, or the other end is closed, after this time at most.
-    pub(crate) fn has_input_within(&self, wait_ms: i32) -> bool {
-        is_readable(self.0.as_raw_fd(), wait_ms)
+    /// Whether there is something to receive, or the other end is closed.
+    pub(crate) fn has_input(&self) -> bool {
+        is_readable(self.0.as_raw_fd(), 0)
     }
 
     /// Whether the other end is closed, also if there is something to receive.
@@ -178,15 +211,13 @@ impl FdChannel {
     }
 
     /// Reads a part of a head, and the descriptor that came with it; `None` at the end.
-    fn read_head(&self, space: &mut [u8], by_ms: u64) -> Result<Option<(usize, Option<OwnedFd>)>> {
-        loop {
-            self.0.set_read_timeout(Some(left(by_ms)?)).map_err(|error| failed(&error))?;
-            match self.receive_head(space) {
-                Ok((n, fd)) => return Ok((n > 0).then_some((n, fd))),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return ended(&error),
-            }
-        }
+    fn read_head<F: Fn() -> Result<()>>(
+        &self,
+        space: &mut [u8],
+        patience: &Patience<F>,
+    ) -> Result<Option<(usize, Option<OwnedFd>)>> {
+        let read = self.reading(patience, || self.receive_head(space))?;
+        Ok(read.filter(|(n, _)| *n > 0))
     }
 
     /// Reads a part of a head by one system call, 0 bytes at the end, and the descriptor that came with it. Further
@@ -209,12 +240,23 @@ impl FdChannel {
         Ok((n, fd))
     }
 
-    fn read(&self, space: &mut [u8], by_ms: u64) -> Result<Option<usize>> {
+    fn read<F: Fn() -> Result<()>>(&self, space: &mut [u8], patience: &Patience<F>) -> Result<Option<usize>> {
+        let read = self.reading(patience, || (&self.0).read(space))?;
+        Ok(read.filter(|n| *n > 0))
+    }
+
+    /// Reads by one system call, once there is something to read; `None` if the other end has gone.
+    fn reading<T, F: Fn() -> Result<()>>(
+        &self,
+        patience: &Patience<F>,
+        mut read: impl FnMut() -> io::Result<T>,
+    ) -> Result<Option<T>> {
         loop {
-            self.0.set_read_timeout(Some(left(by_ms)?)).map_err(|error| failed(&error))?;
-            match (&self.0).read(space) {
-                Ok(n) => return Ok((n > 0).then_some(n)),
+            self.0.set_read_timeout(Some(patience.next()?)).map_err(|error| failed(&error))?;
+            match read() {
+                Ok(read) => return Ok(Some(read)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (patience.still)()?,
                 Err(error) => return ended(&error),
             }
         }
@@ -265,8 +307,6 @@ fn left(by_ms: u64) -> Result<Duration> {
 
 fn failed(error: &io::Error) -> Failure {
     match (error.kind(), error.raw_os_error()) {
-        // The deadline has passed: a socket of its own never says "would block".
-        (io::ErrorKind::WouldBlock, _) => Failure::ours(RRError::Timeout, "the other process took too long"),
         (io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, _) => {
             Failure::ours(RRError::Closed, "the other process has closed the socket")
         }
@@ -381,8 +421,29 @@ mod tests {
             0..3 => Ok(()),
             _ => Err(Failure::ours(RRError::State, "enough")),
         };
-        let sent = here.send_while(1, &vec![0; 64 << 20], None, soon(), 1, still);
+        let patience = Patience { by_ms: soon(), look_ms: 1, still };
+        let sent = here.send_while(1, &vec![0; 64 << 20], None, &patience);
         assert!(sent.unwrap_err().kind == RRError::State && asked.get() == 4);
+    }
+
+    #[test]
+    fn what_is_not_to_be_received_any_more_waits_for_no_rest() {
+        let (here, mut there) = pair();
+        let stops = |len| {
+            let asked = Cell::new(0);
+            let still = || match asked.replace(asked.get() + 1) {
+                0..3 => Ok(()),
+                _ => Err(Failure::ours(RRError::State, "enough")),
+            };
+            let patience = Patience { by_ms: soon(), look_ms: 1, still };
+            let got = here.receive_while(|_| len, &patience);
+            assert!(got.unwrap_err().kind == RRError::State && asked.get() == 4);
+        };
+        stops(0);
+        there.0.write_all(&[1, 0, 0]).unwrap();
+        stops(0);
+        there.0.write_all(&[&head_of(1, &[0; 10]).unwrap()[..], &[0; 9]].concat()).unwrap();
+        stops(10);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::wire::{self, Hello, kind};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::fd_channel::FdChannel;
+use crate::net::fd_channel::{FdChannel, Patience};
 use crate::server::core::{Core, Elsewhere};
 use crate::server::inbox::{OfferedJob, OfferedListener, ToDialler, ToListener};
 use crate::stream::RRStream;
@@ -22,7 +22,7 @@ use crate::stream::remote::target::{News, Target};
 const FLUSH_MS: u64 = 2_000;
 
 /// How often it looks whether this server stops.
-const LOOK_MS: u8 = 20;
+const LOOK_MS: u64 = 20;
 
 /// Hands the server over to the process at the other end, by this time. Afterwards everything that was handed over has
 /// ended here, and the rest drains.
@@ -41,7 +41,7 @@ pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain
     let begun_ms = clock::now_ms();
     let sent = offering.send(channel, &theirs).map_err(|failure| refusal_behind(channel, failure));
     let has_all = sent.is_ok();
-    let taken = match sent.and_then(|()| verdict(core, channel, by_ms)) {
+    let taken = match sent.and_then(|()| answer(core, channel, by_ms)) {
         // READY counts only from a successor that has been sent everything.
         Err(failure) if is_cut_off(channel, &stop, &failure) || !has_all => Err(failure),
         _ => Ok(()),
@@ -94,8 +94,7 @@ fn small(kind: u8) -> usize {
 
 /// Waits until the new process is ready to take over.
 fn greeting(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<Hello> {
-    wait_for_input(core, channel, by_ms)?;
-    let Some(message) = channel.receive(small, by_ms)? else { return Err(ended()) };
+    let Some(message) = channel.receive_while(small, &patience(core, by_ms))? else { return Err(ended()) };
     if message.kind != kind::HELLO {
         return Err(Failure::peers(RRError::Protocol, "the successor does not begin with a greeting"));
     }
@@ -111,8 +110,8 @@ fn ended() -> Failure {
 }
 
 /// Waits until the new process has everything.
-fn answer(channel: &FdChannel, by_ms: u64) -> Result<()> {
-    let Some(message) = channel.receive(small, by_ms)? else { return Err(ended()) };
+fn answer(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<()> {
+    let Some(message) = channel.receive_while(small, &patience(core, by_ms))? else { return Err(ended()) };
     match message.kind {
         kind::READY => Ok(()),
         kind::REFUSED => Err(wire::refused(&message.body, "the successor")),
@@ -120,24 +119,15 @@ fn answer(channel: &FdChannel, by_ms: u64) -> Result<()> {
     }
 }
 
-/// Waits until the new process has everything.
-fn verdict(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<()> {
-    wait_for_input(core, channel, by_ms)?;
-    answer(channel, by_ms)
-}
-
-/// Waits until the new process says something, or this server stops: that ends the hand-over, so that it stops in time.
-fn wait_for_input(core: &Core, channel: &FdChannel, by_ms: u64) -> Result<()> {
-    while !channel.has_input_within(LOOK_MS.into()) && clock::now_ms() < by_ms {
-        core.still_open()?;
-    }
-    Ok(())
+/// How long to wait for the new process: until this server stops, too, which ends the hand-over, so that it stops in time.
+fn patience(core: &Core, by_ms: u64) -> Patience<impl Fn() -> Result<()>> {
+    Patience { by_ms, look_ms: LOOK_MS, still: || core.still_open() }
 }
 
 /// Why the hand-over ends, where the successor says something before it has everything.
-fn early(channel: &FdChannel, by_ms: u64) -> Failure {
+fn early(core: &Core, channel: &FdChannel, by_ms: u64) -> Failure {
     let ready = || Failure::peers(RRError::Protocol, "the successor says that it is ready before it has everything");
-    answer(channel, by_ms).err().unwrap_or_else(ready)
+    answer(core, channel, by_ms).err().unwrap_or_else(ready)
 }
 
 /// What is offered. As long as it is there, the tasks concerned do nothing; dropped without a verdict, they go on.
@@ -185,7 +175,7 @@ impl<'a> Offering<'a> {
 
     /// Sends one message, unless this server stops first.
     fn say(&self, channel: &FdChannel, kind: u8, body: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        channel.send_while(kind, body, fd, self.by_ms, LOOK_MS.into(), || self.core.still_open())
+        channel.send_while(kind, body, fd, &patience(self.core, self.by_ms))
     }
 
     /// Offers everything that the new process can read, until END.
@@ -210,8 +200,8 @@ impl<'a> Offering<'a> {
             log::warn!("{why}: they stay here and drain");
         }
         self.core.still_open()?;
-        if channel.has_input_within(0) {
-            return Err(early(channel, self.by_ms));
+        if channel.has_input() {
+            return Err(early(self.core, channel, self.by_ms));
         }
         self.say(channel, kind::END, &[], None)
     }
