@@ -57,6 +57,13 @@ pub(crate) struct RRStream {
     fault_injection: FaultInjection,
 }
 
+/// A hold of a stream, and the one in whose place it is. The default one holds nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    until_us: u64,
+    before_us: u64,
+}
+
 impl RRStream {
     /// A stream without peers; with `reserved` it exists also without them.
     pub(crate) fn new(
@@ -427,9 +434,16 @@ impl RRStream {
 
     /// Puts the stream on hold for this long, because it moves to another process: nothing is appended, and its
     /// publisher is not read. 0 ends the hold.
-    pub(crate) fn hold(&self, hold_ms: u32) {
-        let until_us = clock::now_us() + u64::from(hold_ms) * 1000;
-        self.ingest.hold(if hold_ms == 0 { 0 } else { until_us });
+    pub(crate) fn hold(&self, hold_ms: u32) -> Hold {
+        let until_us = if hold_ms == 0 { 0 } else { clock::now_us() + u64::from(hold_ms) * 1000 };
+        let before_us = self.ingest.hold(until_us);
+        self.accumulate.wake();
+        Hold { until_us, before_us }
+    }
+
+    /// Ends this hold: the one before it goes on, and one that has come since stays.
+    pub(crate) fn end_hold(&self, hold: &Hold) {
+        self.ingest.hold_again(hold.until_us, hold.before_us);
         self.accumulate.wake();
     }
 

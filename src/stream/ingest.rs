@@ -232,10 +232,17 @@ impl Ingest {
 
     // ---- another process
 
-    /// Appends nothing until then, so that the log does not change while it moves to another process; 0 ends the hold.
-    pub(in crate::stream) fn hold(&self, until_us: u64) {
+    /// Appends nothing until then, so that the log does not change while it moves to another process; 0 ends the hold. Returns
+    /// until when nothing was to be appended before.
+    pub(in crate::stream) fn hold(&self, until_us: u64) -> u64 {
         let _writer = locked(&self.writer);
-        self.held_until_us.store(until_us, Ordering::Release);
+        self.held_until_us.swap(until_us, Ordering::AcqRel)
+    }
+
+    /// Puts the hold until then in the place of this one, if that is there.
+    pub(in crate::stream) fn hold_again(&self, this_us: u64, until_us: u64) {
+        let _writer = locked(&self.writer);
+        let _ = self.held_until_us.compare_exchange(this_us, until_us, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Until when nothing is appended, monotonic us; a time in the past, or 0, if it is.

@@ -11,12 +11,12 @@ use crate::net::clock;
 use crate::net::fd_channel::{FdChannel, Patience};
 use crate::server::core::{Core, Elsewhere};
 use crate::server::inbox::{OfferedJob, OfferedListener, ToDialler, ToListener};
-use crate::stream::RRStream;
 use crate::stream::exported::target::{About, Pause};
 use crate::stream::offer::{OfferedPublisher, OfferedSession, OfferedTarget, Verdict};
 use crate::stream::record::{Caller, Wait};
 use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::remote::target::{News, Target};
+use crate::stream::{Hold, RRStream};
 
 /// How long players of a stream that has moved, and that could not move with it, may take to get the rest of its log.
 const FLUSH_MS: u64 = 2_000;
@@ -147,6 +147,8 @@ struct Offering<'a> {
 struct Offered {
     stream: Arc<RRStream>,
     verdict: Arc<Verdict>,
+    /// The hold of the offer; the host may have its own.
+    hold: Hold,
     /// How long what cannot go of a stream that has moved has, before anything else happens here; otherwise those of its
     /// players get the rest of the log afterwards.
     drain_ms: Option<u64>,
@@ -155,7 +157,11 @@ struct Offered {
 impl Offered {
     fn settle(&self, taken: bool) {
         self.verdict.settle(taken);
-        self.stream.hold(0);
+        if taken {
+            self.stream.hold(0);
+        } else {
+            self.stream.end_hold(&self.hold);
+        }
         self.stream.wake_relays();
     }
 }
@@ -251,8 +257,8 @@ impl<'a> Offering<'a> {
                 stays(&stream, &Failure::ours(RRError::State, "the host publishes it"));
                 continue;
             }
-            let offered = Offered { stream, verdict: Arc::default(), drain_ms: None };
-            offered.stream.hold(hold_ms);
+            let hold = stream.hold(hold_ms);
+            let offered = Offered { stream, verdict: Arc::default(), hold, drain_ms: None };
             let of_stream = |job: &mut OfferedJob| job.target.stream().id() == offered.stream.id();
             let jobs: Vec<OfferedJob> = jobs.extract_if(.., of_stream).collect();
             let publishers = offered.stream.offer_publishers(&offered.verdict, connected(&jobs, true));
@@ -369,5 +375,38 @@ impl Drop for Offering<'_> {
     fn drop(&mut self) {
         // After a verdict this changes nothing.
         self.settle(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::log::LevelFilter;
+    use crate::proto::message;
+    use crate::server::RRServer;
+
+    #[test]
+    fn an_offer_that_fails_ends_no_hold_of_the_host() {
+        const LONG_MS: u32 = 600_000;
+        let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+        let id = server.stream_create(b"live", b"show", None).unwrap();
+        let stream = server.stream(id).unwrap();
+        let is_held = || server.stream_write(id, message::kind::AUDIO, 0, &[0xaf, 1, 7], false).is_err();
+        let offered = |hold| Offered { stream: Arc::clone(&stream), verdict: Arc::default(), hold, drain_ms: None };
+        let offer = offered(stream.hold(LONG_MS));
+        assert!(is_held());
+        drop(offer);
+        assert!(!is_held());
+        let after = offered(stream.hold(LONG_MS));
+        stream.hold(LONG_MS + 1);
+        drop(after);
+        assert!(is_held(), "it has come since");
+        drop(offered(stream.hold(LONG_MS)));
+        assert!(is_held(), "it was there before");
+        drop(offered(Hold::default()));
+        assert!(is_held(), "the stream's process goes on meanwhile");
+        stream.hold(0);
+        assert!(!is_held());
     }
 }

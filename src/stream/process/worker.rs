@@ -290,7 +290,7 @@ impl Worker {
                 let failure = self.go_on(state, within_ms).err();
                 self.server.tell(&ToServer::GoesOn(failure.as_ref().map(Cause::of)), None);
             }
-            ToWorker::Hold(ms) => self.stream.hold(u32::try_from(ms).unwrap_or(u32::MAX)),
+            ToWorker::Hold(ms) => drop(self.stream.hold(u32::try_from(ms).unwrap_or(u32::MAX))),
             ToWorker::StopTarget { id, within_ms } => {
                 if let Some(target) = self.server.target(id) {
                     target.stop(within_ms);

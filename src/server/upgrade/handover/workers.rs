@@ -7,6 +7,7 @@ use super::{FLUSH_MS, Offered, Offering, kind, stays};
 use crate::error::Result;
 use crate::net::fd_channel::FdChannel;
 use crate::server::inbox::OfferedJob;
+use crate::stream::Hold;
 use crate::stream::process::adoption::OfferedProcess;
 
 impl Offering<'_> {
@@ -15,7 +16,9 @@ impl Offering<'_> {
         let streams = self.core.registry().streams.all()?;
         let mut begun = Vec::new();
         for stream in streams.into_iter().filter(|stream| !stream.life().is_stopping()) {
-            let offered = Offered { stream, verdict: Arc::default(), drain_ms: None };
+            // Its process goes on meanwhile.
+            let hold = Hold::default();
+            let offered = Offered { stream, verdict: Arc::default(), hold, drain_ms: None };
             let of_stream = |job: &mut OfferedJob| job.target.stream().id() == offered.stream.id();
             let jobs: Vec<OfferedJob> = jobs.extract_if(.., of_stream).collect();
             match offered.stream.offer_process(&offered.verdict) {
