@@ -85,3 +85,17 @@ fn turn(conn: &mut Conn) -> bool {
     conn.flush().unwrap();
     started
 }
+
+/// Reads until a message with these last bytes has come.
+pub(crate) fn has(conn: &mut Conn, end: &[u8]) {
+    let (mut has_it, mut scratch, by) = (false, [0; 4096], Instant::now() + PATIENCE);
+    while !has_it {
+        assert!(Instant::now() < by, "it did not come");
+        let pumped = conn.pump(&mut scratch, 0, 1 << 20, false, |event, body| {
+            has_it |= matches!(event, Event::Message(_)) && body.ends_with(end);
+            ControlFlow::Continue(())
+        });
+        pumped.unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,6 +1,5 @@
 //! What accumulate sends for the relay while the relay's thread sleeps, and what it leaves to that thread.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +7,8 @@ use super::live::{Client, Live, until};
 use super::secure;
 use super::stalled::Stalled;
 use crate::config::{ServerConfig, StreamConfig, TargetConfig};
-use crate::net::conn::Conn;
 use crate::server::slots::kind;
 use crate::server::{ListenOptions, RRServer};
-use crate::session;
 use crate::stream::RRStream;
 use crate::stream::fault_injection::In;
 
@@ -57,20 +54,6 @@ fn accumulate_sends_to_a_few_players_and_not_to_many() {
     at_last_by_accumulate(&mut publisher);
 }
 
-/// Waits for a picture with this last byte.
-fn has(player: &mut Conn, number: u8) {
-    let mut scratch = [0; 4096];
-    let mut has_it = false;
-    until("the picture", || {
-        let pumped = player.pump(&mut scratch, 0, 1 << 20, false, |event, body| {
-            has_it |= matches!(event, session::Event::Message(_)) && body.ends_with(&[number]);
-            ControlFlow::Continue(())
-        });
-        pumped.unwrap();
-        has_it
-    });
-}
-
 #[test]
 fn accumulate_encrypts_for_a_few_players_and_not_for_many() {
     let papers = secure::Papers::new("media-turns");
@@ -82,7 +65,7 @@ fn accumulate_encrypts_for_a_few_players_and_not_for_many() {
     let mut secret: Vec<_> = (0..3).map(|_| secure::connect(&secure::trusting(), port, "show", false)).collect();
     never_by_accumulate(&live, &mut publisher, |number| {
         assert!(plain.message().1.ends_with(&[number]));
-        secret.iter_mut().for_each(|player| has(player, number));
+        secret.iter_mut().for_each(|player| secure::has(player, &[number]));
     });
     drop(secret.pop());
     until("one has left", || live.sessions() == 4);

@@ -2,16 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use super::live::{Live, until};
 use super::secure;
 use super::stalled::Stalled;
 use crate::config::{ServerConfig, StreamConfig};
-use crate::net::conn::Conn;
 use crate::server::ListenOptions;
-use crate::session::Event;
 
 /// Most plaintext of a record (RFC 8446, 5.1).
 const RECORD_BYTES: usize = 1 << 14;
@@ -65,20 +62,6 @@ impl Tap {
     }
 }
 
-/// Waits for a picture with these last bytes.
-fn has(player: &mut Conn, end: &[u8]) {
-    let mut scratch = [0; 4096];
-    let mut has_it = false;
-    until("the picture", || {
-        let pumped = player.pump(&mut scratch, 0, 1 << 20, false, |event, body| {
-            has_it |= matches!(event, Event::Message(_)) && body.ends_with(end);
-            ControlFlow::Continue(())
-        });
-        pumped.unwrap();
-        has_it
-    });
-}
-
 #[test]
 fn all_that_is_new_for_a_player_is_one_record_up_to_16_kib() {
     let papers = secure::Papers::new("records");
@@ -90,7 +73,7 @@ fn all_that_is_new_for_a_player_is_one_record_up_to_16_kib() {
     let mut publisher = live.publish("show");
     let mut player = secure::connect(&secure::trusting(), tap.port, "show", false);
     publisher.key_frame(0, b"first").unwrap();
-    has(&mut player, b"first");
+    secure::has(&mut player, b"first");
     let stream = live.server.stream(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
     let mut ts_ms = 0;
     for (messages, bytes, records) in [(3, 2_000, 1), (1, 36_000, 3)] {
@@ -104,7 +87,7 @@ fn all_that_is_new_for_a_player_is_one_record_up_to_16_kib() {
         until("all are in the log", || live.server.stats(stream.id()).unwrap().last_ts_ms == i64::from(ts_ms));
         assert_eq!(tap.seen(), before, "the relay stands still");
         drop(stalled);
-        has(&mut player, &[ts_ms as u8; 2_000]);
+        secure::has(&mut player, &[ts_ms as u8; 2_000]);
         let found = tap.records(before);
         let (last, full) = found.split_last().unwrap();
         assert!(found.len() == records && full.iter().all(|&len| len == RECORD_BYTES), "{found:?}");

@@ -114,21 +114,16 @@ fn tell_stream(server: &Server, wait: &Wait<StreamExport>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::super::wire::Begin;
     use super::super::outbox::Outbox;
     use super::*;
     use crate::config::ServerConfig;
     use crate::net::clock;
-    use crate::net::fd_channel::FdChannel;
     use crate::stream::record::Caller;
 
     #[test]
     fn states_of_the_stream_are_told_in_the_order_in_which_they_were_wanted() {
-        let (here, there) = FdChannel::pair().unwrap();
-        let there = FdChannel::adopt(there).unwrap();
-        let outbox = Outbox::start(&Arc::new(here), 0).unwrap();
+        let (outbox, there) = Outbox::started();
         let server = Server::new(&Begin::example(), &ServerConfig::default(), outbox);
         let ([first, second], session) = ([Caller::new(), Caller::new()], Caller::new());
         let needs = |needs: usize| Ok(StreamExport::Needs(needs));

@@ -244,15 +244,22 @@ impl LogOutlet for Lines {
 }
 
 #[cfg(test)]
+impl Outbox {
+    /// One whose thread runs, and the server's end of its channel.
+    pub(super) fn started() -> (Self, FdChannel) {
+        let (here, there) = FdChannel::pair().unwrap();
+        (Self::start(&Arc::new(here), 0).unwrap(), FdChannel::adopt(there).unwrap())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::clock;
 
     #[test]
     fn a_server_that_does_not_read_gets_all_later_and_nothing_old_beside() {
-        let (here, there) = FdChannel::pair().unwrap();
-        let there = FdChannel::adopt(there).unwrap();
-        let outbox = Outbox::start(&Arc::new(here), 0).unwrap();
+        let (outbox, there) = Outbox::started();
         assert!(!outbox.is_behind());
         // More than the socket takes.
         let (count, bytes) = (BEHIND + 100, 16 * 1024);

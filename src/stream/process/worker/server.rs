@@ -624,9 +624,7 @@ mod tests {
 
     #[test]
     fn what_happens_while_nothing_is_told_is_bounded_and_what_has_changed_is_told_afterwards() {
-        let (here, there) = FdChannel::pair().unwrap();
-        let there = FdChannel::adopt(there).unwrap();
-        let outbox = Outbox::start(&Arc::new(here), 0).unwrap();
+        let (outbox, there) = Outbox::started();
         let begin = Begin::example();
         let server = Server::new(&begin, &ServerConfig::default(), outbox.clone());
         let records = [1, 2, 3].map(|id| Arc::new(RRSession::new(id, String::new(), None, String::new())));
@@ -674,8 +672,7 @@ mod tests {
 
     #[test]
     fn all_sessions_may_end_while_nothing_is_told() {
-        let (here, _there) = FdChannel::pair().unwrap();
-        let outbox = Outbox::start(&Arc::new(here), 0).unwrap();
+        let (outbox, _there) = Outbox::started();
         let server = Server::new(&Begin::example(), &ServerConfig::default(), outbox.clone());
         let record = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
         let count = WAITING as u64;
