@@ -166,7 +166,7 @@ soak: ## run an hour of load and failures, SECONDS=600 for ten minutes; fails if
 	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --nocapture
 
 .PHONY: bench
-bench: build ## run the benches of docs/cost.md and of librtmp's face, and leave their figures in target/bench.txt; takes 40 minutes
+bench: build ## run the benches of docs/cost.md and of librtmp's face, and leave their figures in target/bench.txt; takes 45 minutes
 	@set -o pipefail; { $(MAKE) --no-print-directory bench-fanout && $(CARGO) bench --bench codec --bench rest && \
 		$(CARGO) bench --bench librtmp -- 5 200; } | tee "$(TARGET)/bench.txt"
 

@@ -45,7 +45,6 @@ const OTHERS: usize = 200;
 pub(crate) fn parse(words: &[&str], files: u64) -> Result<Asked, String> {
     let idle = IDLE.min((files as usize).saturating_sub(OTHERS));
     let (mut all, mut ways) = (rows(idle), Way::all());
-    all.retain(Row::is_in_table);
     let (mut rounds, mut seconds) = (5, 1.2);
     let mut server = built();
     let (mut beside, mut without) = (Vec::new(), Vec::new());

@@ -85,12 +85,6 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
 }
 
 impl Row {
-    /// Whether the row is measured unless others are named. What is rarely used, and what it costs does not change with
-    /// the rest, is not.
-    pub(crate) fn is_in_table(&self) -> bool {
-        !(self.shape.http || self.shape.isolated)
-    }
-
     /// STREAMSxPLAYERS@KBPS, with +MS behind it for the server's collecting time, and /rtmps for players over TLS.
     pub(crate) fn custom(text: &str) -> Option<Self> {
         let plain = text.strip_suffix("/rtmps");
