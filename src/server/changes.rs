@@ -6,7 +6,7 @@
 //! have begun, and a change waits for nothing else. A thread that serves others meanwhile asks for a request, which is
 //! given at once or not: with one, no change in it waits.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Failure, RRError, Result};
@@ -66,29 +66,38 @@ impl Changes {
         Some(Request(self))
     }
 
-    /// Lets no change begin, as long as the result is there, and waits for those that are being made.
+    /// Lets no change begin, as long as the result is there, and waits for those that are being made, while `still` gives no
+    /// error; who changes what it gives calls [`Self::look_again`].
     ///
     /// # Errors
-    /// [`RRError::Timeout`] if they are not made in time.
-    pub(super) fn hold(&self, by_ms: u64) -> Result<Held<'_>> {
+    /// [`RRError::Timeout`] if they are not made in time, and those of `still`.
+    pub(super) fn hold(&self, by_ms: u64, still: impl Fn() -> Result<()>) -> Result<Held<'_>> {
         locked(&self.now).is_held = true;
         let held = Held(self);
         // The changes of a request begin within it, so they are let in until the last one is done.
-        let is_still = self.comes(by_ms, |now| now.requests == 0, |now| now.is_open = true)
-            && self.comes(by_ms, |now| now.running == 0, |_| {});
-        if is_still { Ok(held) } else { Err(Failure::ours(RRError::Timeout, "a request to this server took too long")) }
+        self.comes(by_ms, &still, |now| now.requests == 0)?.is_open = true;
+        drop(self.comes(by_ms, &still, |now| now.running == 0)?);
+        Ok(held)
     }
 
-    /// Waits until it is so, and then does this, under the same lock. False if it was not so in time.
-    fn comes(&self, by_ms: u64, so: impl Fn(&Now) -> bool, then: impl FnOnce(&mut Now)) -> bool {
+    /// Waits until it is so.
+    fn comes(
+        &self,
+        by_ms: u64,
+        still: impl Fn() -> Result<()>,
+        so: impl Fn(&Now) -> bool,
+    ) -> Result<MutexGuard<'_, Now>> {
         let left = Duration::from_millis(by_ms.saturating_sub(clock::now_ms()));
-        let waited = self.turn.wait_timeout_while(locked(&self.now), left, |now| !so(now));
-        let (mut now, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let is_so = so(&now);
-        if is_so {
-            then(&mut now);
-        }
-        is_so
+        let waited = self.turn.wait_timeout_while(locked(&self.now), left, |now| !so(now) && still().is_ok());
+        let (now, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        still()?;
+        if so(&now) { Ok(now) } else { Err(Failure::ours(RRError::Timeout, "a request to this server took too long")) }
+    }
+
+    /// Lets whoever waits look whether to go on waiting.
+    pub(super) fn look_again(&self) {
+        drop(locked(&self.now));
+        self.turn.notify_all();
     }
 
     /// Whether another process has taken over and has this stream, or, for 0, what belongs to none.
@@ -137,7 +146,8 @@ mod tests {
         let changes = Changes::default();
         std::thread::scope(|scope| {
             let request = changes.request().unwrap();
-            let hands_over = scope.spawn(|| changes.hold(clock::now_ms() + 20_000).map(|held| held.moved(vec![7])));
+            let hands_over =
+                scope.spawn(|| changes.hold(clock::now_ms() + 20_000, || Ok(())).map(|held| held.moved(vec![7])));
             while changes.request().is_some() {
                 std::thread::yield_now();
             }

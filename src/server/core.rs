@@ -261,6 +261,7 @@ impl Core {
         let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
         if self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER {
             self.move_to(State::Stopping, None);
+            self.changes.look_again();
         }
     }
 

@@ -1,9 +1,14 @@
 //! RRRestOut: a request is carried out completely, on exactly the object that it names, or it changes nothing.
 
+#[cfg(feature = "rest")]
+use std::os::unix::net::UnixStream;
+
 use super::live::{Live, until};
 use crate::config::{ClockMode, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::RRError;
 use crate::log::LevelFilter;
+#[cfg(feature = "rest")]
+use crate::net::clock;
 use crate::server::slots::kind;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::State;
@@ -113,4 +118,24 @@ fn a_request_reaches_what_it_names_or_nothing() {
     ] {
         assert_eq!(out.clone().carry_out(&server).unwrap_err().kind, RRError::NotFound, "{out:?}");
     }
+}
+
+#[cfg(feature = "rest")]
+#[test]
+fn a_stop_ends_the_hand_over_that_waits_for_a_request() {
+    let (here, there) = (server(), server());
+    let request = here.begin_request().expect("nothing moves");
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let takes = scope.spawn(|| there.take_over(theirs.into(), 60_000));
+        let by_ms = clock::now_ms() + 30_000;
+        let hands = scope.spawn(|| here.hand_over(ours.into(), 30_000, 0));
+        until("the hand-over waits for the request", || here.begin_request().is_none());
+        here.stop(None, 60_000).unwrap();
+        let failure = hands.join().unwrap().expect_err("the request is not done");
+        assert_eq!(failure.kind, RRError::State, "{failure}");
+        assert!(clock::now_ms() < by_ms, "it has waited for the time that it had");
+        assert!(takes.join().unwrap().is_err());
+    });
+    drop(request);
 }

@@ -32,7 +32,7 @@ const LOOK_MS: u64 = 20;
 pub(super) fn hand_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64, drain_ms: u64) -> Result<()> {
     let theirs = greeting(core, channel, by_ms)?;
     // It lasts longer than the offering: what changes afterwards finds the verdict.
-    let held = core.changes.hold(by_ms)?;
+    let held = core.changes.hold(by_ms, || core.still_open())?;
     // By this the other process learns, where the socket has ended, whether this one has decided so or was killed.
     let (stop, end) = FdChannel::pair()?;
     let mut offering = Offering::new(core, by_ms, drain_ms);
