@@ -41,6 +41,8 @@ enum DialState {
     Rests,
     /// The next try is due at this time.
     Waits { at_ms: u64 },
+    /// The source is to be connected, once the hold of its stream has ended, at this time at the latest.
+    Held { until_ms: u64 },
     /// The host name is being looked up.
     Resolves { by_ms: u64 },
     /// TCP connects to one of the addresses.
@@ -57,6 +59,7 @@ impl DialState {
         match self {
             Self::Rests | Self::Away => None,
             Self::Waits { at_ms } => Some(*at_ms),
+            Self::Held { until_ms } => Some(*until_ms),
             Self::Connects { race, by_ms } => Some(race.due_ms().min(*by_ms)),
             Self::Resolves { by_ms } => Some(*by_ms),
             Self::Talks { conn, .. } => conn.next_timeout(),
@@ -183,7 +186,7 @@ impl Task for Dialler {
         for id in due.drain(..) {
             let timeout = |what: &str| Failure::peers(RRError::Timeout, format!("{what} within connect_ms"));
             match self.jobs.get_mut(&id).map(|job| &mut job.state) {
-                Some(DialState::Waits { .. }) => self.dial(id, io),
+                Some(DialState::Waits { .. } | DialState::Held { .. }) => self.dial(id, io),
                 Some(DialState::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id, io),
                 Some(DialState::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0, io),
                 Some(DialState::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0, io),
@@ -248,7 +251,8 @@ impl Dialler {
             News::Dial if matches!(job.state, DialState::Rests) && job.target.state() != State::Failed => {
                 self.dial(id, io)
             }
-            News::Retry if matches!(job.state, DialState::Rests | DialState::Waits { .. }) => {
+            News::Dial if matches!(job.state, DialState::Held { .. }) => self.dial(id, io),
+            News::Retry if matches!(job.state, DialState::Rests | DialState::Waits { .. } | DialState::Held { .. }) => {
                 job.backoff.reset();
                 self.dial(id, io);
             }
@@ -341,6 +345,10 @@ impl Dialler {
                 target.move_to(State::Idle, |event| event);
                 return;
             };
+            // It is to follow whoever moves to another process.
+            if let Some(until_ms) = stream.held_until_ms() {
+                return self.set_state(id, DialState::Held { until_ms }, io);
+            }
             stream.opening(true);
         }
         // This also holds in the grace window of a lost publisher: targets are kept then, so a lost one is connected

@@ -12,6 +12,8 @@ mod exports;
 mod failed_stream;
 mod figures;
 mod gone;
+#[cfg(feature = "rest")]
+mod held;
 mod imports;
 mod kept;
 mod media_turns;

@@ -391,7 +391,8 @@ impl RRStream {
         self.life.opening(on);
     }
 
-    /// Asks the sources to publish, because there is no publisher any more.
+    /// Asks the sources to publish, because there is no publisher any more. Those of a stream on hold are dialled when
+    /// the hold ends ([`Self::held_until_ms`]).
     pub(in crate::stream) fn call_sources(&self) {
         self.sources.list().iter().for_each(|source| self.upcalls.dial(source));
     }
@@ -437,14 +438,27 @@ impl RRStream {
     pub(crate) fn hold(&self, hold_ms: u32) -> Hold {
         let until_us = if hold_ms == 0 { 0 } else { clock::now_us() + u64::from(hold_ms) * 1000 };
         let before_us = self.ingest.hold(until_us);
-        self.accumulate.wake();
+        self.hold_changed();
         Hold { until_us, before_us }
     }
 
     /// Ends this hold: the one before it goes on, and one that has come since stays.
     pub(crate) fn end_hold(&self, hold: &Hold) {
         self.ingest.hold_again(hold.until_us, hold.before_us);
+        self.hold_changed();
+    }
+
+    /// Sources that wait for the end of the hold look when it is.
+    fn hold_changed(&self) {
         self.accumulate.wake();
+        self.call_sources();
+    }
+
+    /// Until when the stream is on hold, monotonic ms; `None` if it is not. Its sources are not dialled before: they are to follow
+    /// whoever moves meanwhile.
+    pub(crate) fn held_until_ms(&self) -> Option<u64> {
+        let until_us = self.ingest.held_until_us();
+        (clock::now_us() < until_us).then(|| until_us.div_ceil(1000))
     }
 
     // ---- memory

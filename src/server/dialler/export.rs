@@ -96,6 +96,7 @@ impl Job {
             DialState::Rests if self.target.state() == State::Failed => Some(Pause::Failed),
             DialState::Rests => Some(Pause::Rests),
             DialState::Waits { at_ms } => Some(Pause::Waits(at_ms.saturating_sub(now_ms))),
+            DialState::Held { .. } => Some(Pause::Waits(0)),
             DialState::Resolves { .. } | DialState::Connects { .. } | DialState::Talks { .. } => Some(Pause::Waits(0)),
         }
     }

@@ -166,8 +166,6 @@ pub(crate) struct Proxy {
     last_places: (Places, Vec<u8>),
     /// Targets were closed for lack of media: they are dialled again when media comes.
     has_idle_targets: bool,
-    /// The sources were not called when a place became free, because the stream is held.
-    owes_sources: bool,
     /// How often the settings that the worker has had changed, and whether the host wants the stream also without peers;
     /// `None` if nobody knows which it has.
     sent_changes: Option<(u64, bool)>,
@@ -213,7 +211,6 @@ impl Proxy {
             session,
             last_places: Default::default(),
             has_idle_targets: false,
-            owes_sources: false,
             sent_changes: None,
             sent_stop_ms: None,
             sent_hold_us: 0,
@@ -289,7 +286,6 @@ impl Task for Proxy {
     fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
         let now_ms = io.now_us / 1000;
         self.look_for_orders(now_ms);
-        self.call_owed_sources(io.now_us);
         self.watch(now_ms, io);
         self.look_for_end(io);
         self.pumps.look(io);

@@ -94,9 +94,7 @@ impl Accumulate {
         self.stream.upcalls().target_exported(source);
         let conn = feed.peer.conn;
         caller.tell(Ok(TargetExport::Gone { fd: (!anew).then(|| conn.into_fd()), state }));
-        if held_ms == 0 {
-            self.stream.call_sources();
-        }
+        self.stream.call_sources();
         self.stream.check_unused();
     }
 }

@@ -245,7 +245,7 @@ impl Proxy {
             }
         }
         if record.is_some() {
-            self.call_sources(now_ms * 1000);
+            stream.call_sources();
             stream.check_unused();
         }
         Ok(())

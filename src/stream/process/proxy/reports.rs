@@ -63,7 +63,7 @@ impl Proxy {
             ToServer::Parted { id, how } => self.target_parted(id, &how, now_us / 1000)?,
             ToServer::Event(report) => self.event_reported(&report)?,
             ToServer::Places { live, recovering, standbys, via } => {
-                self.places(&Places { live, recovering, standbys }, via, now_us)?;
+                self.places(&Places { live, recovering, standbys }, via)?;
             }
             ToServer::Tracks { list, facts } => self.tracks(&list, facts),
             ToServer::Figures { incoming, outgoing, memory } => {
@@ -284,7 +284,7 @@ impl Proxy {
     }
 
     /// Notes who publishes and who stands by.
-    fn places(&mut self, places: &Places, via: Vec<u8>, now_us: u64) -> Result<()> {
+    fn places(&mut self, places: &Places, via: Vec<u8>) -> Result<()> {
         if via.len() > MAX_VIA_BYTES {
             return Err(impossible("its media comes through more streams than are allowed"));
         }
@@ -315,25 +315,9 @@ impl Proxy {
         let (live, standbys) = (id_of(&places.live), places.standbys.iter().filter_map(id_of).collect());
         let here = Places { live: live.unwrap_or_default(), recovering: places.recovering, standbys };
         self.stream.book().follow(&here, is_on_way, |id| target(id).is_some());
-        self.call_sources(now_us);
+        self.stream.call_sources();
         self.stream.check_unused();
         Ok(())
-    }
-
-    /// Calls the sources to a place that has become free. Those of a stream that is held are to follow the one that had it,
-    /// so they are called only once the hold has ended.
-    pub(super) fn call_sources(&mut self, now_us: u64) {
-        self.owes_sources = self.stream.ingest().is_held(now_us);
-        if !self.owes_sources {
-            self.stream.call_sources();
-        }
-    }
-
-    /// Calls the sources that were not called while the stream was held, unless it has moved or is about to.
-    pub(super) fn call_owed_sources(&mut self, now_us: u64) {
-        if self.owes_sources && self.moving.is_no() {
-            self.call_sources(now_us);
-        }
     }
 
     // ---- facts and figures

@@ -2,15 +2,13 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering;
 
 use super::super::tried;
 use super::super::wire::kind;
 use super::*;
-use crate::config::{ServerConfig, Start, StreamConfig, TargetConfig, media};
+use crate::config::{ServerConfig, Start, StreamConfig, media};
 use crate::fuzzing::snapshot::exported_seeds;
 use crate::fuzzing::worker::Nobody;
-use crate::net::clock;
 use crate::net::fd_channel::Message;
 use crate::stream::exported::{Doing, ExportedSession};
 use crate::stream::handover::StreamExport;
@@ -22,21 +20,10 @@ use crate::stream::threading::Threading;
 
 /// One whose worker has somebody of each kind, on the stream of this key.
 fn proxy(key: &[u8]) -> Proxy {
-    proxy_at(key, Arc::default())
-}
-
-fn proxy_at(key: &[u8], server: Arc<Nobody>) -> Proxy {
     let name = StreamName { app: b"live".to_vec(), key: key.to_vec() };
     let budget = Budget::new(None);
-    let stream = RRStream::new(7, name, StreamConfig::default(), true, budget, Threading::Own, server);
+    let stream = RRStream::new(7, name, StreamConfig::default(), true, budget, Threading::Own, Arc::new(Nobody));
     tried::proxy(&Arc::new(stream), &ServerConfig::default())
-}
-
-fn add_source(proxy: &Proxy) {
-    let url = TargetConfig { url: "rtmp://192.0.2.1/app/key".to_owned(), ..TargetConfig::default() };
-    let endpoint = Endpoint::new(url, b"show").unwrap();
-    let source = Target::new(9, Arc::clone(proxy.stream.identity()), endpoint).pulling();
-    proxy.stream.add_source(&Arc::new(source)).unwrap();
 }
 
 #[test]
@@ -78,43 +65,6 @@ fn time_in_which_nobody_looked_at_a_worker_is_not_its_own() {
     assert!(!proxy.is_found_overdue(500_000), "it stood still for minutes");
     assert_eq!(proxy.evicts, Some((500_000 + EVICT_MS, 1)));
     assert_eq!(overdue(&mut proxy, 500_250), Some(500_000 + ORDER_MS));
-}
-
-#[test]
-fn the_sources_of_a_stream_that_is_held_are_not_called_to_a_place_that_moves() {
-    let server = Arc::<Nobody>::default();
-    let mut proxy = proxy_at(b"show", Arc::clone(&server));
-    add_source(&proxy);
-    let dials = |proxy: &mut Proxy, live, recovering| {
-        let places = ToServer::Places { live, recovering, standbys: Vec::new(), via: Vec::new() };
-        proxy.receives(&places.encode().unwrap().1).unwrap();
-        server.dials.swap(0, Ordering::Relaxed)
-    };
-    let [publisher, ..] = IDS;
-    assert!(dials(&mut proxy, publisher, false) > 0);
-    proxy.stream.hold(600_000);
-    assert_eq!(dials(&mut proxy, 0, true), 0);
-    proxy.stream.hold(0);
-    assert_eq!(dials(&mut proxy, 0, false), 1, "the worker has given the place up");
-}
-
-#[test]
-fn the_sources_that_were_not_called_while_their_stream_was_held_are_called_once_when_that_ends() {
-    let server = Arc::<Nobody>::default();
-    let mut proxy = proxy_at(b"show", Arc::clone(&server));
-    add_source(&proxy);
-    let dials = || server.dials.swap(0, Ordering::Relaxed);
-    let owed = |proxy: &mut Proxy| {
-        proxy.call_owed_sources(clock::now_us());
-        dials()
-    };
-    dials();
-    assert_eq!(owed(&mut proxy), 0, "nothing was held");
-    proxy.stream.hold(600_000);
-    proxy.call_sources(clock::now_us());
-    assert_eq!([dials(), owed(&mut proxy)], [0, 0]);
-    proxy.stream.hold(0);
-    assert_eq!([owed(&mut proxy), owed(&mut proxy)], [1, 0]);
 }
 
 #[test]
