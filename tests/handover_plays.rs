@@ -174,7 +174,7 @@ fn all_run(live: &Live) {
 
 fn export_stream(live: &Live, stream: Id) -> Vec<u8> {
     match live.server.stream_export(stream, 128 << 20, 60_000).unwrap() {
-        StreamExport::State(state) => state,
+        StreamExport::State(state) => state.to_vec(),
         StreamExport::Needs(room) => panic!("a stream of {room} bytes"),
     }
 }

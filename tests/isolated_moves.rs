@@ -62,7 +62,7 @@ fn find(live: &Live, key: &str) -> Id {
 
 fn export_stream(live: &Live, stream: Id) -> Vec<u8> {
     match live.server.stream_export(stream, ROOM, 60_000).unwrap() {
-        StreamExport::State(state) => state,
+        StreamExport::State(state) => state.to_vec(),
         StreamExport::Needs(bytes) => panic!("a state of {bytes} bytes"),
     }
 }

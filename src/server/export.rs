@@ -16,7 +16,7 @@ use crate::stream::exported::target::ExportedTarget;
 use crate::stream::record::{Caller, Export, Order, TargetExport};
 use crate::stream::remote::endpoint::Trusts;
 use crate::stream::remote::target::News;
-use crate::stream::{RRStream, StreamExport};
+use crate::stream::{RRStream, StreamExport, StreamState};
 
 /// The refusal for a session that cannot be exported at this moment.
 const NOT_NOW: &str = "it is ending, or neither asks, publishes nor plays, and goes on elsewhere only then";
@@ -161,7 +161,7 @@ impl RRServer {
 
 /// The state that a stream's process has made, with what this server knows better: the settings, whether the stream exists by
 /// the host's wish, and whether the publisher, whose TLS would end here, can move.
-fn known_here(stream: &RRStream, state: Vec<u8>, room: usize) -> Result<StreamExport> {
+fn known_here(stream: &RRStream, state: StreamState, room: usize) -> Result<StreamExport> {
     let no_stream = |failure: Failure| {
         Failure::ours(RRError::Worker, format!("the stream's process has made no state of it: {}", failure.text))
     };
@@ -174,5 +174,5 @@ fn known_here(stream: &RRStream, state: Vec<u8>, room: usize) -> Result<StreamEx
     exported.reserved = stream.book().is_reserved();
     exported.publisher_moves = stream.book().publisher_can_move();
     let state = exported.state()?;
-    Ok(if state.len() > room { StreamExport::Needs(state.len()) } else { StreamExport::State(state) })
+    Ok(if state.len() > room { StreamExport::Needs(state.len()) } else { StreamExport::State(state.into()) })
 }

@@ -84,7 +84,7 @@ use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
-pub use crate::stream::{StreamExport, WorkerCounts};
+pub use crate::stream::{StreamExport, StreamState, WorkerCounts};
 use crate::sync::locked;
 
 /// One relay server. All methods may be called from any thread; each says if it must not be called in a callback.

@@ -23,6 +23,7 @@ use crate::stream::peer::Peer;
 use crate::stream::process::adoption::{AdoptedSession, AdoptedTarget, Adoption, IsolatedStream, OfferedProcess};
 use crate::stream::process::host::HostMessage;
 use crate::stream::process::proxy::Proxy;
+use crate::stream::process::wire::GoOn;
 use crate::stream::record::{Caller, RRSession, TargetExport, Wait};
 use crate::stream::relays::LEAD;
 use crate::stream::remote::target::Target;
@@ -205,12 +206,12 @@ impl RRStream {
         if let Threading::Process(isolated) = self.threading() {
             may_start(self)?;
             start_proxy(self, isolated)?;
-            let state = exported.state()?;
-            let memory = self.memory().budget().charge_about(state.len())?;
+            let message = GoOn::with(&exported.state()?, within_ms)?;
+            let memory = self.memory().budget().charge_about(message.len())?;
             self.book().keep_place(exported.publisher_moves);
             self.life().recovers();
             let (caller, wait) = Caller::new();
-            let order = Delivery::GoOn { state, within_ms, memory, caller };
+            let order = Delivery::GoOn { message, memory, caller };
             return self.deliver(order).map(|()| Some(wait)).map_err(|(_, failure)| failure);
         }
         let now_us = clock::now_us();

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use crate::net::conn::Conn;
 use crate::stream::book::Claim;
 use crate::stream::exported::MovedFeed;
+use crate::stream::exported::stream::StreamState;
 use crate::stream::exported::target::MovedPush;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::memory::budget::Charge;
 use crate::stream::offer::{OfferedPublisher, OfferedSession, OfferedStream, Verdict};
 use crate::stream::peer::Peer;
 use crate::stream::process::adoption::{Adoption, OfferedProcess};
+use crate::stream::process::wire::GoOn;
 use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::source::Refusal;
@@ -53,11 +55,9 @@ pub(crate) enum Delivery {
     Adopt(Box<Adoption>),
     /// An order to go on with a stream of another process, before anybody comes. For a stream that has such a process.
     GoOn {
-        /// Its state.
-        state: Vec<u8>,
-        /// The time in which its publisher is to come.
-        within_ms: u64,
-        /// The memory of the state.
+        /// What its process is told.
+        message: GoOn,
+        /// The memory of that.
         memory: Charge,
         /// Who waits for the outcome.
         caller: Caller<()>,
@@ -142,7 +142,7 @@ pub(in crate::stream) enum ForAccumulate {
 #[derive(Debug)]
 pub enum StreamExport {
     /// Its state, with which another process goes on.
-    State(Vec<u8>),
+    State(StreamState),
     /// There is too little room for the state; this many bytes are enough now.
     Needs(usize),
 }

@@ -35,6 +35,7 @@ mod upcalls;
 
 pub(crate) use self::book::Claim;
 pub(crate) use self::egress::subscription::Subscription;
+pub use self::exported::stream::StreamState;
 pub(crate) use self::front::{Hold, RRStream};
 pub(crate) use self::further_relays::FurtherRelays;
 pub use self::handover::StreamExport;

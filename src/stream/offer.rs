@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::stream::event::Id;
+use crate::stream::exported::stream::StreamState;
 
 const OPEN: u8 = 0;
 const KEPT: u8 = 1;
@@ -137,7 +138,7 @@ pub(crate) enum OfferedPublisher {
 #[derive(Debug)]
 pub(crate) struct OfferedStream {
     /// Its state.
-    pub(crate) state: Vec<u8>,
+    pub(crate) state: StreamState,
     /// Its players.
     pub(crate) players: Vec<OfferedSession>,
     /// Its connected targets, over connections that can move.

@@ -11,6 +11,6 @@ pub(crate) mod supervisor;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod tried;
 mod watchdog;
-mod wire;
+pub(crate) mod wire;
 pub(crate) mod worker;
 pub(crate) mod workers;

@@ -101,19 +101,26 @@ impl FdQueue {
         self.arriving.body.capacity()
     }
 
-    /// Sends what the socket takes.
+    /// Sends what the socket takes. No more than `left` bytes are sent, which are what is left of the caller's turn; if none are
+    /// left, the socket may take more, which the poller does not report again.
     ///
     /// # Errors
     /// [`RRError::Closed`] if the other end is closed, [`RRError::Limit`] if the system carries no more descriptors,
     /// [`RRError::Io`].
-    pub(crate) fn flush(&mut self) -> Result<()> {
-        while let Some(Leaving { head, body, fd, sent }) = self.leaving.front_mut() {
+    pub(crate) fn flush(&mut self, left: &mut usize) -> Result<()> {
+        while let Some(Leaving { head, body, fd, sent }) = self.leaving.front_mut()
+            && *left > 0
+        {
+            let (whole, mut room) = (HEAD_BYTES + body.len(), *left);
             let parts = [
                 head.get(*sent..).unwrap_or_default(),
                 body.get(sent.saturating_sub(HEAD_BYTES)..).unwrap_or_default(),
             ];
-            let left = parts.iter().map(|part| part.len()).sum::<usize>();
-            let parts = parts.map(IoSlice::new);
+            let parts = parts.map(|part| {
+                let part = part.get(..room).unwrap_or(part);
+                room -= part.len();
+                IoSlice::new(part)
+            });
             // The descriptor goes with the first byte.
             let control = fd.as_ref().filter(|_| *sent == 0).map(|fd| control(fd.as_fd()));
             let message = MsgHdr::new().with_buffers(&parts);
@@ -122,10 +129,13 @@ impl FdQueue {
                 None => message,
             };
             match SockRef::from(&self.channel.0).sendmsg(&message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) {
-                Ok(n) if n < left => *sent += n,
-                Ok(_) => {
-                    self.leaving_bytes -= body.len();
-                    self.leaving.pop_front();
+                Ok(n) => {
+                    *sent += n;
+                    *left = left.saturating_sub(n);
+                    if *sent >= whole {
+                        self.leaving_bytes -= body.len();
+                        self.leaving.pop_front();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -244,7 +254,7 @@ mod tests {
         let by_ms = clock::now_ms() + 30_000;
         let answer = loop {
             assert!(clock::now_ms() < by_ms);
-            here.flush().unwrap();
+            here.flush(&mut { usize::MAX }).unwrap();
             match here.next(|_| 1 << 20, &mut { usize::MAX }).unwrap() {
                 Next::Message(message) => break message,
                 Next::Nothing => std::thread::yield_now(),
@@ -274,6 +284,25 @@ mod tests {
         assert!(matches!(here.next(|_| 1 << 20, &mut left), Ok(Next::Message(message)) if message.body == body));
         assert_eq!(left, share - HEAD_BYTES);
         assert!(matches!(here.next(|_| 1 << 20, &mut left), Ok(Next::Nothing)));
+    }
+
+    #[test]
+    fn no_turn_sends_more_than_its_share_whatever_the_socket_takes() {
+        let (here, there) = FdChannel::pair().unwrap();
+        let (mut here, there) = (FdQueue::new(here).unwrap(), FdChannel::adopt(there).unwrap());
+        let (body, share) = (vec![7; 10_000], 1_000);
+        here.push(1, body.clone(), None).unwrap();
+        here.push(2, Vec::new(), None).unwrap();
+        for turn in 1..=body.len() / share {
+            let mut left = share;
+            here.flush(&mut left).unwrap();
+            assert_eq!((left, here.leaving[0].sent), (0, turn * share));
+        }
+        let mut left = share;
+        here.flush(&mut left).unwrap();
+        assert_eq!((left, here.leaving.len()), (share - 2 * HEAD_BYTES, 0), "the rest and the message behind it");
+        let next = || there.receive(|_| 1 << 20, clock::now_ms() + 30_000).unwrap().unwrap();
+        assert!(next().body == body && next().kind == 2);
     }
 
     #[test]

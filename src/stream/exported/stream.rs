@@ -1,6 +1,8 @@
 //! The state of a stream that goes on in another process: its name and settings, its time, the headers of its publisher,
 //! and the tail of its log, which is what those who play it have not got yet and what joiners begin with.
 
+use std::ops::{Deref, Range};
+
 use minicbor::{Decode, Encode};
 
 use crate::config::{CHUNK_SIZE, MAX_MESSAGE_BYTES, StreamConfig};
@@ -90,6 +92,35 @@ pub(crate) struct ExportedStream {
     pub(in crate::stream) flags: Vec<u8>,
     /// Its publisher can come along, so that its place is kept for it.
     pub(crate) publisher_moves: bool,
+}
+
+/// The state of a stream. It may be a part of the message that it has come in: a task that hands on gigabytes must not copy
+/// them, because others wait for its thread.
+#[derive(Debug)]
+pub struct StreamState {
+    message: Vec<u8>,
+    at: Range<usize>,
+}
+
+impl StreamState {
+    /// The state at this place of a message.
+    pub(in crate::stream) fn within(message: Vec<u8>, at: Range<usize>) -> Self {
+        Self { message, at }
+    }
+}
+
+impl From<Vec<u8>> for StreamState {
+    fn from(state: Vec<u8>) -> Self {
+        Self { at: 0..state.len(), message: state }
+    }
+}
+
+impl Deref for StreamState {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.message.get(self.at.clone()).unwrap_or_default()
+    }
 }
 
 impl ExportedStream {

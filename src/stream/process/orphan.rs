@@ -118,7 +118,7 @@ impl Talk {
     fn with(channel: FdChannel, protocol: u16) -> Result<Self> {
         let mut channel = FdQueue::new(channel)?;
         channel.push(kind::GREETING, GREETING.encode(&Greeting { protocol })?, None)?;
-        channel.flush()?;
+        channel.flush(&mut { usize::MAX })?;
         let orphan = Orphan { record: Vec::new(), description: Vec::new(), channel };
         Ok(Self { orphan, stage: Stage::Greets, bytes: 0 })
     }
@@ -177,7 +177,7 @@ impl Talk {
                 let report = ToServer::decode(&body)?;
                 if matches!(report, ToServer::Paused) {
                     self.orphan.channel.push(kind::CLAIM, Vec::new(), None)?;
-                    self.orphan.channel.flush()?;
+                    self.orphan.channel.flush(&mut { usize::MAX })?;
                     Stage::Claims
                 } else if body.len() > wire::described_bytes(&report) {
                     return Err(Failure::ours(RRError::Limit, "it says more of somebody than there is to say"));

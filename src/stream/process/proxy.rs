@@ -256,7 +256,7 @@ impl Task for Proxy {
             }
             Delivery::OfferProcess { verdict, caller } => self.offer(verdict, caller, io),
             Delivery::Adopt(adoption) => self.adopt(adoption, io),
-            Delivery::GoOn { state, within_ms, memory: _memory, caller } => self.go_on(&state, within_ms, caller, io),
+            Delivery::GoOn { message, memory: _memory, caller } => self.go_on(message, caller, io),
             Delivery::Export { room, caller, .. } => self.export_stream(room, caller, io.now_us),
             Delivery::ExportTarget { target, history, room, caller, .. } => {
                 self.export_target(&target, history, (room, caller), io.now_us / 1000);
@@ -292,10 +292,15 @@ impl Task for Proxy {
     }
 
     fn end_round(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
-        if let Some(Err(failure)) = self.worker.as_mut().map(Link::flush) {
+        let mut left = READ_BUDGET_BYTES;
+        if let Some(Err(failure)) = self.worker.as_mut().map(|link| link.flush(&mut left)) {
             // Why the socket has failed shows when the process has ended.
             log::debug!("{}: {failure}", self.stream.masked_name());
             self.look_for_end(io);
+        }
+        if left == 0 {
+            // The poller does not report again that the socket takes more.
+            io.again(link::CHANNEL);
         }
         // Where there is no room, others are asked to give memory up, and it counts from a later round on: it is there
         // already, and bounded.

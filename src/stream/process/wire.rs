@@ -379,6 +379,26 @@ impl ToWorker<'_> {
     }
 }
 
+/// [`ToWorker::GoOn`], made by the thread that waits for the outcome: it may have gigabytes, and others wait for that of the
+/// proxy.
+#[derive(Debug)]
+pub(crate) struct GoOn(pub(super) Vec<u8>);
+
+impl GoOn {
+    /// The order to go on with this state, whose publisher is to come within this time.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(in crate::stream) fn with(state: &[u8], within_ms: u64) -> Result<Self> {
+        ToWorker::GoOn { state, within_ms }.encode().map(|(_, body)| Self(body))
+    }
+
+    /// Its bytes.
+    pub(in crate::stream) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// Why something ended.
 #[derive(Debug, Encode, Decode)]
 pub(super) struct Cause<'a> {

@@ -260,7 +260,7 @@ impl Relay {
         }
         .state()?;
         if bytes <= room && state.len() <= room {
-            return Ok(StreamExport::State(state));
+            return Ok(StreamExport::State(state.into()));
         }
         // A message takes a byte beside it, and more than ten on the wire.
         let missing = if bytes <= room { 0 } else { bytes + bytes / 10 };

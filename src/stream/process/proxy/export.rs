@@ -1,14 +1,16 @@
 //! What goes to another server one by one, and comes from one so: sessions, targets, and the stream with the tail of its log.
 //! The worker has them and makes their states; whoever waits for one waits here.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::super::wire::{Cause, Handle, Largest, ToWorker, impossible};
+use super::super::wire::{Cause, GoOn, Handle, Largest, ToWorker, impossible};
 use super::waits::{TargetOrder, WAITING};
 use super::{ORDER_MS, Proxy, WorkerSession, WorkerTarget, not_its, refuse};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::event_loop::Io;
+use crate::stream::exported::stream::StreamState;
 use crate::stream::exported::target::{About, ExportedTarget, Pause};
 use crate::stream::exported::{self, Doing, ExportedSession, stream};
 use crate::stream::handover::StreamExport;
@@ -32,11 +34,11 @@ impl Proxy {
     // ---- the stream
 
     /// Lets a worker go on with the stream of another server.
-    pub(super) fn go_on(&mut self, state: &[u8], within_ms: u64, caller: Caller<()>, io: &mut Io<'_>) {
+    pub(super) fn go_on(&mut self, message: GoOn, caller: Caller<()>, io: &mut Io<'_>) {
         if self.worker.is_some() || !self.moving.is_no() {
             return refuse(&caller, Failure::ours(RRError::State, "the stream has a process already"));
         }
-        let begun = self.link(io).and_then(|link| link.send(&ToWorker::GoOn { state, within_ms }, None));
+        let begun = self.link(io).and_then(|link| link.go_on(message));
         match begun {
             Ok(()) => {
                 (self.waits.goes_on, self.waits.due_ms) = (Some(caller), Some(io.now_us / 1000 + ORDER_MS));
@@ -71,7 +73,7 @@ impl Proxy {
             let state = self.without_log(self.stream.book().is_reserved(), now_us).state();
             return caller.tell(state.map(|state| match state.len() {
                 needs if needs > room => StreamExport::Needs(needs),
-                _ => StreamExport::State(state),
+                _ => StreamExport::State(state.into()),
             }));
         }
         let orders = self.order_settings(now_ms).and_then(|()| self.order_hold(now_ms));
@@ -113,9 +115,9 @@ impl Proxy {
         Ok(caller)
     }
 
-    /// The state of the stream has come. It is checked by the thread that waits for it.
-    pub(super) fn stream_exported(&mut self, state: &[u8]) -> Result<()> {
-        self.asked_for_state()?.tell(copied(state).map(StreamExport::State));
+    /// The state of the stream has come, at this place of a message. It is checked by the thread that waits for it.
+    pub(super) fn stream_exported(&mut self, message: Vec<u8>, at: Range<usize>) -> Result<()> {
+        self.asked_for_state()?.tell(Ok(StreamExport::State(StreamState::within(message, at))));
         Ok(())
     }
 

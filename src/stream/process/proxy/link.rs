@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use log::LevelFilter;
 
 use super::super::supervisor::Supervisor;
-use super::super::wire::{LAST_MESSAGES, Largest, ToWorker, kind};
+use super::super::wire::{GoOn, LAST_MESSAGES, Largest, ToWorker, kind};
 use super::super::workers::Workers;
 use crate::config::StreamConfig;
 use crate::error::{Failure, RRError, Result};
@@ -222,6 +222,11 @@ impl Link {
         self.push(kind, body, fd)
     }
 
+    /// Sends the order to go on with a stream, like [`Self::send`].
+    pub(super) fn go_on(&mut self, GoOn(message): GoOn) -> Result<()> {
+        self.push(kind::STREAM, message, None)
+    }
+
     fn push(&mut self, kind: u8, body: Vec<u8>, fd: Option<OwnedFd>) -> Result<()> {
         match &mut self.stage {
             Stage::Waits { messages, .. } if messages.len() >= WAITING => {
@@ -244,10 +249,10 @@ impl Link {
         self.send(&ToWorker::Level(level as u32), None)
     }
 
-    /// Sends what the socket takes.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    /// Sends what the socket takes; `left` is what is left of the turn.
+    pub(super) fn flush(&mut self, left: &mut usize) -> Result<()> {
         match &mut self.stage {
-            Stage::Runs(running) if self.fault.is_none() => running.queue.flush(),
+            Stage::Runs(running) if self.fault.is_none() => running.queue.flush(left),
             _ => Ok(()),
         }
     }

@@ -58,7 +58,11 @@ impl Proxy {
             ToServer::Exported { id, state } => self.is_exported(id, state, fd, now_us / 1000)?,
             ToServer::Stays { id, needs, cause } => self.stays(id, needs, cause)?,
             ToServer::GoesOn(cause) => self.goes_on(cause)?,
-            ToServer::Stream { state } => self.stream_exported(state)?,
+            ToServer::Stream { state } => {
+                let start = state.as_ptr().addr().wrapping_sub(body.as_ptr().addr());
+                let at = start..start.saturating_add(state.len());
+                self.stream_exported(body, at)?;
+            }
             ToServer::StreamStays { needs, cause } => self.stream_stays(needs, cause)?,
             ToServer::Parted { id, how } => self.target_parted(id, &how, now_us / 1000)?,
             ToServer::Event(report) => self.event_reported(&report)?,

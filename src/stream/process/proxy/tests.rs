@@ -164,3 +164,15 @@ fn a_worker_asks_for_more_room_than_there_was_and_for_no_more_than_states_need()
         assert_eq!([session, target, stream], [is_possible; 3]);
     }
 }
+
+#[test]
+fn the_state_of_a_stream_is_handed_on_where_it_lies() {
+    let mut proxy = proxy(b"show");
+    let (caller, wait) = Caller::new();
+    proxy.waits.states = [(1 << 20, caller)].into();
+    let (kind, body) = ToServer::Stream { state: &[7; 1000] }.encode().unwrap();
+    let lies = body.as_ptr().addr()..body.as_ptr().addr() + body.len();
+    proxy.take_report(Message { kind, body, fd: None }, 1).unwrap();
+    let Some(Some(Ok(StreamExport::State(state)))) = wait.try_outcome() else { panic!("there was room") };
+    assert!(*state == [7; 1000] && lies.contains(&state.as_ptr().addr()));
+}
