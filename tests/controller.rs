@@ -7,6 +7,8 @@
 mod backend;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/successor.rs"]
 mod successor;
 

@@ -5,6 +5,8 @@
 
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/secure.rs"]
 mod secure;
 
@@ -47,19 +49,12 @@ fn next(server: &RRServer, kind: EventKind) -> Event {
     }
 }
 
-fn export(server: &RRServer, session: Id) -> (OwnedFd, Vec<u8>) {
-    match server.session_export(session, ROOM).unwrap() {
-        Export::Gone { fd, state } => (fd, state),
-        Export::Needs(bytes) => panic!("a state of {bytes} bytes"),
-    }
-}
-
 /// Allows every question before this one, and exports the session at this one.
 fn export_at(server: &RRServer, kind: EventKind) -> (OwnedFd, Vec<u8>) {
     loop {
         let event = server.next_event(30_000).unwrap().expect("an event in time");
         if event.kind == kind {
-            return export(server, event.session);
+            return moving::session(server, event.session);
         }
         if matches!(event.kind, EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk) {
             server.session_allow(event.session, Decision::default()).unwrap();
@@ -175,7 +170,7 @@ fn mover(to: &Arc<RRServer>) -> (Arc<RRServer>, u16) {
     let me = Arc::clone(&itself);
     let callback = Box::new(move |event: &Event| {
         if matches!(event.kind, EventKind::PublishAsk | EventKind::PlayAsk) {
-            let (fd, state) = export(me.get().unwrap(), event.session);
+            let (fd, state) = moving::session(me.get().unwrap(), event.session);
             to.session_import(fd, &state).unwrap();
         }
     });
@@ -224,7 +219,7 @@ fn what_is_known_of_a_session_goes_with_it() {
     socket.write_all(&command(1, "publish", 3.0, &[Value::Null, key, Value::String(b"live")])).unwrap();
     let asked = next(&here, EventKind::PublishAsk);
     let before = here.stats(asked.session).unwrap();
-    let (fd, state) = export(&here, asked.session);
+    let (fd, state) = moving::session(&here, asked.session);
     let end = next(&here, EventKind::Session);
     assert_eq!((end.session, end.state, end.error, end.flags), (asked.session, State::Stopped, None, flag::LAST));
     assert_eq!(end.text, b"handed over to another process");
@@ -342,7 +337,7 @@ fn a_state_that_is_refused_takes_its_connection_with_it() {
         socket.write_all(&connect()).unwrap();
         (socket, next(&here, EventKind::ConnectAsk).session)
     };
-    let (_fd, state) = export(&here, session);
+    let (_fd, state) = moving::session(&here, session);
     let refused = |state: &[u8], kind: RRError, words: &str| {
         let (theirs, mut ours) = UnixStream::pair().unwrap();
         let failure = there.server.session_import(theirs.into(), state).unwrap_err();

@@ -7,6 +7,8 @@
 mod http;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/raw.rs"]
 mod raw;
@@ -15,13 +17,11 @@ use std::sync::Arc;
 
 use http::{Http, Way};
 use live::{Live, until};
+use moving::picture;
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::proto::message::kind;
-use rrelay::server::{Event, EventKind, Export, Id, ListenOptions, StreamExport, kind as ids};
+use rrelay::server::{Event, EventKind, Id, ListenOptions};
 use rrelay::session::{Role, State};
-
-/// More bytes than any state here has.
-const ROOM: usize = 64 << 20;
 
 struct Server {
     live: Live,
@@ -42,26 +42,9 @@ impl Server {
         self.live.server.stream_find(b"live", b"show").unwrap()
     }
 
-    fn export(&self, session: Id) -> (std::os::fd::OwnedFd, Vec<u8>) {
-        match self.live.server.session_export(session, ROOM).unwrap() {
-            Export::Gone { fd, state } => (fd, state),
-            Export::Needs(bytes) => panic!("a state of {bytes} bytes"),
-        }
-    }
-
     /// The stream with all who are on it goes to another server.
     fn moves_to(&self, there: &Self) {
-        let stream = self.stream();
-        let StreamExport::State(state) = self.live.server.stream_export(stream, ROOM, 60_000).unwrap() else {
-            panic!("there was room")
-        };
-        there.live.server.stream_import(&state).unwrap();
-        for session in self.live.server.list(stream, ids::SESSION).unwrap() {
-            let (fd, state) = self.export(session);
-            there.live.server.session_import(fd, &state).unwrap();
-        }
-        self.live.server.stream_stop(stream, 0).unwrap();
-        until("it has ended", || self.live.server.info(stream).is_err());
+        moving::all(&self.live.server, &there.live.server, self.stream());
     }
 
     /// A player over HTTP that is on the stream, and takes little before it reads.
@@ -76,11 +59,6 @@ impl Server {
         });
         player
     }
-}
-
-fn picture(number: u32, bytes: usize) -> Vec<u8> {
-    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
-    [kind, &number.to_be_bytes(), &vec![number as u8; bytes]].concat()
 }
 
 /// Reads the next picture, and notes its number and its time.

@@ -7,21 +7,23 @@
 mod live;
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/moving.rs"]
+mod moving;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use live::{Client, Live, command, connect, message, shaken, some_of, until};
 use load::Load;
+use moving::picture;
 use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::message::{MessageHead, kind};
-use rrelay::server::{Event, EventKind, Export, Id, RRServer, StreamExport, flag};
+use rrelay::server::{Event, EventKind, Id, StreamExport, flag};
 use rrelay::session::{Role, State};
 
 /// A message as a player gets it: type, time, body.
@@ -126,13 +128,6 @@ fn session_of(live: &Live, role: Role, key: &str) -> Id {
     found.unwrap()
 }
 
-fn export(server: &RRServer, session: Id) -> (OwnedFd, Vec<u8>) {
-    match server.session_export(session, 1 << 20).unwrap() {
-        Export::Gone { fd, state } => (fd, state),
-        Export::Needs(bytes) => panic!("a state of {bytes} bytes"),
-    }
-}
-
 /// A publisher of this name, before its first message, and how many bytes it has sent.
 fn publisher(live: &Live, key: &str) -> (TcpStream, u64) {
     let mut socket = shaken(live.port);
@@ -156,7 +151,7 @@ fn a_publisher_goes_on_elsewhere_from_each_byte_of_its_media() {
         socket.write_all(&media[..cut]).unwrap();
         let session = session_of(&here, Role::Publisher, &key);
         until("all is read", || here.server.stats(session).unwrap().bytes_in == said + cut as u64);
-        let (fd, state) = export(&here.server, session);
+        let (fd, state) = moving::session(&here.server, session);
         there.server.session_import(fd, &state).unwrap();
         socket.write_all(&media[cut..]).unwrap();
 
@@ -187,7 +182,7 @@ fn a_stream_has_lost_a_publisher_that_went_and_the_one_there_takes_it_as_it_take
         let stream = here.server.stream_find(b"live", key.as_bytes()).unwrap();
         until("it is counted", || here.server.stats(session).unwrap().msgs_in == 1);
         let before = here.server.stats(session).unwrap();
-        let (fd, state) = export(&here.server, session);
+        let (fd, state) = moving::session(&here.server, session);
         let end = here.end_of(&publisher.addr());
         let facts = (end.role, end.state, end.error, end.flags, end.stream);
         assert_eq!(facts, (Role::Publisher, State::Stopped, None, flag::LAST, stream));
@@ -228,12 +223,6 @@ fn a_stream_has_lost_a_publisher_that_went_and_the_one_there_takes_it_as_it_take
     assert_eq!(there.sessions(), 1, "the first one");
 }
 
-/// Bytes for a body of this number.
-fn picture(number: u32, bytes: usize) -> Vec<u8> {
-    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
-    [kind, &number.to_be_bytes(), &vec![number as u8; bytes]].concat()
-}
-
 fn numbers(player: &mut Client, count: usize) -> Vec<u32> {
     let media = received(player, count);
     let pictures = media.iter().filter(|(type_id, _, body)| *type_id == kind::VIDEO && body.get(1) == Some(&1));
@@ -260,11 +249,10 @@ fn move_in_order(here: &Live, there: &Live, key: &str, order: impl FnOnce(Vec<Id
     assert_eq!(there.server.stream_import(&state).unwrap_err().kind, RRError::Exists);
     let sessions = here.server.list(stream, rrelay::server::kind::SESSION).unwrap();
     for session in order(sessions) {
-        let (fd, state) = export(&here.server, session);
+        let (fd, state) = moving::session(&here.server, session);
         there.server.session_import(fd, &state).unwrap();
     }
-    here.server.stream_stop(stream, 0).unwrap();
-    until("it has ended", || here.server.info(stream).is_err());
+    moving::end(&here.server, stream);
 }
 
 #[test]
@@ -444,7 +432,7 @@ fn a_player_whose_stream_did_not_come_along_begins_there_as_a_newcomer() {
     publishers[1].key_frame(0, b"there").unwrap();
     publishers[1].send(kind::VIDEO, 0, b"\x27\x01\0\0\0later").unwrap();
     let session = session_of(&here, Role::Player, "show");
-    let (fd, state) = export(&here.server, session);
+    let (fd, state) = moving::session(&here.server, session);
     there.server.session_import(fd, &state).unwrap();
     let bodies = [(); 3].map(|()| player.message().1);
     assert_eq!(bodies, [&b"\x17\0\0\0\0avcC"[..], b"\x17\x01\0\0\0there", b"\x27\x01\0\0\0later"]);
@@ -455,7 +443,7 @@ fn a_player_whose_stream_did_not_come_along_begins_there_as_a_newcomer() {
     there.server.session_close(session, "go", 60_000).unwrap();
     player.closed();
     let mut banned = here.play("show");
-    let (fd, state) = export(&here.server, session_of(&here, Role::Player, "show"));
+    let (fd, state) = moving::session(&here.server, session_of(&here, Role::Player, "show"));
     assert_eq!(there.server.session_import(fd, &state).unwrap_err().kind, RRError::Rejected);
     banned.closed();
 }

@@ -5,20 +5,22 @@
 
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use live::{Client, Live, command, until};
+use moving::picture;
 use rrelay::config::{Decision, Isolate, ServerConfig, StreamConfig, ask};
-use rrelay::error::{Failure, RRError};
+use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::message::kind;
-use rrelay::server::{Event, EventKind, Export, Id, StreamExport, flag, kind as ids};
+use rrelay::server::{Event, EventKind, Id, flag, kind as ids};
 use rrelay::session::{Role, State};
 
 /// A time that a test never waits for, however slow the machine is.
@@ -38,11 +40,6 @@ fn patient(ask: u32) -> Live {
 
 /// The first number of a stream's pictures, by which streams can be told apart.
 const EACH: u32 = 1_000_000;
-
-fn picture(number: u32, bytes: usize) -> Vec<u8> {
-    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
-    [kind, &number.to_be_bytes(), &vec![number as u8; bytes]].concat()
-}
 
 /// A publisher of numbered pictures, and how many it has sent.
 struct Feed {
@@ -150,15 +147,14 @@ impl Player {
 /// All streams, and then all sessions, go from one server to another by the calls.
 fn move_all(here: &Live, there: &Live) {
     let streams = here.server.list(0, ids::STREAM).unwrap();
-    let states: Vec<_> = streams.iter().map(|&stream| export_stream(here, stream)).collect();
+    let states: Vec<_> = streams.iter().map(|&stream| moving::stream(&here.server, stream)).collect();
     states.iter().for_each(|state| assert!(there.server.stream_import(state).unwrap() != 0));
     for session in here.server.list(0, ids::SESSION).unwrap() {
-        let (fd, state) = export(here, session);
+        let (fd, state) = moving::session(&here.server, session);
         there.server.session_import(fd, &state).unwrap();
     }
     for stream in streams {
-        here.server.stream_stop(stream, 0).unwrap();
-        until("it has ended", || here.server.info(stream).is_err());
+        moving::end(&here.server, stream);
     }
     all_run(there);
 }
@@ -172,28 +168,9 @@ fn all_run(live: &Live) {
     });
 }
 
-fn export_stream(live: &Live, stream: Id) -> Vec<u8> {
-    match live.server.stream_export(stream, 128 << 20, 60_000).unwrap() {
-        StreamExport::State(state) => state.to_vec(),
-        StreamExport::Needs(room) => panic!("a stream of {room} bytes"),
-    }
-}
-
-fn export(live: &Live, session: Id) -> (std::os::fd::OwnedFd, Vec<u8>) {
-    match live.server.session_export(session, 1 << 20).unwrap() {
-        Export::Gone { fd, state } => (fd, state),
-        Export::Needs(bytes) => panic!("a state of {bytes} bytes"),
-    }
-}
-
 /// Everything goes from one server to another by an upgrade.
 fn upgrade(here: &Live, there: &Live) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let taking = scope.spawn(|| there.server.take_over(theirs.into(), 30_000));
-        let handed: Result<(), Failure> = here.server.hand_over(ours.into(), 30_000, 30_000);
-        assert_eq!((handed, taking.join().unwrap()), (Ok(()), Ok(())));
-    });
+    assert_eq!(moving::hand_over(&here.server, &there.server), (Ok(()), Ok(())));
 }
 
 #[test]
@@ -311,10 +288,10 @@ fn plays_of_which_one_has_no_stream_there_are_refused_before_any_of_them_goes_on
     feeds.iter_mut().for_each(|feed| feed.send(1, 300));
     let mut player = Player::of(&here, &["one", "two"]);
     let one = here.server.stream_find(b"live", b"one").unwrap();
-    there.server.stream_import(&export_stream(&here, one)).unwrap();
+    there.server.stream_import(&moving::stream(&here.server, one)).unwrap();
     let is_player = |id: &Id| here.server.info(*id).unwrap().role == Role::Player;
     let session = here.server.list(0, ids::SESSION).unwrap().into_iter().find(is_player).unwrap();
-    let (fd, state) = export(&here, session);
+    let (fd, state) = moving::session(&here.server, session);
     // Nor does it go where streams have processes of their own, which share no connection.
     let apart = Live::new(ServerConfig { isolate: Isolate::Process, ..ServerConfig::default() });
     let failure = apart.server.session_import(fd.try_clone().unwrap(), &state).unwrap_err();

@@ -7,25 +7,25 @@
 mod ingest;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/secure.rs"]
 mod secure;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::Ingest;
 use live::{Client, Live, PATIENCE, is_closed, message, until};
+use moving::picture;
 use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig, media};
 use rrelay::error::RRError;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::chunk_write;
 use rrelay::proto::message::{MessageHead, kind};
-use rrelay::server::{
-    Event, EventKind, Export, Id, ListenOptions, RRServer, StreamExport, TargetExport, flag, kind as ids,
-};
+use rrelay::server::{Event, EventKind, Id, ListenOptions, TargetExport, flag};
 use rrelay::session::{Event as Said, Inbound, ServerSession, SessionConfig, State};
 
 /// More bytes than any state here has.
@@ -108,11 +108,6 @@ impl Sink {
     }
 }
 
-fn picture(number: u32, bytes: usize) -> Vec<u8> {
-    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
-    [kind, &number.to_be_bytes(), &vec![number as u8; bytes]].concat()
-}
-
 /// The settings of a target that stays however far it is behind, and tries again after an hour.
 fn patient(port: u16) -> TargetConfig {
     TargetConfig {
@@ -133,35 +128,10 @@ fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-fn export(server: &RRServer, target: Id) -> (Option<OwnedFd>, Vec<u8>) {
-    match server.target_export(target, ROOM).unwrap() {
-        TargetExport::Gone { fd, state } => (fd, state),
-        TargetExport::Needs(bytes) => panic!("a state of {bytes} bytes"),
-    }
-}
-
 /// A stream with all who are on it goes from one server to another. Returns the ids that its targets have there.
 fn move_all(here: &Live, there: &Live, key: &str) -> Vec<Id> {
     let stream = here.server.stream_find(b"live", key.as_bytes()).unwrap();
-    let StreamExport::State(state) = here.server.stream_export(stream, ROOM, 60_000).unwrap() else {
-        panic!("there was room")
-    };
-    there.server.stream_import(&state).unwrap();
-    let targets = here.server.list(stream, ids::TARGET).unwrap();
-    let moved = targets.into_iter().map(|target| {
-        let (fd, state) = export(&here.server, target);
-        there.server.target_import(fd, &state).unwrap()
-    });
-    let moved = moved.collect();
-    for session in here.server.list(stream, ids::SESSION).unwrap() {
-        let Export::Gone { fd, state } = here.server.session_export(session, ROOM).unwrap() else {
-            panic!("there was room")
-        };
-        there.server.session_import(fd, &state).unwrap();
-    }
-    here.server.stream_stop(stream, 0).unwrap();
-    until("it has ended", || here.server.info(stream).is_err());
-    moved
+    moving::all(&here.server, &there.server, stream).into_iter().map(|(target, _)| target).collect()
 }
 
 /// The event that ended this target's id, once it is there.
@@ -292,7 +262,7 @@ fn a_target_that_waits_goes_on_waiting_with_its_settings_and_its_history() {
     for (target, state, error, failures, config) in
         [(waits, State::Recovering, RRError::Connect, 1, config), (fails, State::Failed, RRError::GiveUp, 2, gives_up)]
     {
-        let (fd, exported) = export(&here.server, target);
+        let (fd, exported) = moving::target(&here.server, target);
         assert!(fd.is_none());
         let end = end_of(&here, target);
         assert_eq!(
@@ -429,7 +399,7 @@ fn a_source_goes_on_elsewhere_from_each_byte_of_its_media() {
         assert_eq!((stats.connects, stats.failures), (1, 0));
         until("all is counted", || there.server.stats(source).unwrap().bytes_in == origin.said + media.len() as u64);
         // Another publisher has the place where it comes from here to there again, after the stream.
-        let (fd, state) = export(&there.server, source);
+        let (fd, state) = moving::target(&there.server, source);
         let _publisher = here.publish(&key);
         assert_eq!(here.server.target_import(fd, &state).unwrap_err().kind, RRError::Exists);
         assert!(is_closed(&mut origin.socket));
@@ -468,7 +438,7 @@ fn a_source_on_demand_goes_on_resting_and_connects_when_somebody_plays() {
     let url = format!("rtmp://127.0.0.1:{port}/live/far");
     let config = TargetConfig { url, on_demand: true, ..TargetConfig::default() };
     let source = here.server.source_add(stream, config.clone()).unwrap();
-    let (fd, state) = export(&here.server, source);
+    let (fd, state) = moving::target(&here.server, source);
     assert!(fd.is_none());
     there.server.stream_create(b"live", b"show", None).unwrap();
     let source = there.server.target_import(None, &state).unwrap();
@@ -511,7 +481,7 @@ fn what_cannot_go_on_is_refused_with_the_reason() {
     let config = TargetConfig { url: "rtmps://127.0.0.1:1/live".to_owned(), ca_file: trust, ..patient(1) };
     let idle = here.server.stream_create(b"live", b"idle", None).unwrap();
     let target = here.server.target_add(idle, config).unwrap();
-    let (fd, state) = export(&here.server, target);
+    let (fd, state) = moving::target(&here.server, target);
     drop(papers);
     assert!(fd.is_none());
     assert_eq!(refused(&here, None, &state), RRError::Cert);

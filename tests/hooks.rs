@@ -13,6 +13,8 @@ mod http;
 mod isolated;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/raw.rs"]
 mod raw;

@@ -11,6 +11,8 @@ mod ingest;
 mod isolated;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/secure.rs"]
 mod secure;
 
@@ -31,7 +33,7 @@ use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::chunk_write;
 use rrelay::proto::message::{MessageHead, kind};
-use rrelay::server::{Event, EventKind, Export, Id, ListenOptions, RRServer, StreamExport, flag, kind as ids};
+use rrelay::server::{Event, EventKind, Id, ListenOptions, RRServer, StreamExport, flag, kind as ids};
 use rrelay::session::{Event as Said, Role, SessionConfig, State};
 use secure::Papers;
 
@@ -216,7 +218,7 @@ fn a_session_goes_on_with_another_stream_and_from_there_to_another_server() {
         info.stream == stream && info.state == State::InProgress
     });
 
-    let Export::Gone { fd, state } = live.server.session_export(session, 1 << 20).unwrap() else { panic!("it fits") };
+    let (fd, state) = moving::session(&live.server, session);
     let other = Live::new(isolated());
     let mut publisher = other.publish("two");
     other.server.session_import(fd, &state).unwrap();
@@ -484,15 +486,10 @@ fn a_connection_plays_its_stream_twice_and_no_other_one_besides() {
     assert_eq!(live.server.list(id, ids::SESSION).unwrap().len(), 2);
 
     // Both go on in another server, each in its place.
-    let StreamExport::State(state) = live.server.stream_export(id, 64 << 20, 60_000).unwrap() else {
-        panic!("it fits")
-    };
-    there.server.stream_import(&state).unwrap();
+    there.server.stream_import(&moving::stream(&live.server, id)).unwrap();
     let sent = sends(&mut publisher, 24, 20);
     for session in live.server.list(id, ids::SESSION).unwrap() {
-        let Export::Gone { fd, state } = live.server.session_export(session, 64 << 20).unwrap() else {
-            panic!("it fits")
-        };
+        let (fd, state) = moving::session(&live.server, session);
         there.server.session_import(fd, &state).unwrap();
     }
     [1, 2].into_iter().for_each(|id| player.gets(id, &sent));

@@ -20,20 +20,22 @@ mod ingest;
 mod isolated;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/secure.rs"]
 mod secure;
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::Ingest;
 use isolated::{isolated, signal, worker_of, workers};
 use live::{Client, Live, until};
+use moving::picture;
 use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig, WorkerConfig};
 use rrelay::error::RRError;
 use rrelay::proto::message::kind;
-use rrelay::server::{EventKind, Export, Id, ListenOptions, StreamExport, TargetExport, kind as ids};
+use rrelay::server::{EventKind, Id, ListenOptions, StreamExport, TargetExport, kind as ids};
 use rrelay::session::{Role, State};
 
 /// More bytes than any state here has.
@@ -43,11 +45,6 @@ const ROOM: usize = 64 << 20;
 fn patient(server: ServerConfig) -> ServerConfig {
     let stream = StreamConfig { queue_bytes: 64 << 20, queue_ms: 600_000, ..StreamConfig::default() };
     ServerConfig { stream: Arc::new(stream), send_ms: 600_000, ..server }
-}
-
-fn picture(number: u32, bytes: usize) -> Vec<u8> {
-    let kind: &[u8] = if number.is_multiple_of(10) { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
-    [kind, &number.to_be_bytes(), &vec![number as u8; bytes]].concat()
 }
 
 /// The numbers of the pictures in these bodies.
@@ -60,37 +57,10 @@ fn find(live: &Live, key: &str) -> Id {
     live.server.stream_find(b"live", key.as_bytes()).unwrap()
 }
 
-fn export_stream(live: &Live, stream: Id) -> Vec<u8> {
-    match live.server.stream_export(stream, ROOM, 60_000).unwrap() {
-        StreamExport::State(state) => state.to_vec(),
-        StreamExport::Needs(bytes) => panic!("a state of {bytes} bytes"),
-    }
-}
-
-fn export_session(live: &Live, session: Id) -> (OwnedFd, Vec<u8>) {
-    match live.server.session_export(session, ROOM).unwrap() {
-        Export::Gone { fd, state } => (fd, state),
-        Export::Needs(bytes) => panic!("a state of {bytes} bytes"),
-    }
-}
-
 /// A stream with all who are on it goes from one server to another.
 fn move_all(here: &Live, there: &Live, key: &str) {
-    let stream = find(here, key);
-    there.server.stream_import(&export_stream(here, stream)).unwrap();
-    for target in here.server.list(stream, ids::TARGET).unwrap() {
-        let TargetExport::Gone { fd, state } = here.server.target_export(target, ROOM).unwrap() else {
-            panic!("there was room")
-        };
-        assert!(fd.is_some(), "it is connected");
-        there.server.target_import(fd, &state).unwrap();
-    }
-    for session in here.server.list(stream, ids::SESSION).unwrap() {
-        let (fd, state) = export_session(here, session);
-        there.server.session_import(fd, &state).unwrap();
-    }
-    here.server.stream_stop(stream, 0).unwrap();
-    until("it has ended", || here.server.info(stream).is_err());
+    let targets = moving::all(&here.server, &there.server, find(here, key));
+    assert!(targets.iter().all(|(_, is_connected)| *is_connected));
 }
 
 #[test]
@@ -162,10 +132,10 @@ fn a_publisher_over_tls_is_not_waited_for_where_its_stream_goes() {
     let is_standby = |id: &&Id| here.server.info(**id).unwrap().role == Role::Standby;
     let session = *sessions.iter().find(is_standby).unwrap();
     let over_tls = *sessions.iter().find(|id| **id != session).unwrap();
-    there.server.stream_import(&export_stream(&here, stream)).unwrap();
+    there.server.stream_import(&moving::stream(&here.server, stream)).unwrap();
     let failure = here.server.session_export(over_tls, ROOM).map(drop).unwrap_err();
     assert!(failure.kind == RRError::Unsupported && failure.text.contains("TLS"), "{failure}");
-    let (fd, state) = export_session(&here, session);
+    let (fd, state) = moving::session(&here.server, session);
     there.server.session_import(fd, &state).unwrap();
     let mut player = there.play("show");
     standby.key_frame(0, b"follows").unwrap();
@@ -188,7 +158,7 @@ fn a_stream_without_a_process_moves_with_its_settings_and_its_reservation() {
     drop((publisher, player));
     until("it rests", || there.sessions() == 0 && there.server.info(moved).unwrap().state == State::Idle);
     // The settings and the reservation of a stream whose process makes the state are the server's too.
-    let state = export_stream(&there, moved);
+    let state = moving::stream(&there.server, moved);
     there.server.stream_stop(moved, 0).unwrap();
     until("it has ended", || there.server.info(moved).is_err());
     let moved = there.server.stream_import(&state).unwrap();
@@ -204,7 +174,7 @@ fn whoever_waits_for_a_process_hears_of_its_end_and_what_cannot_begin_leaves_not
     let stream = here.server.stream_create(b"live", b"show", None).unwrap();
     let mut publisher = here.publish("show");
     publisher.key_frame(0, b"picture").unwrap();
-    let state = export_stream(&here, stream);
+    let state = moving::stream(&here.server, stream);
     here.server.stream_export(stream, ROOM, 1).unwrap();
     let target = TargetConfig { url: ingest.url(), ..TargetConfig::default() };
     let target = here.server.target_add(stream, target).unwrap();

@@ -8,6 +8,8 @@
 mod live;
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/promises.rs"]
 mod promises;
 

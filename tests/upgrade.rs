@@ -7,6 +7,8 @@
 mod live;
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/moving.rs"]
+mod moving;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -36,12 +38,7 @@ const OLDER: &[u8] = b"RRup\x01\x81\x81\x82\x10\x01";
 
 /// Hands one server over to another one; what the two calls say.
 fn hand_over(here: &Live, there: &Live) -> (Result<(), Failure>, Result<(), Failure>) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let taking = scope.spawn(|| there.server.take_over(theirs.into(), WITHIN_MS));
-        let handed = here.server.hand_over(ours.into(), WITHIN_MS, DRAIN_MS);
-        (handed, taking.join().unwrap())
-    })
+    moving::hand_over(&here.server, &there.server)
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod isolated;
 mod live;
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/secure.rs"]
 mod secure;
 
@@ -27,7 +29,7 @@ use rrelay::error::{Failure, RRError};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_write;
 use rrelay::proto::message::{MessageHead, kind};
-use rrelay::server::{Event, EventKind, Export, ListenOptions, Role, State, flag, kind as ids};
+use rrelay::server::{Event, EventKind, ListenOptions, Role, State, flag, kind as ids};
 use rrelay::session::{Event as Said, SessionConfig};
 use secure::Papers;
 
@@ -51,12 +53,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// Hands one server over to another one; what the two calls say.
 fn hand_over(here: &Live, there: &Live) -> (Result<(), Failure>, Result<(), Failure>) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let taking = scope.spawn(|| there.server.take_over(theirs.into(), WITHIN_MS));
-        let handed = here.server.hand_over(ours.into(), WITHIN_MS, DRAIN_MS);
-        (handed, taking.join().unwrap())
-    })
+    moving::hand_over(&here.server, &there.server)
 }
 
 /// The causes of the ends of these objects at a server.
@@ -155,9 +152,7 @@ fn a_session_of_a_process_that_was_taken_over_is_the_new_servers_in_all_that_fol
     one.closed();
     assert_eq!(there.end_of(&one.addr()).error, Some(RRError::Kicked));
     let _second = third.publish("show");
-    let Export::Gone { fd, state } = there.server.session_export(sessions[2], 1 << 20).unwrap() else {
-        panic!("it fits")
-    };
+    let (fd, state) = moving::session(&there.server, sessions[2]);
     third.server.session_import(fd, &state).unwrap();
     until("it plays there", || third.sessions() == 2);
     drop(publisher);

@@ -1,9 +1,8 @@
 //! A server that asks while another process takes over.
 
-use std::os::unix::net::UnixStream;
-
 use super::backend::{Backend, json};
 use super::live::until;
+use super::moving;
 use super::successor::Silent;
 use super::{Node, at, nothing, relay, value, why};
 use rrelay::session::Role;
@@ -39,12 +38,7 @@ fn a_server_that_takes_over_asks_again_about_what_players_wait_for() {
     let (old, new) = (Node::new(at(&waits)), Node::new(at(&knows)));
     let _player = old.begin("show", false).unwrap();
     until("it is told of", || !old.told().is_empty());
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let taken = scope.spawn(|| new.live.server.take_over(theirs.into(), 30_000));
-        old.live.server.hand_over(ours.into(), 30_000, 30_000).unwrap();
-        taken.join().unwrap().unwrap();
-    });
+    assert_eq!(moving::hand_over(&old.live.server, &new.live.server), (Ok(()), Ok(())));
     until("it is pulled", || new.targets("show") == [(Role::Source, "rtmp://127.0.0.1:9/far".to_owned())]);
     assert_eq!(why(&knows.asked()[0]), "play");
 }

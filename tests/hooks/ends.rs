@@ -1,7 +1,6 @@
 //! One done for each publish and play, whatever becomes of the process that has the session.
 
 use std::collections::BTreeMap;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,14 +8,12 @@ use super::backend::{Asked, Backend, json, status};
 use super::http::{Http, Way};
 use super::isolated::{isolated, kill, worker_of};
 use super::live::{Client, until};
+use super::moving;
 use super::successor::Silent;
 use super::{Hooked, all};
 use rrelay::config::{Dialect, HooksConfig, ServerConfig};
 use rrelay::server::ListenOptions;
 use rrelay::session::SessionConfig;
-
-const WITHIN_MS: u32 = 30_000;
-const DRAIN_MS: u32 = 30_000;
 
 fn begin(hooked: &Hooked, key: &str, publish: bool) -> Client {
     Client::configured(hooked.live.port, key, publish, &SessionConfig::default()).unwrap()
@@ -73,12 +70,7 @@ fn is_told(hooked: &Hooked, backend: &Backend, publishes: usize, plays: usize) {
 }
 
 fn hand_over(here: &Hooked, there: &Hooked) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let taking = scope.spawn(|| there.live.server.take_over(theirs.into(), WITHIN_MS));
-        here.live.server.hand_over(ours.into(), WITHIN_MS, DRAIN_MS).unwrap();
-        taking.join().unwrap().unwrap();
-    });
+    assert_eq!(moving::hand_over(&here.live.server, &there.live.server), (Ok(()), Ok(())));
 }
 
 #[test]

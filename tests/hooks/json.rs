@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::backend::{Answer, Asked, Backend, json, status};
 use super::live::{Client, PATIENCE, raw, until};
+use super::moving;
 use super::{Hooked, all};
 use rrelay::config::{Decision, Dialect, HooksConfig, ServerConfig, ask};
 use rrelay::error::{Failure, RRError};
-use rrelay::server::{EventKind, Export, ListenOptions, kind};
+use rrelay::server::{EventKind, ListenOptions, kind};
 use rrelay::session::SessionConfig;
 
 fn value(asked: &Asked) -> serde_json::Value {
@@ -260,9 +261,7 @@ fn a_publish_and_a_play_that_move_to_another_process_are_over_once() {
     player.message();
     let sessions = here.live.server.list(0, kind::SESSION).unwrap();
     for session in sessions.into_iter().rev() {
-        let Export::Gone { fd, state } = here.live.server.session_export(session, 1 << 20).unwrap() else {
-            panic!("there is room")
-        };
+        let (fd, state) = moving::session(&here.live.server, session);
         there.live.server.session_import(fd, &state).unwrap();
     }
     let dones = || (backend.at("on_publish_done").len(), backend.at("on_play_done").len());

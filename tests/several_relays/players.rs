@@ -1,7 +1,6 @@
 //! Players of streams with three relays, and of such with two.
 
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use rrelay::session::{Event as Said, Role};
 
 use super::live::{Client, Live, command, until};
 use super::load::Load;
+use super::moving;
 
 const VIDEO_HEADER: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f";
 const AUDIO_HEADER: &[u8] = b"\xaf\0\x12\x10";
@@ -255,12 +255,7 @@ fn all_relays_give_up_memory() {
 
 /// Hands one server over to another one.
 fn hand_over(here: &Live, there: &Live) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let taking = scope.spawn(|| there.server.take_over(theirs.into(), 30_000));
-        assert_eq!(here.server.hand_over(ours.into(), 30_000, 30_000), Ok(()));
-        assert_eq!(taking.join().unwrap(), Ok(()));
-    });
+    assert_eq!(moving::hand_over(&here.server, &there.server), (Ok(()), Ok(())));
 }
 
 #[test]
