@@ -217,28 +217,36 @@ pub struct Failure {
 /// The result of fallible functions of this crate.
 pub type Result<T> = std::result::Result<T, Failure>;
 
+// Making a failure is cold and a call of its own, so that the code before and after the checks is dense.
 impl Failure {
     /// A failure on our side or the host's.
+    #[cold]
+    #[inline(never)]
     pub fn ours(kind: RRError, text: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, text: text.into(), by_peer: false, absent: false }
     }
 
     /// A failure the peer caused.
+    #[cold]
+    #[inline(never)]
     pub fn peers(kind: RRError, text: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, text: text.into(), by_peer: true, absent: false }
     }
 
     /// The peer broke the protocol.
+    #[cold]
     pub fn protocol(text: impl Into<Cow<'static, str>>) -> Self {
         Self::peers(RRError::Protocol, text)
     }
 
     /// The peer exceeded one of our limits.
+    #[cold]
     pub fn limit(text: impl Into<Cow<'static, str>>) -> Self {
         Self::peers(RRError::Limit, text)
     }
 
     /// A system call failed.
+    #[cold]
     pub fn io(what: &str, error: &std::io::Error) -> Self {
         Self::ours(RRError::Io, format!("{what}: {error}"))
     }
@@ -256,6 +264,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl From<RRError> for Failure {
+    #[cold]
     fn from(kind: RRError) -> Self {
         Self::ours(kind, "")
     }
