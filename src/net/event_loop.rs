@@ -30,7 +30,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use self::deadlines::{Deadlines, NEVER};
-use self::seat::{BoxedSeat, Outcome, Seat, SharedSeat};
+use self::seat::{BoxedSeat, NextTick, Outcome, Seat, SharedSeat};
 use crate::error::{Failure, RRError, Result};
 use crate::net::backlog::Backlog;
 use crate::net::poll::{Poller, Ready, Wake, Watch};
@@ -58,7 +58,7 @@ pub(crate) trait Task: Send + 'static {
     /// The type of the messages that other threads send to the task.
     type Message: Send + 'static;
 
-    /// The time between two ticks.
+    /// The time between two ticks. A tick may come an eighth of it later, with a round that the task has anyway.
     const TICK_MS: u64;
 
     /// Most bytes read at once: the length of [`Io::scratch`].
@@ -122,7 +122,7 @@ pub(crate) trait Task: Send + 'static {
 pub(crate) struct Io<'a> {
     watch: Watch<'a>,
     backlog: &'a mut Backlog,
-    next_tick_us: &'a mut u64,
+    next_tick: &'a mut NextTick,
     /// The buffer to read into. All tasks of the loop share it, so its contents are lost between calls.
     pub scratch: &'a mut [u8],
     /// The time at which the turn began, monotonic us.
@@ -156,7 +156,7 @@ impl Io<'_> {
 
     /// Moves the next tick to this time, monotonic us, unless one is due earlier.
     pub(crate) fn tick_by(&mut self, at_us: u64) {
-        *self.next_tick_us = at_us.min(*self.next_tick_us);
+        self.next_tick.by(at_us);
     }
 }
 
@@ -257,6 +257,22 @@ struct Place {
     seat: Arc<SharedSeat>,
     /// The task is in a list of those that get a turn.
     is_due: bool,
+    /// The connections that the poller has reported since the task's last round.
+    ready: Vec<Ready>,
+    /// The last round has left some of them, because the task pauses.
+    has_left: bool,
+}
+
+impl Place {
+    /// Notes, before the next round, a connection that the poller reported.
+    fn tell(&mut self, ready: Ready) {
+        // A pause may be long, and a connection is reported again whenever more of it comes.
+        let known = self.has_left.then(|| self.ready.iter_mut().find(|known| known.slot == ready.slot)).flatten();
+        match known {
+            Some(known) => known.merge(ready),
+            None => self.ready.push(ready),
+        }
+    }
 }
 
 impl Seats {
@@ -266,7 +282,7 @@ impl Seats {
             self.places.resize_with(number + 1, || None);
         }
         if let Some(place) = self.places.get_mut(number) {
-            *place = Some(Place { seat: SharedSeat::new(seat), is_due: false });
+            *place = Some(Place { seat: SharedSeat::new(seat), is_due: false, ready: Vec::new(), has_left: false });
             self.taken += 1;
         }
         number
@@ -392,9 +408,12 @@ impl EventLoop {
 
     /// Takes in the tasks that other threads have added.
     fn take_in(&mut self) {
-        while let Some((newcomers, wake)) = &self.newcomers {
-            // The nudge is cleared before the list is read: a thread that adds a task after this nudges again.
-            wake.take_nudge();
+        // Whoever adds a task or drops the handle nudges after that. The nudge is cleared before the list is read: a thread
+        // that adds a task after this nudges again.
+        if !self.newcomers.as_ref().is_some_and(|(_, wake)| wake.take_nudge()) {
+            return;
+        }
+        while let Some((newcomers, _)) = &self.newcomers {
             match newcomers.try_recv() {
                 Ok(seat) => match self.grow_scratch(seat.scratch_bytes()) {
                     Ok(()) => self.take_seat(seat),
@@ -419,7 +438,7 @@ impl EventLoop {
         std::mem::swap(due, again);
         for (task, ready) in poller.ready() {
             if let Some(place) = seats.get(task) {
-                place.seat.tell(ready);
+                place.tell(ready);
                 seats.note(task, due);
             }
         }
@@ -457,7 +476,9 @@ impl EventLoop {
         let Some(place) = self.seats.get(task) else { return };
         place.is_due = false;
         let (now_us, watch, scratch) = (self.now_us, self.poller.watch(task), &mut self.scratch);
-        match place.seat.round(now_us, watch, scratch) {
+        let outcome = place.seat.round(now_us, &mut place.ready, watch, scratch);
+        place.has_left = !place.ready.is_empty();
+        match outcome {
             Outcome::Next(0) => self.seats.note(task, &mut self.again),
             Outcome::Next(at_us) => self.deadlines.set(task, at_us),
             Outcome::Over => self.end(task),

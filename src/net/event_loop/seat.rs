@@ -31,10 +31,9 @@ pub(super) struct Seat<T: Task> {
     nudged: bool,
     wake: Arc<Wake>,
     backlog: Backlog,
-    /// For this round: the connections that the poller reported, and those that get a turn without a report.
-    ready: Vec<Ready>,
+    /// For this round: the connections that get a turn without a report of the poller.
     turns: Vec<usize>,
-    next_tick_us: u64,
+    next_tick: NextTick,
     /// When the task's next round is due without a call, as the loop knows it.
     due_us: u64,
     /// The time of its last turn for media in another thread.
@@ -46,6 +45,26 @@ pub(super) struct Seat<T: Task> {
     on_panic: OnPanic,
     /// Dropped after the task, which ends [`Running::wait`](super::Running::wait).
     _ends: Option<Sender<Infallible>>,
+}
+
+/// When a task has its next tick: with a round that it has between these two times, or at the latter.
+#[derive(Debug, Default)]
+pub(super) struct NextTick {
+    due_us: u64,
+    /// The thread is woken for the tick then. Where media flows, a round comes before.
+    latest_us: u64,
+}
+
+impl NextTick {
+    fn after(now_us: u64, tick_us: u64) -> Self {
+        Self { due_us: now_us + tick_us, latest_us: now_us + tick_us + tick_us / 8 }
+    }
+
+    /// Moves the tick to this time, unless it comes earlier.
+    pub(super) fn by(&mut self, at_us: u64) {
+        self.due_us = self.due_us.min(at_us);
+        self.latest_us = self.latest_us.min(at_us);
+    }
 }
 
 impl<T: Task> Seat<T> {
@@ -63,9 +82,8 @@ impl<T: Task> Seat<T> {
             nudged: false,
             wake,
             backlog: Backlog::default(),
-            ready: Vec::new(),
             turns: Vec::new(),
-            next_tick_us: 0,
+            next_tick: NextTick::default(),
             due_us: NEVER,
             media_us: 0,
             panic: None,
@@ -83,7 +101,7 @@ impl<T: Task> Seat<T> {
         if has_more || !self.backlog.is_empty() || self.has_mail {
             return 0;
         }
-        let tick_us = if self.task.wants_ticks() { self.next_tick_us } else { NEVER };
+        let tick_us = if self.task.wants_ticks() { self.next_tick.latest_us } else { NEVER };
         self.task.next_timeout().map_or(tick_us, |us| us.min(tick_us))
     }
 }
@@ -95,11 +113,9 @@ pub(super) type BoxedSeat = Box<dyn AnySeat>;
 pub(super) trait AnySeat: Send {
     /// The number of the task.
     fn number(&self) -> usize;
-    /// Notes, before the next round, a connection that the poller reported.
-    fn tell(&mut self, ready: Ready);
-    /// Runs one round of the task. Returns the time at which the next one is due if the task is not called; `None` if
-    /// the task is over.
-    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64>;
+    /// Runs one round of the task, and takes the connections that the poller has reported, unless the task pauses. Returns
+    /// the time at which the next one is due if the task is not called; `None` if the task is over.
+    fn round(&mut self, now_us: u64, ready: &mut Vec<Ready>, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64>;
     /// Does the task's work for new media, in any thread. False if its own thread is to be called.
     fn media_turn(&mut self) -> bool;
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
@@ -113,20 +129,7 @@ impl<T: Task> AnySeat for Seat<T> {
         self.wake.task()
     }
 
-    fn tell(&mut self, ready: Ready) {
-        // A pause may be long, and a connection is reported again whenever more of it comes.
-        let known = if self.panic.is_none() && self.task.is_paused() {
-            self.ready.iter_mut().find(|known| known.slot == ready.slot)
-        } else {
-            None
-        };
-        match known {
-            Some(known) => known.merge(ready),
-            None => self.ready.push(ready),
-        }
-    }
-
-    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64> {
+    fn round(&mut self, now_us: u64, ready: &mut Vec<Ready>, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64> {
         if let Some(panic) = self.panic.take() {
             resume_unwind(panic);
         }
@@ -139,8 +142,8 @@ impl<T: Task> AnySeat for Seat<T> {
             return None;
         }
         let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
-        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
-        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us };
+        let (backlog, next_tick) = (&mut self.backlog, &mut self.next_tick);
+        let io = &mut Io { watch, backlog, next_tick, scratch, now_us };
         self.nudged |= self.wake.take_nudge();
         self.has_mail |= self.nudged;
         if self.has_mail {
@@ -153,21 +156,20 @@ impl<T: Task> AnySeat for Seat<T> {
             self.has_mail = !self.inbox.is_empty();
         }
         self.wake.look_for_data();
-        self.task.begin_round(&self.ready, io);
+        self.task.begin_round(ready, io);
         io.backlog.take(&mut self.turns);
         for &slot in &self.turns {
             self.task.on_ready(Ready { slot, readable: true, closed: true, writable: false }, io);
         }
         self.turns.clear();
-        for &ready in &self.ready {
+        for ready in ready.drain(..) {
             if !io.backlog.has(ready.slot) {
                 self.task.on_ready(ready, io);
             }
         }
-        self.ready.clear();
         let nudged = std::mem::take(&mut self.nudged);
-        if nudged || now_us >= *io.next_tick_us {
-            *io.next_tick_us = now_us + T::TICK_MS * 1000;
+        if nudged || now_us >= io.next_tick.due_us {
+            *io.next_tick = NextTick::after(now_us, T::TICK_MS * 1000);
             self.task.on_tick(nudged, io);
         }
         self.task.end_round(&self.inbox, io);
@@ -185,7 +187,8 @@ impl<T: Task> AnySeat for Seat<T> {
         self.media_us = now_us;
         self.wake.look_for_data();
         // Media brings a tick that is due also to a task which does not want it without.
-        let is_done = || self.task.on_media(now_us) && now_us < self.next_tick_us && self.settle() >= self.due_us;
+        let is_done =
+            || self.task.on_media(now_us) && now_us < self.next_tick.latest_us && self.settle() >= self.due_us;
         match catch_unwind(AssertUnwindSafe(is_done)) {
             Ok(is_done) => is_done,
             Err(panic) => {
@@ -200,8 +203,8 @@ impl<T: Task> AnySeat for Seat<T> {
             resume_unwind(panic);
         }
         let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
-        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
-        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us: clock::now_us() };
+        let (backlog, next_tick) = (&mut self.backlog, &mut self.next_tick);
+        let io = &mut Io { watch, backlog, next_tick, scratch, now_us: clock::now_us() };
         self.task.on_end(&self.inbox, io);
     }
 
@@ -246,18 +249,11 @@ impl SharedSeat {
         shared
     }
 
-    /// [`AnySeat::tell`].
-    pub(super) fn tell(&self, ready: Ready) {
-        if let Some(seat) = &mut *locked(&self.0) {
-            seat.tell(ready);
-        }
-    }
-
     /// [`AnySeat::round`], after which no turn follows if the task has panicked.
-    pub(super) fn round(&self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Outcome {
+    pub(super) fn round(&self, now_us: u64, ready: &mut Vec<Ready>, watch: Watch<'_>, scratch: &mut [u8]) -> Outcome {
         let mut place = locked(&self.0);
         let Some(seat) = &mut *place else { return Outcome::Over };
-        match catch_unwind(AssertUnwindSafe(|| seat.round(now_us, watch, scratch))) {
+        match catch_unwind(AssertUnwindSafe(|| seat.round(now_us, ready, watch, scratch))) {
             Ok(Some(at_us)) => Outcome::Next(at_us),
             Ok(None) => Outcome::Over,
             Err(panic) => Outcome::Fell(place.take(), panic),

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Sender, unbounded};
 
+use super::seat::AnySeat;
 use super::*;
 use crate::net::poll::Pulse;
 use crate::sync::locked;
@@ -576,6 +577,25 @@ fn a_tick_comes_earlier_where_the_task_has_a_deadline_before_it() {
     task.ticks_when_due(true, || {});
     task.say(Say::End);
     thread.join().unwrap();
+}
+
+#[test]
+fn a_tick_comes_with_a_round_once_it_is_due_and_wakes_the_thread_only_an_eighth_later() {
+    const TICK_US: u64 = Probe::TICK_MS * 1000;
+    let poller = Poller::new(1).unwrap();
+    let probe = Probe { wants_ticks: true, ..Probe::default() };
+    let seen = Arc::clone(&probe.seen);
+    let (_inbox, receiver) = unbounded();
+    let mut seat = Seat::new(probe, receiver, poller.wake().unwrap(), Box::new(|_| {}), None);
+    let mut round = |now_us: u64| {
+        let wakes_us = seat.round(now_us, &mut Vec::new(), poller.watch(0), &mut [0; Probe::SCRATCH_BYTES]);
+        (seen.ticks.load(Ordering::Acquire), wakes_us)
+    };
+    let wakes_us = TICK_US / 8 * 9;
+    assert_eq!(round(1_000), (1, Some(1_000 + wakes_us)));
+    assert_eq!(round(999 + TICK_US), (1, Some(1_000 + wakes_us)));
+    assert_eq!(round(1_000 + TICK_US), (2, Some(1_000 + TICK_US + wakes_us)));
+    assert_eq!(round(1_000 + TICK_US + wakes_us), (3, Some(1_000 + TICK_US + 2 * wakes_us)));
 }
 
 #[test]
