@@ -251,6 +251,7 @@ impl Conn {
                 self.log_commands();
             }
             let Some(event) = next? else { return Ok(None) };
+            let is_message = matches!(event, Event::Message(_));
             let body = match event {
                 Event::Message(_) => either!(&self.side, session => session.body(input)),
                 _ => &[],
@@ -263,6 +264,19 @@ impl Conn {
                 self.may_have_event = true;
                 return Ok(Some(event));
             }
+            // Mostly a read brings one message, and then the session need not be asked again.
+            if is_message && at == input.len() && self.is_dry() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether the session, which has given a message and taken all input, has nothing to do without more.
+    fn is_dry(&self) -> bool {
+        match &self.side {
+            Side::Server(session) => session.is_dry(),
+            Side::Client(session) => session.is_dry(),
+            Side::Http(_) => false,
         }
     }
 
@@ -367,6 +381,16 @@ impl Conn {
             return Ok(true);
         }
         self.socket.flush_tls().map_err(|error| broken("write", &error))
+    }
+
+    /// Whether nothing is kept of what was read, and nothing waits to be sent.
+    pub fn is_clear(&self) -> bool {
+        let is_clear = match &self.side {
+            Side::Server(session) => session.is_clear(),
+            Side::Client(session) => session.is_clear(),
+            Side::Http(_) => false,
+        };
+        is_clear && self.unread.is_empty() && !self.socket.is_tls()
     }
 
     /// Memory that the connection holds: half-read messages, output, bytes that were read and not processed, and TLS.

@@ -117,8 +117,19 @@ impl ChunkReader {
 
     /// Heap in use now, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let open: usize = self.slots.iter().map(|slot| slot.buffer.capacity()).sum();
+        // A buffer without bytes has no memory.
+        let open = match self.open_bytes {
+            0 => 0,
+            _ => self.slots.iter().map(|slot| slot.buffer.capacity()).sum(),
+        };
         self.slots.capacity() * size_of::<Slot>() + open + self.spares.bytes() + self.done.capacity()
+    }
+
+    /// Whether [`next`](Self::next) would neither give nor free anything without further input; not to be asked before all
+    /// input is read.
+    #[inline]
+    pub fn is_dry(&self) -> bool {
+        self.done.capacity() == 0 && self.spares.bytes() == 0
     }
 
     /// Frees the spare buffers, for a connection that is not expected to send much more.
@@ -292,6 +303,9 @@ impl ChunkReader {
     /// directly. Connections with small chunks spend most time in this loop.
     fn assemble(&mut self, input: &[u8], at: &mut usize) -> Result<Assembly> {
         debug_assert_eq!(self.pending_len, 0, "inside a chunk no header is half-read");
+        if *at == input.len() {
+            return Ok(Assembly::Dry);
+        }
         let slot = &mut self.slots[self.current];
         let len = slot.previous.len as usize;
         if slot.buffer.capacity() == 0 {

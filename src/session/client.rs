@@ -165,6 +165,16 @@ impl ClientSession {
         Ok(None)
     }
 
+    /// Whether [`next`](Self::next) has nothing to do without further input, once all is taken and it has given a message.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.protocol.is_dry()
+    }
+
+    /// Whether it keeps nothing of what it has taken, and has no output.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.protocol.is_clear()
+    }
+
     fn send_connect(&mut self) {
         self.step = Step::Connect;
         let hello = build::Hello {

@@ -179,6 +179,17 @@ impl Protocol {
         }
     }
 
+    /// Whether [`next`](Self::next) has nothing to do without further input, once all is taken and it has given a message.
+    pub(super) fn is_dry(&self) -> bool {
+        // The reader keeps the body of an aggregate that is being unpacked.
+        self.reader.is_dry()
+    }
+
+    /// Whether it keeps nothing of what it has taken, and has no output.
+    pub(super) fn is_clear(&self) -> bool {
+        self.is_dry() && self.reader.open_bytes() == 0 && self.out.is_empty()
+    }
+
     /// The body of the message just given; `input` as in [`Protocol::next`].
     pub(super) fn body<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
         let whole = self.reader.body(input);

@@ -150,6 +150,16 @@ impl ServerSession {
         Ok(None)
     }
 
+    /// Whether [`next`](Self::next) has nothing to do without further input, once all is taken and it has given a message.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.protocol.is_dry() && !self.streams.has_queue()
+    }
+
+    /// Whether it keeps nothing of what it has taken, and has no output.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.protocol.is_clear()
+    }
+
     fn count_begin(&mut self, now_ms: u64) -> Result<()> {
         let until_ms = self.begun_until_ms.max(now_ms);
         if until_ms - now_ms >= BEGINS_AT_ONCE * BEGIN_EVERY_MS {

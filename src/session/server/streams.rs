@@ -249,6 +249,11 @@ impl Streams {
         self.queue.iter().any(|next| next.stream_id == id)
     }
 
+    /// Whether any play is queued.
+    pub(super) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// A queued play whose stream has become idle.
     pub(super) fn due(&mut self) -> Option<Next> {
         let idle = |next: &Next| self.mode(next.stream_id) == Some(&Mode::Idle);

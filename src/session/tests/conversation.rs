@@ -2,6 +2,7 @@
 
 use super::super::{ClientSession, Event, ServerSession, SessionConfig};
 use super::pair::{Pair, events, head, yes};
+use crate::config::CHUNK_SIZE;
 use crate::error::RRError;
 use crate::proto::auth;
 use crate::proto::chunk_write::encode;
@@ -46,6 +47,27 @@ fn a_publisher_gets_through_to_start_and_its_media_arrives_untouched() {
         })
         .collect();
     assert_eq!(got, [(kind::VIDEO, 7, &body[..]), (kind::AUDIO, 8, b""), (99, 9, b"unknown")]);
+}
+
+#[test]
+fn a_session_is_clear_while_it_keeps_no_part_of_a_message_and_has_no_output() {
+    let mut pair = Pair::new(true);
+    pair.run().unwrap();
+    let (mut small, mut large) = (Vec::new(), Vec::new());
+    encode(&head(kind::AUDIO, 1, 40, b"whole"), b"whole", CHUNK_SIZE, &mut small);
+    encode(&head(kind::VIDEO, 1, 40, &[7; 900]), &[7; 900], CHUNK_SIZE, &mut large);
+    let mut clears = |inputs: &[&[u8]]| {
+        inputs.iter().for_each(|input| pair.server_takes(input).unwrap());
+        pair.server.is_clear()
+    };
+    let few_small = [small.as_slice(); 8];
+    assert!(clears(&few_small));
+    let (first, rest) = large.split_at(500);
+    assert!(!clears(&[first]), "half a message");
+    assert!(!clears(&[rest]), "its buffer");
+    assert!(clears(&few_small));
+    pair.server.end_publish(1, "NetStream.Publish.Failed", "");
+    assert!(!pair.server.is_clear(), "output");
 }
 
 #[test]

@@ -99,7 +99,11 @@ impl Pair {
         while let Some(event) = self.server.next(input, &mut at, self.now_ms)? {
             let body = body_of(&event, |input| self.server.body(input).to_vec(), input);
             (self.answer)(&mut self.server, &event);
+            let is_message = matches!(event, Event::Message(_));
             self.server_events.push((event, body));
+            if is_message && at == input.len() && self.server.is_dry() {
+                assert_eq!(self.server.next(input, &mut at, self.now_ms), Ok(None), "a driver need not ask again");
+            }
         }
         assert_eq!(at, input.len(), "None means that all was taken");
         Ok(())
@@ -109,7 +113,11 @@ impl Pair {
         let mut at = 0;
         while let Some(event) = self.client.next(input, &mut at, self.now_ms)? {
             let body = body_of(&event, |input| self.client.body(input).to_vec(), input);
+            let is_message = matches!(event, Event::Message(_));
             self.client_events.push((event, body));
+            if is_message && at == input.len() && self.client.is_dry() {
+                assert_eq!(self.client.next(input, &mut at, self.now_ms), Ok(None), "a driver need not ask again");
+            }
         }
         assert_eq!(at, input.len(), "None means that all was taken");
         Ok(())

@@ -49,6 +49,8 @@ pub(super) struct Feed {
     sent_before: u64,
     /// Memory of its half-read messages.
     memory: Charge,
+    /// Nothing was half-read or owed when that was counted last.
+    was_clear: bool,
     pub(super) owed: Owed,
     /// The publisher is closed if it finds no room until then, monotonic ms; `None` while there is room.
     short_by_ms: Option<u64>,
@@ -86,6 +88,7 @@ impl Feed {
             bytes_in,
             over_since_ms: None,
             memory,
+            was_clear: false,
             owed: Owed::of(owed, now_ms * 1000),
             short_by_ms: None,
         }
@@ -127,6 +130,11 @@ impl Feed {
             self.is_held(now_ms);
             return Ok(false);
         }
+        let is_clear = self.peer.conn.is_clear() && self.owed.is_empty() && !self.is_short();
+        if is_clear && self.was_clear {
+            return Ok(true);
+        }
+        self.was_clear = is_clear;
         let half_read = self.peer.conn.heap_bytes() + self.owed.bytes();
         let found = self.owed.pay(stream.ingest(), self.peer.conn.body()).and_then(|()| self.memory.follow(half_read));
         let refused = match found {
