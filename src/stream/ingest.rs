@@ -127,7 +127,7 @@ impl Ingest {
         // checks the state.
         self.life.flows();
         let Incoming { head, now_us, .. } = *message;
-        let mends = self.stream.config().metadata == Metadata::Mended;
+        let mends = message.facts.metadata && self.stream.config().metadata == Metadata::Mended;
         let mut writer = locked(&self.writer);
         // It may have arrived in the hold, and have waited since.
         if self.is_held(now_us) && self.is_held(net::clock::now_us()) {
@@ -334,7 +334,8 @@ pub(in crate::stream) fn held() -> Failure {
 fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool, flags: u8) -> Result<()> {
     let Incoming { head, facts, body, now_us, .. } = message;
     // What is known to have had it has it no more.
-    let bare = if flags & flag::SET_DATA_FRAME == 0 { frame::strip_set_data_frame(head.type_id, body) } else { None };
+    let is_wrapped = facts.set_data_frame && flags & flag::SET_DATA_FRAME == 0;
+    let bare = if is_wrapped { frame::strip_set_data_frame(head.type_id, body) } else { None };
     let flawed = mends && facts.metadata && {
         let start = bare.unwrap_or_else(|| frame::data_start(head.type_id, body));
         metadata::mend(body.get(start..).unwrap_or_default()).is_some()

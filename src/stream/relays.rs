@@ -151,7 +151,7 @@ impl Relays {
     /// Has new media sent: where there is one relay and its thread sleeps, or is accumulate's, by accumulate, which calls
     /// this.
     pub(in crate::stream) fn turn_for_data(&self) {
-        if self.made() > 1 {
+        if self.ends.get(1).is_some_and(|second| second.link.is_made()) {
             return self.wake_for_data();
         }
         self.lead().turn_for_data(self.share_loop);

@@ -233,7 +233,7 @@ impl JoinIndex {
                 self.learn_header(&mut seen);
             }
             self.look_for_join(&mark, &mut seen);
-            self.cursor.skip_message();
+            self.cursor.pass(&mark);
         }
         self.bound_gop_start();
         if seen.messages > 0 && seen.key.is_none() && self.is_without_key_frames() {

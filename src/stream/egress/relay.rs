@@ -34,7 +34,7 @@ use crate::net::poll::Ready;
 use crate::session::{Role, State};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
-use crate::stream::egress::join::{JoinIndex, Seen};
+use crate::stream::egress::join::{JoinIndex, JoinPoint, Seen};
 use crate::stream::egress::relay::pass::{Met, Pass, Until};
 use crate::stream::egress::relay::tail::Tail;
 use crate::stream::egress::subscription::Subscription;
@@ -435,12 +435,43 @@ impl Relay {
             self.pass.until.media_came(seen.since_us);
         }
         if seen.messages > 0 && (!self.live || self.has_idle_targets) {
-            self.live = true;
-            self.has_idle_targets = false;
-            for target in self.stream.book().targets().iter().filter(|_| self.is_lead()) {
-                self.stream.upcalls().dial(target);
-            }
+            self.media_begins();
         }
+        if seen.headers_lost > 0 || seen.flawed {
+            self.warn_of_headers(seen);
+        }
+        if seen.messages > 0 && self.has_waiting {
+            self.pass.unchanged = false;
+            self.place_waiting(seen, now_us);
+        }
+        if let Some(key) = seen.key.as_ref().filter(|_| self.filters_pending) {
+            self.key_frame(key);
+        }
+        let ended = self.publisher_end(seen);
+        let end = match self.stream.stop_by_ms() {
+            Some(_) => ended.or_else(|| Some(self.join_index.head().position)),
+            None => ended,
+        };
+        if let Some(end) = end {
+            self.end_at(end);
+        }
+        let outgoing = self.stream.stats().outgoing(self.number);
+        self.registrations.tell(seen.messages > 0, end, outgoing, now_us);
+    }
+
+    // ---- what is rare; apart, so that the code for each message is dense
+
+    #[cold]
+    fn media_begins(&mut self) {
+        self.live = true;
+        self.has_idle_targets = false;
+        for target in self.stream.book().targets().iter().filter(|_| self.is_lead()) {
+            self.stream.upcalls().dial(target);
+        }
+    }
+
+    #[cold]
+    fn warn_of_headers(&mut self, seen: &Seen) {
         if seen.headers_lost > 0 && self.is_lead() {
             log::warn!("{} headers were too large to keep: late joiners will miss them", seen.headers_lost);
         }
@@ -451,35 +482,29 @@ impl Relay {
                 "{name}: the publisher's metadata does not end as it should: players get it repaired, targets unchanged"
             );
         }
-        if seen.messages > 0 && self.has_waiting {
-            self.pass.unchanged = false;
-            self.place_waiting(seen, now_us);
-        }
-        if let Some(key) = seen.key.as_ref().filter(|_| self.filters_pending) {
-            self.pass.unchanged = false;
-            self.filters_pending = false;
-            for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
-                subscription.key_frame(key);
-                self.filters_pending |= subscription.wants_key_frame();
-            }
-        }
-        let ended = self.publisher_end(seen);
-        let end = match self.stream.stop_by_ms() {
-            Some(_) => ended.or_else(|| Some(self.join_index.head().position)),
-            None => ended,
-        };
-        if let Some(end) = end {
-            self.live = false;
-            self.told_end = end;
-            self.pass.unchanged = false;
-            for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
-                subscription.end_at(end);
-            }
-        }
-        let outgoing = self.stream.stats().outgoing(self.number);
-        self.registrations.tell(seen.messages > 0, end, outgoing, now_us);
     }
 
+    #[cold]
+    fn key_frame(&mut self, key: &JoinPoint) {
+        self.pass.unchanged = false;
+        self.filters_pending = false;
+        for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
+            subscription.key_frame(key);
+            self.filters_pending |= subscription.wants_key_frame();
+        }
+    }
+
+    #[cold]
+    fn end_at(&mut self, end: u64) {
+        self.live = false;
+        self.told_end = end;
+        self.pass.unchanged = false;
+        for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
+            subscription.end_at(end);
+        }
+    }
+
+    #[cold]
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
         self.has_waiting = false;
         for (_, consumer) in &mut self.consumers {

@@ -290,10 +290,7 @@ impl Accumulate {
                 let _ = std::mem::take(feed_opens);
                 (is_live, opens) = (true, true);
             }
-            let mut opened = Ok(());
-            if opens {
-                opened = kept.before(&message).try_for_each(|header| owed.push_header(ingest, &header));
-            }
+            let opened = if opens { owed.push_headers(ingest, kept, &message) } else { Ok(()) };
             // The live publisher may stand by later, or move to another process, with the headers that it has sent
             // meanwhile.
             kept.look(&message);

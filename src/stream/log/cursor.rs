@@ -179,9 +179,14 @@ impl Cursor {
     /// Moves to the end of the message that the cursor is at the beginning of, or in. False: nothing more is published.
     pub(crate) fn skip_message(&mut self) -> bool {
         let Some(mark) = self.mark_here() else { return false };
+        self.pass(&mark);
+        true
+    }
+
+    /// Moves to the end of the message whose mark [`mark_here`](Self::mark_here) has just given.
+    pub(crate) fn pass(&mut self, mark: &Mark) {
         self.pos = mark.end();
         self.mark += 1;
-        true
     }
 
     /// The mark of the message that the cursor is at the beginning of, or in. `None`: nothing more is published.

@@ -74,6 +74,13 @@ impl Accumulate {
 
     /// Lets go of what another process has taken.
     pub(super) fn let_go(&mut self, io: &mut Io<'_>) {
+        if self.offer.is_some() {
+            self.let_go_offered(io);
+        }
+    }
+
+    #[cold]
+    fn let_go_offered(&mut self, io: &mut Io<'_>) {
         let Some(offer) = self.offer.take() else { return };
         // The live publisher goes last, so that none of the others takes its place.
         for slot in offer.taken().into_iter().rev() {

@@ -53,11 +53,16 @@ impl Owed {
         self.first.is_empty() && self.last.is_none()
     }
 
-    /// Appends a header to the log, or keeps it if there is no room.
+    /// Appends the headers to the log that go before `next`, or keeps those for which there is no room.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`] except [`RRError::Limit`]; [`RRError::NoMem`] if the header cannot be kept.
-    pub(super) fn push_header(&mut self, ingest: &Ingest, header: &Incoming<'_>) -> Result<()> {
+    /// Those of [`Ingest::push`] except [`RRError::Limit`]; [`RRError::NoMem`] if a header cannot be kept.
+    #[cold]
+    pub(super) fn push_headers(&mut self, ingest: &Ingest, kept: &KeptHeaders, next: &Incoming<'_>) -> Result<()> {
+        kept.before(next).try_for_each(|header| self.push_header(ingest, &header))
+    }
+
+    fn push_header(&mut self, ingest: &Ingest, header: &Incoming<'_>) -> Result<()> {
         if !self.finds_room(ingest, header)? {
             self.first.push_back((header.head, copied(header.body)?, header.now_us));
         }
