@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,15 +21,25 @@ fn picture(number: u32) -> Vec<u8> {
 /// What comes behind the last picture.
 const LAST: &[u8] = b"\xaf\x01the last";
 
-/// A publisher that sends a picture each `every_ms` until `stop` is set, or it is closed. The result is the number
-/// of pictures; the connection stays open.
-fn publishing(mut publisher: Client, every_ms: u32, stop: &Arc<AtomicBool>) -> JoinHandle<(Client, u32)> {
+/// How much media may be on its way to a player, ms: players over librtmp give up when nothing has come for this time, and
+/// others wait longer.
+const PATIENCE_OF_PLAYERS_MS: u32 = 30_000;
+
+/// A publisher that sends a picture each `every_ms` until `stop` is set, or it is closed, and counts them. The result is the
+/// number of pictures; the connection stays open.
+fn publishing(
+    mut publisher: Client,
+    every_ms: u32,
+    stop: &Arc<AtomicBool>,
+    sent: Arc<AtomicU32>,
+) -> JoinHandle<(Client, u32)> {
     let stop = Arc::clone(stop);
     std::thread::spawn(move || {
         let mut number = 0;
         while !stop.load(Ordering::Acquire) && publisher.send(kind::VIDEO, number * every_ms, &picture(number)).is_ok()
         {
             number += 1;
+            sent.store(number, Ordering::Release);
             std::thread::sleep(Duration::from_millis(every_ms.into()));
         }
         let _ = publisher.send(kind::AUDIO, number * every_ms, LAST);
@@ -45,13 +55,21 @@ pub(crate) struct Played {
     pub(crate) whole: bool,
     /// The longest time without a message.
     pub(crate) pause: Duration,
+    /// How many pictures had been sent behind the one that came, at most.
+    behind: u32,
     _client: Client,
 }
 
 /// A player that reads until the last message, or until it is closed.
-pub(crate) fn playing(mut client: Client) -> JoinHandle<Played> {
+pub(crate) fn playing(client: Client) -> JoinHandle<Played> {
+    following(client, Arc::default())
+}
+
+/// [`playing`] a stream of which so many pictures have been sent.
+fn following(mut client: Client, sent: Arc<AtomicU32>) -> JoinHandle<Played> {
     std::thread::spawn(move || {
         let (mut numbers, mut pause, mut whole, mut closed) = (Vec::new(), Duration::ZERO, false, false);
+        let mut behind = 0;
         let (mut last, mut silent_since) = (None, Instant::now());
         while !whole && !closed {
             // What has come before the end counts too.
@@ -66,6 +84,7 @@ pub(crate) fn playing(mut client: Client) -> JoinHandle<Played> {
                         let number = u32::from_be_bytes(body[5..9].try_into().unwrap());
                         assert!(body == picture(number), "picture {number} is another one than was sent");
                         numbers.push(number);
+                        behind = behind.max(sent.load(Ordering::Acquire).saturating_sub(number));
                     }
                     kind::AUDIO => whole |= body == LAST,
                     _ => {}
@@ -73,12 +92,13 @@ pub(crate) fn playing(mut client: Client) -> JoinHandle<Played> {
             }
             assert!(silent_since.elapsed() < PATIENCE, "nothing comes any more, and the connection stays open");
         }
-        Played { numbers, whole, pause, _client: client }
+        Played { numbers, whole, pause, behind, _client: client }
     })
 }
 
 /// Streams with players on a server, under load.
 pub(crate) struct Load {
+    every_ms: u32,
     stop: Arc<AtomicBool>,
     publishers: Vec<JoinHandle<(Client, u32)>>,
     players: Vec<(usize, JoinHandle<Played>)>,
@@ -92,17 +112,24 @@ impl Load {
         // They are there before the first picture, so they get all of them.
         let player = |stream| (0..players).map(move |_| (stream, client(stream, false)));
         let players: Vec<_> = (0..streams).flat_map(player).collect();
-        let players = players.into_iter().map(|(stream, player)| (stream, playing(player))).collect();
-        let publishers = publishers.into_iter().map(|publisher| publishing(publisher, every_ms, &stop)).collect();
-        Self { stop, publishers, players }
+        let sent: Vec<Arc<AtomicU32>> = publishers.iter().map(|_| Arc::default()).collect();
+        let players =
+            players.into_iter().map(|(stream, player)| (stream, following(player, Arc::clone(&sent[stream]))));
+        let players = players.collect();
+        let publishers = publishers.into_iter().zip(sent);
+        let publishers = publishers.map(|(publisher, sent)| publishing(publisher, every_ms, &stop, sent)).collect();
+        Self { every_ms, stop, publishers, players }
     }
 
-    /// Ends the load: everybody has got everything, once. Returns the longest time without a message.
+    /// Ends the load: everybody has got everything, once, and before a player would have given up, counted in the media that was
+    /// sent meanwhile. Returns the longest time without a message.
     pub(crate) fn end(self) -> Duration {
         let mut longest = Duration::ZERO;
+        let most = PATIENCE_OF_PLAYERS_MS / self.every_ms;
         for (stream, all, played) in self.played() {
             assert!(played.whole, "a player of stream {stream} was closed");
             assert_eq!(played.numbers, (0..all).collect::<Vec<_>>(), "a player of stream {stream}");
+            assert!(played.behind < most, "a player of stream {stream} was {} pictures behind", played.behind);
             longest = longest.max(played.pause);
         }
         longest
