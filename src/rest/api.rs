@@ -164,10 +164,10 @@ async fn here(State(server): State<Shared>, request: Request, next: Next) -> Res
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "it describes them")]
 struct Names {
-    /// Application.
+    /// Application, percent-encoded; `%2F` if it is empty.
     #[param(example = "live")]
     app: String,
-    /// Stream key.
+    /// Stream key, percent-encoded; `%2F` if it is empty.
     #[param(example = "show")]
     key: String,
 }

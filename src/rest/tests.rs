@@ -98,6 +98,39 @@ fn streams_are_found_by_their_coded_path() {
 }
 
 #[test]
+fn every_stream_that_there_can_be_has_an_address() {
+    let rig = Rig::new();
+    let longest = "a".repeat(4096);
+    let names = [("live", ""), ("", "show"), ("", ""), ("live/", "/"), ("/", "//a//"), ("live/room", ""), ("", "?k=1")];
+    let names = names.into_iter().chain([("live", "a/../b?"), ("..a", "?/../"), (&longest, &longest)]);
+    let ids = names.filter_map(|(app, key)| rig.server.stream_create(app.as_bytes(), key.as_bytes(), None).ok());
+    let mut ids: Vec<_> = ids.map(|id| id.to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 8, "one is the same stream as the first, and one is refused");
+    let (_, streams) = rig.ask("GET", "/v1/streams", "");
+    let path_of = |stream: &Value| format!("/v1/streams/{}", stream["path"].as_str().unwrap());
+    for stream in streams.as_array().unwrap() {
+        let path = path_of(stream);
+        let (status, found) = rig.ask("GET", &path, "");
+        assert_eq!((status, &found["id"]), (200, &stream["id"]), "{path}");
+        let (status, found) = rig.ask("PUT", &path, "{\"grace_ms\": 6000}");
+        assert_eq!((status, &found["id"], path_of(&found)), (200, &stream["id"], path.clone()), "it is that one");
+        let target = "{\"url\": \"rtmp://127.0.0.1:1/app/key\"}";
+        assert_eq!(rig.ask("POST", &format!("{path}/targets"), target).0, 201, "{path}");
+        assert_eq!(rig.ask("GET", &format!("{path}/targets"), "").1.as_array().map(Vec::len), Some(1), "{path}");
+        ids.retain(|id| stream["id"] != id.as_str());
+    }
+    assert!(ids.is_empty(), "{ids:?} are not in the list");
+    for (path, app, key) in [("alone/%2F", "alone", ""), ("%2F/alone", "", "alone")] {
+        let (status, made) = rig.ask("PUT", &format!("/v1/streams/{path}"), "");
+        assert_eq!((status, &made["path"]), (200, &Value::String(path.to_owned())));
+        assert_eq!((&made["app"], &made["key"]), (&Value::String(app.to_owned()), &Value::String(key.to_owned())));
+    }
+    assert_eq!(rig.ask("GET", "/v1/streams/live/", "").0, 404, "an empty segment is no key");
+}
+
+#[test]
 fn a_refused_request_gets_its_problem_in_json() {
     let rig = Rig::new();
     rig.server.stream_create(b"live", b"show", None).unwrap();
