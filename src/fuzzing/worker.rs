@@ -13,6 +13,7 @@ use crate::stream::event::{Event, EventSink, Id};
 use crate::stream::exported::stream::ExportedStream;
 #[cfg(test)]
 use crate::stream::exported::target::{ExportedTarget, Pause};
+use crate::stream::log::segment::Spares;
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::Peer;
 use crate::stream::process::tried;
@@ -80,6 +81,10 @@ impl Upcalls for Nobody {
     fn timeouts(&self) -> Timeouts {
         Timeouts { idle_ms: 0, ping_ms: 0, send_ms: 0 }
     }
+    fn spares(&self) -> Spares {
+        Spares::default()
+    }
+
     fn further_relays(&self) -> Arc<FurtherRelays> {
         Arc::default()
     }

@@ -31,6 +31,7 @@ use crate::server::secure::Certificate;
 use crate::server::slots::next_server;
 use crate::session::{self, State};
 use crate::stream::event::{Event, EventKind, EventSink, Id};
+use crate::stream::log::segment::Spares;
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::{OnItsWay, Peer};
 use crate::stream::record::{Caller, Order, RRSession, TargetExport};
@@ -122,6 +123,8 @@ pub(super) struct Core {
     on_their_way: Arc<AtomicUsize>,
     closing: AtomicBool,
     further_relays: Arc<FurtherRelays>,
+    /// The spare memory of all logs.
+    pub(super) spares: Spares,
     itself: OnceLock<Weak<Self>>,
 }
 
@@ -184,6 +187,7 @@ impl Core {
             on_their_way: Arc::default(),
             closing: AtomicBool::new(false),
             further_relays: Arc::default(),
+            spares: Spares::default(),
             itself: OnceLock::new(),
         });
         let _ = core.itself.set(Arc::downgrade(&core));
@@ -774,6 +778,10 @@ impl Upcalls for Core {
             ping_ms: self.config.ping_ms.into(),
             send_ms: self.config.send_ms.into(),
         }
+    }
+
+    fn spares(&self) -> Spares {
+        self.spares.clone()
     }
 
     fn further_relays(&self) -> Arc<FurtherRelays> {

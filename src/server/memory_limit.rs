@@ -41,8 +41,8 @@ const REST_MS: u64 = 100;
 const FLOORS_MS: u64 = 1_000;
 
 /// The floor of one stream is at most a quarter of the memory that is kept for all floors, or this value if that is
-/// more: two segments of the log with their marks, enough to keep a stream of any rate going.
-const LEAST_FLOOR: u64 = 2 * (256 + 12) * 1024;
+/// more: two segments of the log, enough to keep a stream of any rate going.
+const LEAST_FLOOR: u64 = 2 * 256 * 1024;
 
 /// Publishers are closed until this part of the limit will be free (one in so many): closing one at a time would be
 /// slower than newcomers come.
@@ -81,6 +81,7 @@ impl MemoryLimit {
             self.pass = 0;
             return;
         }
+        core.spares.clear();
         if now_ms < self.next_ms {
             return;
         }

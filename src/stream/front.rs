@@ -79,10 +79,11 @@ impl RRStream {
         let life = Arc::new(Life::new(Arc::clone(&identity)));
         let relays = Relays::new(&identity.config(), &threading);
         let stats = Arc::new(StreamStats::new(clock::wall_us(), relays.most()));
+        let (its_life, its_stats, spares) = (Arc::clone(&life), Arc::clone(&stats), upcalls.spares());
         Self {
-            ingest: Ingest::new(Arc::clone(&identity), Arc::clone(&life), Arc::clone(&stats), budget.clone()),
+            ingest: Ingest::new(Arc::clone(&identity), its_life, its_stats, budget.clone(), spares.clone()),
             book: Book::new(reserved),
-            memory: Memory::new(budget, relays.most()),
+            memory: Memory::new(budget, spares, relays.most()),
             sources: Sources::default(),
             threading,
             accumulate: Link::default(),

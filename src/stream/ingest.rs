@@ -26,7 +26,7 @@ use crate::stream::life::Life;
 use crate::stream::log::buffer::{Entry, Head, RRBuffer};
 use crate::stream::log::cursor::Cursor;
 use crate::stream::log::lineage::{Lineage, LogPlace, Moved};
-use crate::stream::log::segment::flag;
+use crate::stream::log::segment::{Spares, flag};
 use crate::stream::memory::budget::Budget;
 use crate::stream::stats::StreamStats;
 use crate::stream::tracks::{self, Tracks};
@@ -95,14 +95,16 @@ struct Writer {
 }
 
 impl Ingest {
-    /// An empty log, charged to `budget`.
+    /// An empty log, charged to `budget`, which shares spare memory with others.
     pub(in crate::stream) fn new(
         stream: Arc<Identity>,
         life: Arc<Life>,
         stats: Arc<StreamStats>,
         budget: Budget,
+        spares: Spares,
     ) -> Self {
-        let writer = Mutex::new(Writer { buffer: RRBuffer::new(budget), clock: Clock::new(stream.config().clock) });
+        let buffer = RRBuffer::with_spares(budget, spares);
+        let writer = Mutex::new(Writer { buffer, clock: Clock::new(stream.config().clock) });
         Self {
             stream,
             life,

@@ -10,6 +10,7 @@ pub(crate) mod budget;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::error::{Failure, RRError};
+use crate::stream::log::segment::Spares;
 use crate::stream::memory::budget::Budget;
 
 /// A publisher waits this long for memory: by then the other streams have given back theirs.
@@ -40,6 +41,8 @@ pub(crate) struct Memory {
     budget: Budget,
     /// The budget of consumers' private memory, which may be refused: consumers can be closed.
     private: Budget,
+    /// The spare memory of the logs of all streams.
+    spares: Spares,
     /// Of each relay: the greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 means none, [`GONE`] that
     /// the relay has ended.
     asked: Box<[AtomicU8]>,
@@ -61,10 +64,11 @@ pub(crate) struct Lived {
 
 impl Memory {
     /// The accounting in `budget`, which belongs to this stream only, with at most this many relays.
-    pub(in crate::stream) fn new(budget: Budget, relays: usize) -> Self {
+    pub(in crate::stream) fn new(budget: Budget, spares: Spares, relays: usize) -> Self {
         Self {
             private: budget.modest(),
             budget,
+            spares,
             asked: (0..relays).map(|_| AtomicU8::new(0)).collect(),
             evict: AtomicBool::new(false),
             since_ms: AtomicU64::new(0),
@@ -104,9 +108,13 @@ impl Memory {
         self.budget.above_floor()
     }
 
-    /// Whether more than half of the server's limit is used.
+    /// Whether more than half of the server's limit is used, apart from spare memory, which is given back then.
     pub(in crate::stream) fn is_tight(&self) -> bool {
-        self.budget.is_tight()
+        let is_tight = self.budget.is_tight();
+        if is_tight {
+            self.spares.clear();
+        }
+        is_tight && self.budget.is_tight()
     }
 
     /// The budget of publishers and the log.

@@ -7,6 +7,7 @@ use crate::error::Failure;
 use crate::session;
 use crate::stream::event::{EventSink, Id};
 use crate::stream::further_relays::FurtherRelays;
+use crate::stream::log::segment::Spares;
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, RRSession, TargetExport};
 use crate::stream::remote::target::Target;
@@ -53,6 +54,8 @@ pub(crate) trait Upcalls: EventSink {
     fn step(&self, stream: Id) -> String;
     /// Timeouts of consumers and publishers.
     fn timeouts(&self) -> Timeouts;
+    /// The spare memory of the logs of all streams.
+    fn spares(&self) -> Spares;
     /// The relays beside the first ones that all streams have together.
     fn further_relays(&self) -> Arc<FurtherRelays>;
 }

@@ -28,7 +28,7 @@ fn ingest() -> (Arc<Ingest>, Cursor, Arc<Told>) {
 fn ingest_with(sink: Arc<dyn EventSink>, budget: Budget) -> Ingest {
     let stream = Arc::new(Identity::new(1, StreamName::default(), StreamConfig::default(), sink));
     let life = Arc::new(Life::new(Arc::clone(&stream)));
-    Ingest::new(stream, life, Arc::new(StreamStats::new(0, 1)), budget)
+    Ingest::new(stream, life, Arc::new(StreamStats::new(0, 1)), budget, Spares::default())
 }
 
 /// A log within a budget, and a reader of it.

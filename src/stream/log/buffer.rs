@@ -10,7 +10,7 @@
 
 use super::cursor::Cursor;
 pub(crate) use super::cursor::Head;
-use super::segment::{Mark, SegmentWriter, flag};
+use super::segment::{Mark, SegmentWriter, Size, Spares, flag};
 use crate::config::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::chunk_write::{encode_parts_into, wire_len};
@@ -20,23 +20,22 @@ use crate::stream::memory::budget::Budget;
 /// The message stream id in the log: what nearly every peer's first createStream gives.
 pub(crate) const STREAM_ID: u32 = 1;
 
-/// Bytes of the first segment: small, so that thousands of streams with little media cost little.
-const FIRST_SEGMENT_BYTES: u32 = 16 * 1024;
+/// Memory of the first segment and of the smallest ones: small, so that thousands of streams with little media cost little.
+const LEAST_BYTES: u32 = 8 * 1024;
 
-/// Most bytes of a segment: a third of a second at 6 Mbit/s, so the memory that a cursor keeps before its own position
-/// stays small, and one allocation serves hundreds of messages.
-const SEGMENT_BYTES: u32 = 256 * 1024;
+/// Most memory of a segment, unless one message needs more: a third of a second at 6 Mbit/s, so the memory that a cursor
+/// keeps before its own position stays small, and one allocation serves hundreds of messages.
+const MOST_BYTES: u32 = 256 * 1024;
 
-/// A segment that is full sooner is followed by one of twice its bytes, a segment that lasts longer than the second time
-/// by one of half of them. So a stream with little media keeps a second or two before the key frame that players begin
-/// with, and not ten. A segment that ends because a message larger than any segment came was not full.
-const GROWS_BELOW_US: u64 = 1_000_000;
-const SHRINKS_ABOVE_US: u64 = 4_000_000;
+/// Where segments of this memory would be full sooner than the first time, as media has come lately, the next one has
+/// twice as much; where they would last longer than the second time, half as much. So a stream keeps a part of a second
+/// before the key frame that players begin with, and as much room behind its newest message.
+const GROWS_BELOW_US: u64 = 200_000;
+const SHRINKS_ABOVE_US: u64 = 1_000_000;
 
-/// A segment has one mark for this many bytes. Streams with video average kilobytes a message, so their segments run
-/// out of bytes first; a stream of only sound (some 200 to 400 bytes a message) runs out of marks first and leaves the
-/// last pages of its segments untouched. At 24 bytes a mark the table is a twentieth of the segment.
-const BYTES_PER_MARK: u32 = 512;
+/// Before anything is known of a stream, its messages are taken to have so many bytes. Those of streams with video have
+/// kilobytes, those of sound alone some 200 to 400 bytes.
+const MESSAGE_BYTES: u32 = 256;
 
 /// Fewest marks of a segment, however small.
 const MIN_MARKS: u32 = 32;
@@ -60,11 +59,15 @@ pub(crate) struct Entry {
 pub(crate) struct RRBuffer {
     writer: SegmentWriter,
     budget: Budget,
-    /// Bytes of the newest segment, apart from those of one large message, and when it began. 0 before the first.
+    /// Memory of the newest segment, apart from those of one large message, and when it began. 0 before the first.
     segment_bytes: u32,
     began_us: u64,
-    /// A large message came before it was full.
-    is_cut: bool,
+    /// The newest segment is that of one large message.
+    is_large: bool,
+    /// The bytes of the last segments and the time in which they came; older ones count less, large messages not at all.
+    lately: (u64, u64),
+    /// About the bytes of a message in the log.
+    message_bytes: u32,
     /// Flags that the next message gets in addition to its own.
     pending_flags: u8,
 }
@@ -76,9 +79,24 @@ impl std::fmt::Debug for RRBuffer {
 }
 
 impl RRBuffer {
-    /// An empty log. It holds no segment until the first message comes.
+    /// [`with_spares`](Self::with_spares), with spares of its own.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { writer: SegmentWriter::start(), budget, segment_bytes: 0, began_us: 0, is_cut: false, pending_flags: 0 }
+        Self::with_spares(budget, Spares::default())
+    }
+
+    /// An empty log. It holds no segment until the first message comes.
+    pub(crate) fn with_spares(budget: Budget, spares: Spares) -> Self {
+        Self {
+            writer: SegmentWriter::start(spares),
+            budget,
+            segment_bytes: 0,
+            began_us: 0,
+            is_large: false,
+            lately: (0, 0),
+            message_bytes: MESSAGE_BYTES,
+            pending_flags: 0,
+        }
     }
 
     /// Appends one message whose body is the parts one after another, and publishes it to all cursors at once. Only a
@@ -146,33 +164,49 @@ impl RRBuffer {
     fn roll(&mut self, wire_len: usize, now_us: u64) -> Result<()> {
         // Below 2^25, see `append`.
         let wire_len = wire_len as u32;
-        let is_large = wire_len > SEGMENT_BYTES;
-        let (bytes, marks) = if is_large {
-            // The message is larger than any segment, so it gets one of its own, of exactly its size.
-            (wire_len, 1)
-        } else {
-            let bytes = self.usual_bytes(now_us).max(wire_len.next_power_of_two());
-            (bytes, (bytes / BYTES_PER_MARK).max(MIN_MARKS))
-        };
-        let capacity = u64::from(bytes) + u64::from(marks) * size_of::<Mark>() as u64;
-        self.writer.roll(bytes, marks, self.budget.charge(capacity)?)?;
-        self.is_cut = is_large;
+        let (mut lately, mut message_bytes) = (self.lately, self.message_bytes);
+        let done = self.writer.published();
+        if let Some(mean) = done.bytes.checked_div(done.marks).filter(|_| !self.is_large) {
+            let lasted_us = now_us.saturating_sub(self.began_us).min(2 * SHRINKS_ABOVE_US);
+            lately = (lately.0 * 3 / 4 + u64::from(done.bytes), lately.1 * 3 / 4 + lasted_us);
+            // A segment with too few marks ends early, one with too many is hardly smaller. So larger messages count by half.
+            message_bytes = mean.min(message_bytes.midpoint(mean));
+        }
+        let mut bytes = usual_bytes(self.segment_bytes, lately);
+        let mut size = size_for(bytes, message_bytes);
+        while size.bytes() < wire_len && bytes < MOST_BYTES {
+            bytes *= 2;
+            size = size_for(bytes, message_bytes);
+        }
+        let is_large = size.bytes() < wire_len;
+        if is_large {
+            // The message is larger than any segment, so it gets one of its own, of about its size.
+            size = Size::of(wire_len, 1);
+        }
+        self.writer.roll(size, &self.budget)?;
+        (self.lately, self.message_bytes, self.is_large) = (lately, message_bytes, is_large);
         if !is_large {
             (self.segment_bytes, self.began_us) = (bytes, now_us);
         }
         Ok(())
     }
+}
 
-    /// Bytes of a segment that begins now, as long as no message needs more.
-    fn usual_bytes(&self, now_us: u64) -> u32 {
-        let lasted_us = now_us.saturating_sub(self.began_us);
-        let bytes = match self.segment_bytes {
-            bytes if lasted_us < GROWS_BELOW_US && !self.is_cut => bytes.saturating_mul(2),
-            bytes if lasted_us > SHRINKS_ABOVE_US => bytes / 2,
-            bytes => bytes,
-        };
-        bytes.clamp(FIRST_SEGMENT_BYTES, SEGMENT_BYTES)
-    }
+/// Memory of the segment behind one of so much, as media has come lately and as long as no message needs more.
+fn usual_bytes(bytes: u32, (came, in_us): (u64, u64)) -> u32 {
+    let bytes = match (u64::from(bytes) * in_us).checked_div(came) {
+        Some(lasts_us) if lasts_us < GROWS_BELOW_US => bytes * 2,
+        Some(lasts_us) if lasts_us > SHRINKS_ABOVE_US => bytes / 2,
+        _ => bytes,
+    };
+    bytes.clamp(LEAST_BYTES, MOST_BYTES)
+}
+
+/// What a segment with so much memory has room for: a quarter more marks than messages of that size need.
+fn size_for(memory: u32, message_bytes: u32) -> Size {
+    // Marks are a third of the memory at most, however small messages are.
+    let messages = memory / (message_bytes.max(64) + size_of::<Mark>() as u32);
+    Size::within(memory, (messages + messages / 4).max(MIN_MARKS))
 }
 
 /// Whether messages of this type may stand in a log: no control messages and no commands, which are a connection's own.

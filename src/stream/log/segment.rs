@@ -1,7 +1,7 @@
 //! A segment of the log: bytes and marks that one writer fills while many readers read, without a lock.
 //!
-//! This module owns the memory, the publishing of messages, the link to the next segment and the freeing of chains. It
-//! does not know chunks, limits of budgets, cursors or joining; only [`buffer`](super::buffer) and the cursor use it.
+//! This module owns the memory, the publishing of messages, the link to the next segment and the freeing of chains;
+//! [`spares`] keeps memory for its next use. It does not know chunks, limits of budgets, cursors or joining; only [`buffer`](super::buffer) and the cursor use it.
 //!
 //! # The rules
 //!
@@ -11,30 +11,36 @@
 //!    writer for it; a writer is not `Clone`, and every write needs `&mut SegmentWriter`. Readers hold `Arc<Segment>`,
 //!    which can only read.
 //! 2. **`published` divides the memory.** It holds `marks << 32 | bytes` and only grows. Bytes below `bytes` and marks
-//!    below `marks` are never written again as long as the segment lives; only the writer touches the memory above. So
+//!    below `marks` are never written again as long as anybody holds them; only the writer touches the memory above. So
 //!    a reader's `&[u8]` and the writer's `&mut [u8]` never overlap.
 //! 3. **One release store publishes a message**, after its bytes and its mark are complete. Readers learn a length from
 //!    an acquire load and from nothing else, so everything they see below it happened before.
 //! 4. **A segment is sealed by its `next`.** The writer sets `next` after its last publication in this segment and
 //!    never publishes there again. A reader that has seen `next` must load `published` once more before it leaves: what
 //!    that load gives is final.
-//! 5. **All memory is initialised**: it is allocated zeroed, and a mark is valid for every bit pattern.
+//! 5. **All memory is initialised**: it is allocated zeroed, or has been another segment's, and a mark is valid for every
+//!    bit pattern.
 //! 6. **Freeing is flat.** A segment owns the next one. The drop of a chain is a loop, whoever drops it.
-//! 7. **Bytes may outlive their segment.** They are in a `Bytes` of their own, which the segment shares with every
+//! 7. **Bytes may outlive their segment.** They are in a `Content` of their own, which the segment shares with every
 //!    `Tail`: a few published bytes of one message, kept without what follows them. Rule 2 holds as long as either
-//!    lives; the charge belongs to the bytes.
+//!    lives; the charge belongs to the content.
+//! 8. **Only the last holder gives memory on.** The drop of a `Content` moves its memory out, to the spares or back to the
+//!    allocator, and the spares' lock orders all that was read of it before whatever its next segment's writer writes.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::error::{Failure, RRError, Result};
-use crate::stream::memory::budget::Charge;
+use crate::error::Result;
+use crate::stream::memory::budget::{Budget, Charge};
 
+mod block;
 mod shim;
+mod spares;
+use block::Memory;
 pub(in crate::stream) use shim::Arc;
-use shim::{AtomicBool, AtomicU64, OnceLock, Watch, into_inner};
+use shim::{AtomicBool, AtomicU64, OnceLock, into_inner};
+pub(crate) use spares::Spares;
 
 /// Bits of [`Mark::flags`].
 pub(crate) mod flag {
@@ -103,8 +109,7 @@ pub(in crate::stream) struct Segment {
     base: u64,
     /// Number in the log of the first message.
     first_message: u64,
-    bytes: Arc<Bytes>,
-    marks: Block<Mark>,
+    content: Arc<Content>,
     /// `marks << 32 | bytes`.
     published: AtomicU64,
     /// A message with [`flag::FLAWED`] is, or is about to be, published. Set before that message, and never unset.
@@ -114,17 +119,103 @@ pub(in crate::stream) struct Segment {
     next: OnceLock<Arc<Self>>,
 }
 
-/// The memory for a segment's bytes.
-struct Bytes {
-    block: Block<u8>,
-    watch: Watch,
-    /// Returns the segment's capacity to the budget when dropped.
-    _charge: Option<Charge>,
+/// The memory of a segment: its bytes, and behind them its marks.
+struct Content {
+    memory: Memory,
+    size: Size,
+    /// The whole memory; `None` in the first segment of a log, which has none.
+    charge: Option<Charge>,
+    spares: Spares,
+}
+
+impl Content {
+    /// # Errors
+    /// `RRError::Limit`, `RRError::NoMem`.
+    fn new(size: Size, budget: &Budget, spares: &Spares) -> Result<Self> {
+        let bytes = size.memory();
+        if budget.is_tight() {
+            spares.clear();
+        }
+        let spare = spares.take(bytes);
+        let charge = budget.charge(bytes as u64).or_else(|_| {
+            spares.clear();
+            budget.charge(bytes as u64)
+        })?;
+        let memory = match spare {
+            Some(memory) => memory,
+            None => Memory::zeroed(bytes, size.marks as usize)?,
+        };
+        spares.note(bytes);
+        Ok(Self { memory, size, charge: Some(charge), spares: spares.clone() })
+    }
+
+    /// The address of a byte, which is one of the content's.
+    fn byte(&self, at: usize) -> NonNull<u8> {
+        debug_assert!(at <= self.size.bytes as usize, "an address in the bytes or just after them");
+        // SAFETY: the bytes are the beginning of the block, or all of it, so this stays in it or is just after it.
+        unsafe { self.memory.start().add(at) }
+    }
+
+    /// The address of a mark, which is one of the content's.
+    fn mark(&self, at: usize) -> NonNull<Mark> {
+        debug_assert!(at <= self.size.marks as usize, "an address in the marks or just after them");
+        // SAFETY: the bytes are the beginning of the block.
+        let first = unsafe { self.memory.start().add(self.size.bytes as usize) };
+        // SAFETY: the marks follow the bytes in the block, and `Size` makes them aligned.
+        unsafe { first.cast::<Mark>().add(at) }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        let memory = std::mem::replace(&mut self.memory, Memory::none());
+        if let Some(charge) = self.charge.take() {
+            self.spares.give(memory, charge);
+        }
+    }
+}
+
+/// What a segment has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) struct Size {
+    /// A multiple of 8, because the marks follow the bytes.
+    bytes: u32,
+    marks: u32,
+}
+
+impl Size {
+    /// Room for so many marks, and bytes in the rest of `memory` bytes, which are a multiple of 8.
+    pub(in crate::stream) fn within(memory: u32, marks: u32) -> Self {
+        let of_marks = marks * size_of::<Mark>() as u32;
+        debug_assert!(memory.is_multiple_of(8) && of_marks <= memory, "the marks are in the memory, and aligned");
+        Self { bytes: memory - of_marks, marks }
+    }
+
+    /// Room for so many marks and at least so many bytes.
+    pub(in crate::stream) fn of(bytes: u32, marks: u32) -> Self {
+        Self { bytes: bytes.next_multiple_of(8), marks }
+    }
+
+    /// Marks of a segment.
+    #[cfg(test)]
+    pub(in crate::stream) fn marks(self) -> u32 {
+        self.marks
+    }
+
+    /// Bytes of a segment.
+    pub(in crate::stream) fn bytes(self) -> u32 {
+        self.bytes
+    }
+
+    /// Bytes of memory for both.
+    fn memory(self) -> usize {
+        self.bytes as usize + self.marks as usize * size_of::<Mark>()
+    }
 }
 
 /// The rest of one message, without the log that follows.
 pub(in crate::stream) struct Tail {
-    bytes: Arc<Bytes>,
+    content: Arc<Content>,
     /// The index of the message's mark.
     number: u32,
     mark: Mark,
@@ -140,11 +231,10 @@ impl Tail {
 
     /// All bytes of the message.
     pub(in crate::stream) fn message(&self) -> &[u8] {
-        self.bytes.watch.read(self.number as usize + 1);
-        // SAFETY: `Segment::tail` takes only a published mark, whose bytes are published, so the pointer stays in the
-        // block.
-        let start = unsafe { self.bytes.block.start.add(self.mark.start as usize) };
-        // SAFETY: as for `Segment::bytes`; `self` keeps the block alive (rule 7).
+        self.content.memory.watch().read(self.number as usize + 1);
+        let start = self.content.byte(self.mark.start as usize);
+        // SAFETY: as for `Segment::bytes`, since `Segment::tail` takes only a published mark; `self` keeps the content alive
+        // (rule 7).
         unsafe { slice::from_raw_parts(start.as_ptr(), self.mark.len as usize) }
     }
 
@@ -167,7 +257,7 @@ impl Tail {
 
     /// Bytes of memory that the tail keeps alive: its segment's.
     pub(in crate::stream) fn held_bytes(&self) -> usize {
-        self.bytes.block.len
+        self.content.memory.bytes()
     }
 }
 
@@ -192,25 +282,25 @@ impl Segment {
     /// The published bytes.
     pub(in crate::stream) fn bytes(&self) -> &[u8] {
         let now = self.published();
-        self.bytes.watch.read(now.marks as usize);
+        self.content.memory.watch().read(now.marks as usize);
         // SAFETY: rules 2 and 3: `now.bytes` was published, so these bytes are in the block, are initialised (5) and
-        // are not written while the segment lives, which the borrow of `self` keeps it.
-        unsafe { slice::from_raw_parts(self.bytes.block.start.as_ptr(), now.bytes as usize) }
+        // are not written while the content lives, which the borrow of `self` keeps it.
+        unsafe { slice::from_raw_parts(self.content.byte(0).as_ptr(), now.bytes as usize) }
     }
 
     /// The bytes between `start`, a place in the published message of this index, and that message's end.
     pub(in crate::stream) fn tail(&self, mark: u32, start: u32) -> Option<Tail> {
         let (number, mark) = (mark, *self.marks().get(mark as usize)?);
         let within = mark.start <= start && start < mark.end();
-        within.then(|| Tail { bytes: Arc::clone(&self.bytes), number, mark, start })
+        within.then(|| Tail { content: Arc::clone(&self.content), number, mark, start })
     }
 
     /// The published marks, in the order of their messages.
     pub(in crate::stream) fn marks(&self) -> &[Mark] {
         let now = self.published();
-        self.bytes.watch.read(now.marks as usize);
-        // SAFETY: as for `bytes`, with `now.marks` and the block of marks.
-        unsafe { slice::from_raw_parts(self.marks.start.as_ptr(), now.marks as usize) }
+        self.content.memory.watch().read(now.marks as usize);
+        // SAFETY: as for `bytes`, with `now.marks` and the marks of the block.
+        unsafe { slice::from_raw_parts(self.content.mark(0).as_ptr(), now.marks as usize) }
     }
 
     /// Whether a message with [`flag::FLAWED`] is among those published. True for every such message that the caller
@@ -251,36 +341,19 @@ pub(in crate::stream) struct SegmentWriter {
 
 impl SegmentWriter {
     /// The writer of a new log. Its first segment is empty, so a stream without media costs no memory.
-    pub(in crate::stream) fn start() -> Self {
-        Self::over(Segment {
-            base: 0,
-            first_message: 0,
-            bytes: Arc::new(Bytes { block: Block::empty(), watch: Watch::table(0), _charge: None }),
-            marks: Block::empty(),
-            published: AtomicU64::new(0),
-            flawed: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            next: OnceLock::new(),
-        })
+    pub(in crate::stream) fn start(spares: Spares) -> Self {
+        let content = Content { memory: Memory::none(), size: Size::of(0, 0), charge: None, spares };
+        Self::over(0, 0, content)
     }
 
-    /// Seals the segment and continues with a new one of this size, which keeps `charge` until it is freed.
+    /// Seals the segment and continues with a new one of this size, whose memory is charged to `budget` until it is freed.
     ///
     /// # Errors
-    /// [`RRError::NoMem`]; the writer stays in the old segment and may continue there.
-    pub(in crate::stream) fn roll(&mut self, bytes: u32, marks: u32, charge: Charge) -> Result<()> {
-        let bytes =
-            Bytes { block: Block::zeroed(bytes as usize)?, watch: Watch::table(marks as usize), _charge: Some(charge) };
-        let next = Self::over(Segment {
-            base: self.segment.base + u64::from(self.done.bytes),
-            first_message: self.segment.first_message + u64::from(self.done.marks),
-            bytes: Arc::new(bytes),
-            marks: Block::zeroed(marks as usize)?,
-            published: AtomicU64::new(0),
-            flawed: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            next: OnceLock::new(),
-        });
+    /// `RRError::Limit` and `RRError::NoMem`; the writer stays in the old segment and may continue there.
+    pub(in crate::stream) fn roll(&mut self, size: Size, budget: &Budget) -> Result<()> {
+        let content = Content::new(size, budget, &self.segment.content.spares)?;
+        let base = self.segment.base + u64::from(self.done.bytes);
+        let next = Self::over(base, self.segment.first_message + u64::from(self.done.marks), content);
         let linked = self.segment.next.set(Arc::clone(&next.segment));
         debug_assert!(linked.is_ok(), "only this writer sets `next`, and leaves the segment then");
         *self = next;
@@ -289,9 +362,8 @@ impl SegmentWriter {
 
     /// The unpublished rest of the bytes: the next message is written to its beginning.
     pub(in crate::stream) fn tail(&mut self) -> &mut [u8] {
-        let (capacity, done) = (self.segment.bytes.block.len, self.done.bytes as usize);
-        // SAFETY: `done` <= capacity by `publish`, so the pointer stays in the block or just after it.
-        let start = unsafe { self.segment.bytes.block.start.add(done) };
+        let (capacity, done) = (self.segment.content.size.bytes as usize, self.done.bytes as usize);
+        let start = self.segment.content.byte(done);
         // SAFETY: the rest of the block is initialised (rule 5), and by rule 2 no other thread touches it: readers end
         // at `done`, and this is the one writer, exclusively borrowed for as long as the slice lives.
         unsafe { slice::from_raw_parts_mut(start.as_ptr(), capacity - done) }
@@ -299,7 +371,7 @@ impl SegmentWriter {
 
     /// Number of marks that are left in this segment.
     pub(in crate::stream) fn marks_left(&self) -> usize {
-        self.segment.marks.len - self.done.marks as usize
+        (self.segment.content.size.marks - self.done.marks) as usize
     }
 
     /// Publishes the first `mark.len` bytes of [`tail`](Self::tail) as one message. `mark.start` is filled in here.
@@ -309,10 +381,7 @@ impl SegmentWriter {
     pub(in crate::stream) fn publish(&mut self, mut mark: Mark) {
         let index = self.done.marks as usize;
         assert!(self.marks_left() > 0, "a message is published only if a mark is left for it");
-        assert!(
-            mark.len as usize <= self.segment.bytes.block.len - self.done.bytes as usize,
-            "a message lies in its segment"
-        );
+        assert!(mark.len <= self.segment.content.size.bytes - self.done.bytes, "a message lies in its segment");
         mark.start = self.done.bytes;
         if mark.has(flag::FLAWED) {
             // The release store below orders this store.
@@ -321,9 +390,8 @@ impl SegmentWriter {
         if mark.has(flag::AFTER_END) {
             self.segment.ended.store(true, Relaxed);
         }
-        self.segment.bytes.watch.wrote(index);
-        // SAFETY: `index` < marks.len, so the pointer is in the block.
-        let slot = unsafe { self.segment.marks.start.add(index) };
+        self.segment.content.memory.watch().wrote(index);
+        let slot = self.segment.content.mark(index);
         // SAFETY: the slot is not published, so only this writer touches it (rule 2).
         unsafe { slot.write(mark) };
         self.done = Published { marks: self.done.marks + 1, bytes: self.done.bytes + mark.len };
@@ -341,48 +409,17 @@ impl SegmentWriter {
         self.done
     }
 
-    fn over(segment: Segment) -> Self {
+    fn over(base: u64, first_message: u64, content: Content) -> Self {
+        let segment = Segment {
+            base,
+            first_message,
+            content: Arc::new(content),
+            published: AtomicU64::new(0),
+            flawed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            next: OnceLock::new(),
+        };
         Self { segment: Arc::new(segment), done: Published { marks: 0, bytes: 0 } }
-    }
-}
-
-/// Zeroed memory for `len` values that are valid as zeros and need no drop. It hands out no references.
-struct Block<T: Copy> {
-    start: NonNull<T>,
-    len: usize,
-}
-
-// SAFETY: a block is the sole owner of its memory, and its values are plain data.
-unsafe impl<T: Copy + Send> Send for Block<T> {}
-// SAFETY: a shared block gives only addresses; the rules above say who may use them.
-unsafe impl<T: Copy + Sync> Sync for Block<T> {}
-
-impl<T: Copy> Block<T> {
-    fn empty() -> Self {
-        Self { start: NonNull::dangling(), len: 0 }
-    }
-
-    fn zeroed(len: usize) -> Result<Self> {
-        if len == 0 {
-            return Ok(Self::empty());
-        }
-        let no_memory = || Failure::ours(RRError::NoMem, "no memory for a segment of the log");
-        let layout = Layout::array::<T>(len).map_err(|_| no_memory())?;
-        // SAFETY: the layout is not empty: `len` is not 0, and the two types used here have a size.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start.cast::<T>()).ok_or_else(no_memory)?;
-        Ok(Self { start, len })
-    }
-}
-
-impl<T: Copy> Drop for Block<T> {
-    fn drop(&mut self) {
-        if self.len == 0 {
-            return;
-        }
-        let layout = Layout::array::<T>(self.len).expect("the same layout was made when the block was allocated");
-        // SAFETY: `start` came from the global allocator with this layout and is freed once.
-        unsafe { dealloc(self.start.as_ptr().cast(), layout) };
     }
 }
 

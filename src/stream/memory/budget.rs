@@ -239,6 +239,23 @@ impl Charge {
         self.bytes
     }
 
+    /// The same bytes, charged to the server and to no stream of it.
+    pub(crate) fn of_root(mut self) -> Self {
+        let mut root = &self.budget;
+        while let Some(parent) = &root.0.parent {
+            root = parent;
+        }
+        let root = root.clone();
+        self.budget.give_back(self.bytes, Some(&root.0));
+        self.budget = root;
+        self
+    }
+
+    /// [`Budget::is_tight`] of the budget that is charged.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.budget.is_tight()
+    }
+
     /// Changes the charge to `bytes`.
     ///
     /// # Errors

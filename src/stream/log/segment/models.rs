@@ -1,5 +1,8 @@
 //! Loom models: every order in which two or three threads may meet over a segment, tried one by one.
 //!
+//! Memory of these sizes is kept for a next segment. Then a message's watch goes with it, so that loom fails if a writer could
+//! write what somebody may still read.
+//!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib stream::segment`
 
 use super::*;
@@ -7,14 +10,17 @@ use crate::stream::log::cursor::Cursor;
 use crate::stream::memory::budget::Budget;
 use loom::thread;
 
+/// Memory of a segment of one mark.
+const ONE: u64 = 8 + 24;
+
 fn put(writer: &mut SegmentWriter, byte: u8) {
     writer.tail()[..2].fill(byte);
     writer.publish(Mark { len: 2, ts_ms: u32::from(byte), ..Mark::default() });
 }
 
 fn writer_of(messages: u32, budget: &Budget) -> SegmentWriter {
-    let mut writer = SegmentWriter::start();
-    writer.roll(2 * messages, messages, budget.charge(1).unwrap()).unwrap();
+    let mut writer = SegmentWriter::start(Spares::default());
+    writer.roll(Size::of(2 * messages, messages), &budget).unwrap();
     writer
 }
 
@@ -66,7 +72,7 @@ fn a_cursor_that_follows_next_misses_nothing() {
         });
         put(&mut writer, 1);
         put(&mut writer, 2);
-        writer.roll(2, 1, budget.charge(1).unwrap()).unwrap();
+        writer.roll(Size::of(2, 1), &budget).unwrap();
         put(&mut writer, 3);
         reader.join().unwrap();
     });
@@ -90,11 +96,11 @@ fn readers_may_let_go_while_the_writer_appends() {
             })
         });
         put(&mut writer, 1);
-        writer.roll(2, 1, budget.charge(1).unwrap()).unwrap();
+        writer.roll(Size::of(2, 1), &budget).unwrap();
         for reader in readers {
             reader.join().unwrap();
         }
-        assert_eq!(budget.used(), 1, "the sealed segment is gone with its last reader");
+        assert_eq!(budget.used(), 2 * ONE, "the sealed segment's memory is spare with its last reader");
         drop(writer);
         assert_eq!(budget.used(), 0);
     });
@@ -118,10 +124,67 @@ fn a_tail_outlives_its_segment_while_the_writer_appends_and_others_let_go() {
             thread::spawn(move || drop(segment)),
         ];
         put(&mut writer, 2);
-        writer.roll(2, 1, budget.charge(1).unwrap()).unwrap();
+        writer.roll(Size::of(2, 1), &budget).unwrap();
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(budget.used(), 1, "the bytes are gone with the last who held them");
+        assert_eq!(budget.used(), ONE, "the bytes are gone with the last who held them");
+    });
+}
+
+#[test]
+fn memory_is_written_again_only_after_the_last_who_held_it() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let budget = Budget::new(None);
+        let mut writer = writer_of(1, &budget);
+        put(&mut writer, 1);
+        let tail = writer.segment().tail(0, 1).unwrap();
+        let segment = Arc::clone(writer.segment());
+        let threads = [
+            thread::spawn(move || {
+                assert_eq!(tail.bytes(), [1]);
+                drop(tail);
+            }),
+            thread::spawn(move || {
+                assert_eq!(read(&segment), [1]);
+                drop(segment);
+            }),
+        ];
+        for byte in [2, 3] {
+            writer.roll(Size::of(2, 1), &budget).unwrap();
+            put(&mut writer, byte);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(read(writer.segment()), [3]);
+        drop(writer);
+        assert_eq!(budget.used(), 0);
+    });
+}
+
+#[test]
+fn logs_give_their_memory_to_each_other() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let (budget, spares) = (Budget::new(None), Spares::default());
+        let logs = [1, 4].map(|first| {
+            let (budget, spares) = (budget.clone(), spares.clone());
+            thread::spawn(move || {
+                let mut writer = SegmentWriter::start(spares);
+                for byte in first..first + 3 {
+                    writer.roll(Size::of(2, 1), &budget).unwrap();
+                    put(&mut writer, byte);
+                    assert_eq!(read(writer.segment()), [byte]);
+                }
+            })
+        });
+        for log in logs {
+            log.join().unwrap();
+        }
+        assert_eq!(budget.used(), 0, "spare memory goes with the last log");
     });
 }

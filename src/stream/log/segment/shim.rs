@@ -5,7 +5,9 @@
 #[cfg(not(loom))]
 mod real {
     pub(in crate::stream) use std::sync::atomic::{AtomicBool, AtomicU64};
-    pub(in crate::stream) use std::sync::{Arc, OnceLock};
+    pub(in crate::stream) use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+    pub(in crate::stream) use crate::sync::locked;
 
     /// The value, if this was the last handle. If several handles are dropped at once, exactly one call gets the value.
     pub(in crate::stream) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
@@ -31,11 +33,15 @@ mod model {
     use loom::cell::UnsafeCell;
     use std::sync::atomic::Ordering::{Acquire, Release};
 
-    pub(in crate::stream) use loom::sync::Arc;
     pub(in crate::stream) use loom::sync::atomic::{AtomicBool, AtomicU64};
+    pub(in crate::stream) use loom::sync::{Arc, Mutex, MutexGuard};
 
     pub(in crate::stream) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
         Arc::try_unwrap(arc).ok()
+    }
+
+    pub(in crate::stream) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().expect("no model panics with a lock held")
     }
 
     /// `std`'s `OnceLock` for a single setter, made of primitives that loom can follow.

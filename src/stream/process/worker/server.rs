@@ -19,6 +19,7 @@ use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::exported::{self, Doing};
 use crate::stream::front::RRStream;
 use crate::stream::further_relays::FurtherRelays;
+use crate::stream::log::segment::Spares;
 use crate::stream::memory::budget::Charge;
 use crate::stream::name::{StreamName, take_apart};
 use crate::stream::peer::Peer;
@@ -589,6 +590,11 @@ impl Upcalls for Server {
 
     fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    fn spares(&self) -> Spares {
+        // The process has one stream.
+        Spares::default()
     }
 
     fn further_relays(&self) -> Arc<FurtherRelays> {
