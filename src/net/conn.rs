@@ -280,6 +280,7 @@ impl Conn {
         }
     }
 
+    #[cold]
     fn log_commands(&mut self) {
         for said in either!(&mut self.side, session => session.take_said()) {
             let name = match &self.side {

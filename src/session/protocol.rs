@@ -215,6 +215,7 @@ impl Protocol {
     }
 
     /// The next audio, video or data tag; an aggregate holds no others (7.1.6).
+    #[cold]
     fn next_of_aggregate(&mut self, input: &[u8]) -> Option<MessageHead> {
         let aggregate = self.aggregate.as_mut()?;
         let body = self.reader.body(input);
@@ -246,6 +247,7 @@ impl Protocol {
         self.flow.may_wait().then(|| self.timers.last_heard_ms().saturating_add(STILL_MS))
     }
 
+    #[cold]
     fn write_ack(&mut self) {
         let total = self.flow.acknowledge();
         self.control(kind::ACK, &total.to_be_bytes());
@@ -258,6 +260,7 @@ impl Protocol {
         self.control(kind::PEER_BANDWIDTH, &[a, b, c, d, limit_type]);
     }
 
+    #[cold]
     fn window(&mut self, type_id: u8, input: &[u8]) {
         let Some(value) = self.reader.body(input).first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else { return };
         match type_id {
@@ -269,6 +272,7 @@ impl Protocol {
         }
     }
 
+    #[cold]
     fn user_control(&mut self, input: &[u8], now_ms: u64) -> Option<Incoming> {
         let body = self.reader.body(input);
         let (event, numbers) = body.split_first_chunk()?;

@@ -174,6 +174,7 @@ impl ServerSession {
         None
     }
 
+    #[cold]
     fn command(&mut self, head: &MessageHead, body: Vec<u8>) -> Result<Option<Event>> {
         if !self.streams.busy() {
             self.commands += 1;

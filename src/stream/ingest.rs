@@ -165,6 +165,7 @@ impl Ingest {
         self.tell_tracks_if(media && self.tracks.note(head.type_id, facts, body), *now_us);
     }
 
+    #[cold]
     fn report_jump(&self, jump_ms: i64, now_us: u64) {
         let media = self.stats.incoming().receiving();
         media.clock_jumps.add(1);
@@ -186,11 +187,17 @@ impl Ingest {
         self.tell_tracks_if(false, now_us);
     }
 
+    #[inline]
     fn tell_tracks_if(&self, changed: bool, now_us: u64) {
         if self.tracks.tells(changed, now_us) {
-            let text = self.tracks.text().into_bytes();
-            self.stream.tell(Event { text, ..self.life.event(EventKind::Tracks) });
+            self.tell_of_tracks();
         }
+    }
+
+    #[cold]
+    fn tell_of_tracks(&self) {
+        let text = self.tracks.text().into_bytes();
+        self.stream.tell(Event { text, ..self.life.event(EventKind::Tracks) });
     }
 
     // ---- begin and end of publishers

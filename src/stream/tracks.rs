@@ -114,13 +114,19 @@ impl Tracks {
         *locked(&self.configs)
     }
 
+    #[inline]
     fn note_one(&self, track: Track) -> bool {
-        let type_id = track.type_id;
-        let Some(last) = self.last.get(usize::from(type_id & 1)) else { return false };
+        let Some(last) = self.last.get(usize::from(track.type_id & 1)) else { return false };
         if track.codec == 0 || last.get() == track.packed() {
             return false;
         }
         last.set(track.packed());
+        self.list_one(track)
+    }
+
+    #[cold]
+    fn list_one(&self, track: Track) -> bool {
+        let type_id = track.type_id;
         let mut list = locked(&self.list);
         if let Some(known) = list.iter_mut().find(|known| (known.type_id, known.track) == (type_id, track.track)) {
             return std::mem::replace(&mut known.codec, track.codec) != track.codec;
@@ -134,10 +140,13 @@ impl Tracks {
 
     /// Whether to send an event now: there is a change, this one or an earlier one, and not too many events were sent
     /// just before. A publisher may change its codecs with each message; the last change is always reported.
+    #[inline]
     pub(crate) fn tells(&self, changed: bool, now_us: u64) -> bool {
-        if !changed && !self.untold.load(Ordering::Relaxed) {
-            return false;
-        }
+        (changed || self.untold.load(Ordering::Relaxed)) && self.may_tell(now_us)
+    }
+
+    #[cold]
+    fn may_tell(&self, now_us: u64) -> bool {
         let until_us = self.told_until_us.get().max(now_us);
         let may = until_us - now_us < TELL_AT_ONCE * TELL_EVERY_US;
         if may {

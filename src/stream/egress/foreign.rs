@@ -93,10 +93,15 @@ impl Registrations {
 
     /// Tells all registrations the end of the stream, if any, wakes their owners if there is something `new`, and
     /// counts what they were sent.
+    #[inline]
     pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, outgoing: &Outgoing, now_us: u64) {
-        if self.0.is_empty() {
-            return;
+        if !self.0.is_empty() {
+            self.tell_each(new, end, outgoing, now_us);
         }
+    }
+
+    #[cold]
+    fn tell_each(&mut self, new: bool, end: Option<u64>, outgoing: &Outgoing, now_us: u64) {
         self.0.retain_mut(|registered| {
             let registration = &registered.registration;
             if let Some(end) = end {

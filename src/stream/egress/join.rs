@@ -357,6 +357,7 @@ impl JoinIndex {
         self.began_us = None;
     }
 
+    #[cold]
     fn learn_header(&mut self, seen: &mut Seen) {
         let Some(message) = self.cursor.message() else { return };
         match self.headers.learn(&message) {

@@ -119,7 +119,9 @@ impl Task for Accumulate {
 
     fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
         let stays = self.read_and_answer(ready, io);
-        self.apply(ready.slot, stays, io);
+        if stays.is_err() {
+            self.apply(ready.slot, stays, io);
+        }
     }
 
     fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {

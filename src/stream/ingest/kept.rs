@@ -80,6 +80,7 @@ impl KeptHeaders {
         }
     }
 
+    #[cold]
     fn keep(&mut self, message: &Incoming<'_>) {
         let (head, body) = (message.head, message.body);
         let (metadata, track) = (message.facts.metadata, message.facts.track);

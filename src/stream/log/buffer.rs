@@ -161,6 +161,7 @@ impl RRBuffer {
     }
 
     /// Continues in a new segment that has room for `wire_len`, which has just arrived.
+    #[cold]
     fn roll(&mut self, wire_len: usize, now_us: u64) -> Result<()> {
         // Below 2^25, see `append`.
         let wire_len = wire_len as u32;
