@@ -46,6 +46,9 @@ const DRAIN_FLUSH_MS: u64 = 500;
 /// How long a hand-over waits for players that are on their way between two threads. Streams run meanwhile.
 const ARRIVAL_MS: u64 = 1_000;
 
+/// So many of those who are on their way between two threads leave room for more in each inbox.
+const KEPT_UP: usize = 1_000;
+
 /// The reason of the end of a session that another process continues.
 const EXPORTED: &str = "handed over to another process";
 
@@ -512,6 +515,15 @@ impl Core {
     pub(super) fn let_players_arrive(&self, by_ms: u64) {
         let by_ms = by_ms.min(clock::now_ms() + ARRIVAL_MS);
         while self.on_their_way.load(Ordering::Acquire) > 0 && clock::now_ms() < by_ms {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until the threads have taken so much of what was handed to them that there is room for more in each inbox. The calling
+    /// thread holds no lock.
+    pub(super) fn let_threads_keep_up(&self, by_ms: u64) {
+        let waiting = || self.on_their_way.load(Ordering::Acquire).max(self.listener.len()).max(self.dialler.len());
+        while waiting() > KEPT_UP && clock::now_ms() < by_ms && !self.is_closing() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -3,18 +3,21 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, Weak};
 
+use super::gone::without_threads;
 use super::live::{Live, command, connect, handshake, shaken, until};
 use crate::config::{Decision, ServerConfig, TargetConfig, ask};
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
 use crate::server::hooks::{Hooks, Question, Wanted};
+use crate::server::inbox::{ToDialler, ToListener};
 use crate::server::place::Patience;
 use crate::server::{ListenOptions, RRRestOut, slots};
 use crate::stream::RRStream;
 use crate::stream::event::{EventKind, Id};
-use crate::stream::record::{Export, RRSession};
+use crate::stream::record::{Caller, Export, RRSession};
 
 /// Hooks that keep what they are asked.
 #[derive(Debug, Default)]
@@ -132,4 +135,35 @@ fn a_session_goes_on_whatever_the_host_calls_its_address() {
         there.server.session_import(fd, &state).unwrap();
         until("it publishes", || there.server.stream_find(b"live", b"show").is_ok());
     }
+}
+
+#[test]
+fn nobody_who_was_handed_over_is_lost_because_an_inbox_is_full() {
+    let here = asking();
+    let stream = here.server.stream_create(b"live", b"pushed", None).unwrap();
+    let target = TargetConfig { url: "rtmp://127.0.0.1:1/live".to_owned(), ..TargetConfig::default() };
+    here.server.target_add(stream, target).unwrap();
+    let _peer = publish(&here);
+    asks(&here);
+    // Its threads take nothing.
+    let (there, inboxes) = without_threads(ServerConfig::default());
+    while there.core.to_listener(ToListener::Offer { verdict: Arc::default(), caller: Caller::new().0 }).is_ok() {}
+    while there.core.to_dialler(ToDialler::Target(Weak::new())).is_ok() {}
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| there.take_over(theirs.into(), 30_000));
+        here.server.hand_over(ours.into(), 30_000, 30_000).unwrap();
+        let (mut sessions, mut targets, mut listeners) = (0, 0, 0);
+        until("all have come", || {
+            for arrival in inboxes.listener.try_iter() {
+                sessions += u32::from(matches!(arrival, ToListener::Imported(..)));
+                listeners += u32::from(matches!(arrival, ToListener::Listener(..)));
+            }
+            for arrival in inboxes.dialler.try_iter() {
+                targets += u32::from(matches!(arrival, ToDialler::Target(target) if target.upgrade().is_some()));
+            }
+            (sessions, targets, listeners) == (1, 1, 1)
+        });
+        taking.join().unwrap().unwrap();
+    });
 }

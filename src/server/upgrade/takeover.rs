@@ -13,7 +13,7 @@ use super::wire::{self, Hello, kind};
 use crate::config::{ListenOptions, MAX_MESSAGE_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::fd_channel::{FdChannel, Message};
+use crate::net::fd_channel::{FdChannel, Message, Patience};
 use crate::net::heap;
 use crate::net::socket::{Socket, listener_from};
 use crate::server::core::Core;
@@ -37,6 +37,12 @@ const MAX_LISTENERS: usize = 1024;
 /// a moment before.
 const LAST_MS: u64 = 1_000;
 
+/// How long this server's threads may take to keep up with those who come: after that, their inboxes may be full.
+const KEEP_UP_MS: u64 = 10_000;
+
+/// How often it looks whether this server stops.
+const LOOK_MS: u64 = 20;
+
 /// Takes over a server from the process at the other end, by this time. Returns its sockets: nobody new comes before this
 /// server listens on them ([`Listeners::begin`]).
 ///
@@ -44,7 +50,9 @@ const LAST_MS: u64 = 1_000;
 /// Why not; then the other process goes on, and this server has nothing of it.
 pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Result<Listeners> {
     let mut entering = Entering::new(core);
-    let stop = match entering.receive_all(channel, by_ms) {
+    let received = entering.receive_all(channel, by_ms);
+    // Whoever came to a server that stops would be lost.
+    let stop = match received.and_then(|stop| core.still_open().map(|()| stop)) {
         Ok(stop) => stop,
         Err(failure) => {
             // Where it does not arrive, the other process sees that the socket has ended.
@@ -71,7 +79,9 @@ pub(super) struct Listeners(Vec<(mio::net::TcpListener, ListenOptions)>);
 impl Listeners {
     /// Listens on them.
     pub(super) fn begin(self, core: &Core) {
+        let by_ms = clock::now_ms() + KEEP_UP_MS;
         for (listener, options) in self.0 {
+            core.let_threads_keep_up(by_ms);
             let address = listener.local_addr();
             let added = core.to_listener(ToListener::Listener(listener, options));
             match (added, address) {
@@ -139,19 +149,21 @@ impl<'a> Entering<'a> {
 
     /// Receives everything, up to END. Returns by what the old process says that it has decided otherwise.
     fn receive_all(&mut self, channel: &FdChannel, by_ms: u64) -> Result<FdChannel> {
+        let core = self.core;
         // Workers may take larger messages than new sessions here.
         let config = self.config.with_messages_of(MAX_MESSAGE_BYTES);
         let (session, target) = (ExportedSession::bytes_max(&config), ExportedTarget::bytes_max(&config));
         let most = |kind| wire::bytes_max(kind, session, target);
         channel.send(kind::HELLO, &Hello::ours(self.core.workers().is_some())?, None, by_ms)?;
-        let Some(message) = channel.receive(most, by_ms)? else { return Err(ended()) };
+        let patience = Patience { by_ms, look_ms: LOOK_MS, still: || core.still_open() };
+        let Some(message) = channel.receive_while(most, &patience)? else { return Err(ended()) };
         if message.kind != kind::HELLO {
             return Err(Failure::peers(RRError::Protocol, "the running server does not begin with a greeting"));
         }
         Hello::read(&message.body)?;
         let stop = FdChannel::adopt(message.fd.ok_or_else(|| missing("a greeting"))?)?;
         loop {
-            match channel.receive(most, by_ms)? {
+            match channel.receive_while(most, &patience)? {
                 Some(message) if message.kind == kind::END => return Ok(stop),
                 Some(message) => self.take(message)?,
                 None => {
@@ -245,7 +257,10 @@ impl<'a> Entering<'a> {
                 log::warn!("a session or target that was taken over could not go on: {failure}");
             }
         };
+        // The old process has let go of them: none is lost because an inbox is full for a moment.
+        let by_ms = clock::now_ms() + KEEP_UP_MS;
         let enter = |target: Box<ExportedTarget>, endpoint: Box<Endpoint>, socket| {
+            self.core.let_threads_keep_up(by_ms);
             told(import::enter_target(self.core, *target, *endpoint, socket).map(drop));
         };
         // Publishers and connected sources have their places, in their order, before players come, who would else want a
@@ -264,7 +279,10 @@ impl<'a> Entering<'a> {
                 Entrant::Target(target, endpoint, socket) => targets.push((target, endpoint, socket)),
             }
         }
-        others.into_iter().for_each(|session| told(session.begin(self.core)));
+        for session in others {
+            self.core.let_threads_keep_up(by_ms);
+            told(session.begin(self.core));
+        }
         targets.into_iter().for_each(|(target, endpoint, socket)| enter(target, endpoint, socket));
         publishers.into_iter().for_each(|publisher| told(publisher.begin(self.core)));
         without_worker.iter().for_each(|stream| self.core.stream_unused(stream.id()));

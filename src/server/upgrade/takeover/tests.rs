@@ -22,6 +22,10 @@ fn soon() -> u64 {
 /// say that it has decided otherwise.
 fn take_over_from(within_ms: u32, predecessor: impl FnOnce(FdChannel, FdChannel) + Send) -> Failure {
     let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+    take_over_by(&server, within_ms, predecessor)
+}
+
+fn take_over_by(server: &RRServer, within_ms: u32, predecessor: impl FnOnce(FdChannel, FdChannel) + Send) -> Failure {
     let (channel, theirs) = FdChannel::pair().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -57,6 +61,22 @@ fn a_target_whose_stream_has_not_come_is_refused_before_anything_is_taken() {
         assert_eq!(channel.receive(|_| 1 << 16, soon()).unwrap().map(|answer| answer.kind), Some(kind::REFUSED));
     });
     assert_eq!(failure.kind, RRError::NotFound, "{failure}");
+}
+
+#[test]
+fn a_server_that_stops_takes_nothing_over() {
+    for says_all in [false, true] {
+        let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+        let failure = take_over_by(&server, 60_000, |channel, _stop| {
+            server.stop(None, 60_000).unwrap();
+            if says_all {
+                // It may be refused before this.
+                let _ = channel.send(kind::END, &[], None, soon());
+            }
+            assert_eq!(channel.receive(|_| 1 << 16, soon()).unwrap().map(|answer| answer.kind), Some(kind::REFUSED));
+        });
+        assert_eq!(failure.kind, RRError::State, "{failure}");
+    }
 }
 
 /// A process that sleeps.
