@@ -1177,8 +1177,8 @@ RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
    For hold_ms the stream is on hold: its publisher is not read and waits, and messages that came before go to the
    players. In that time export its targets by rr_target_export, and its sessions by rr_session_export, the publisher
    and the players, and then stop the stream. Sessions and targets that are still here after that time continue here,
-   and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is not on
-   hold.
+   and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is on hold
+   only if it was before.
    Waits: For the stream's thread, which answers between two turns of its peers: for a moment. Where streams run in
    processes, for one that hangs until it is ended for that (worker_hung_ms).
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: there is too little room at blob, and *len becomes

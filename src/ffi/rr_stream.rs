@@ -99,7 +99,8 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
 /// `hold_ms` the stream is on hold: its publisher is not read and waits, and messages that came before go to the
 /// players. In that time export its targets by rr_target_export, and its sessions by rr_session_export, the publisher
 /// and the players, and then stop the stream. Sessions and targets that are still here after that time continue here,
-/// and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is not on hold.
+/// and a publisher that has moved is then lost. User pointers are not transferred. On failure the stream is on hold only if it
+/// was before.
 ///
 /// # Waits
 /// For the stream's thread, which answers between two turns of its peers: for a moment. Where streams run in processes,

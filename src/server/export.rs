@@ -74,7 +74,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::Arg`] for 0 or a time above a minute, [`RRError::State`] if the stream is
     /// ending, [`RRError::NoMem`]. Where streams have processes of their own also [`RRError::Worker`] if its process ends,
-    /// and [`RRError::Again`] while that is taken over by another server, or is ending. Then, and with [`StreamExport::Needs`], the stream is not on hold.
+    /// and [`RRError::Again`] while that is taken over by another server, or is ending. Then, and with [`StreamExport::Needs`], the stream is on hold only if it was before.
     pub fn stream_export(&self, id: Id, room: usize, hold_ms: u32) -> Result<StreamExport> {
         if !(1..=MAX_HOLD_MS).contains(&hold_ms) {
             let text =
@@ -86,7 +86,7 @@ impl RRServer {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
         let (caller, wait) = Caller::new();
-        stream.hold(hold_ms);
+        let hold = stream.hold(hold_ms);
         let is_lost = || self.core.is_closing() || self.stream(id).is_err();
         let exported = stream.export(room, caller).and_then(|()| {
             let ended = || Err(Failure::ours(RRError::State, "the stream is ending"));
@@ -97,7 +97,7 @@ impl RRServer {
             other => other,
         };
         if !matches!(exported, Ok(StreamExport::State(_))) {
-            stream.hold(0);
+            stream.end_hold(&hold);
         }
         exported
     }

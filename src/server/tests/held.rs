@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use super::live::{Live, until};
 use crate::config::{ServerConfig, TargetConfig};
 use crate::net::clock;
-use crate::server::RRServer;
+use crate::server::{RRServer, StreamExport};
 use crate::stream::event::Id;
 use crate::stream::record::Export;
 
@@ -98,4 +98,19 @@ fn the_source_of_a_held_stream_waits_also_where_its_publisher_has_moved() {
     assert!(!origin.was_dialled(), "it is to follow");
     stream.end_hold(&hold);
     until("it is dialled", || origin.was_dialled());
+}
+
+#[test]
+fn an_export_that_fails_ends_no_hold_of_another_one() {
+    let live = Live::new(ServerConfig::default());
+    let server = &live.server;
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let stream = server.stream(id).unwrap();
+    let export = |room| server.stream_export(id, room, 60_000).unwrap();
+    for was_held in [false, true] {
+        assert!(matches!(export(0), StreamExport::Needs(_)));
+        assert_eq!(stream.held_until_ms().is_some(), was_held);
+        assert!(matches!(export(1 << 20), StreamExport::State(_)));
+        assert!(stream.held_until_ms().is_some());
+    }
 }
