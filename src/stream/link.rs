@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::heap;
@@ -31,7 +31,8 @@ struct LinkState<T> {
 #[derive(Debug)]
 enum Inbox<T> {
     Unmade,
-    Open(Sender<T>),
+    /// Items are boxed, because a channel makes places for 31 of them with the first one.
+    Open(Sender<Box<T>>),
     Closed,
 }
 
@@ -88,7 +89,7 @@ impl<T> Link<T> {
     pub(in crate::stream) fn start(
         &self,
         threading: &Threading,
-        start: impl FnOnce(Spot<'_>, Receiver<T>) -> Result<Running>,
+        start: impl FnOnce(Spot<'_>, Receiver<Box<T>>) -> Result<Running>,
     ) -> Result<()> {
         let is_unmade = |state: &LinkState<T>| match state.inbox {
             Inbox::Unmade => Ok(true),
@@ -118,7 +119,7 @@ impl<T> Link<T> {
     ///
     /// # Errors
     /// [`RRError::State`] after [`refuse`](Self::refuse), or if the task has ended.
-    pub(in crate::stream) fn join(&self, wake: &Arc<Wake>) -> Result<Receiver<T>> {
+    pub(in crate::stream) fn join(&self, wake: &Arc<Wake>) -> Result<Receiver<Box<T>>> {
         let mut state = locked(&self.state);
         if !matches!(state.inbox, Inbox::Unmade) {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
@@ -157,7 +158,7 @@ impl<T> Link<T> {
             return Err(item);
         }
         before(&mut item, wake);
-        inbox.try_send(item).map_err(TrySendError::into_inner)?;
+        inbox.try_send(Box::new(item)).map_err(|refused| *refused.into_inner())?;
         drop(state);
         wake.wake();
         Ok(())

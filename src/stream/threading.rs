@@ -148,12 +148,12 @@ impl Spot<'_> {
         task: T,
         inbox: Receiver<T::Message>,
         on_panic: OnPanic,
-        start: impl FnOnce(EventLoop) -> Result<JoinHandle<()>>,
+        start: impl FnOnce(Box<EventLoop>) -> Result<JoinHandle<()>>,
     ) -> Result<Running> {
         match self.on {
             On::Own(mut event_loop) => {
                 event_loop.add(task, inbox, self.wake, on_panic)?;
-                Ok(Running::Thread(start(*event_loop)?))
+                Ok(Running::Thread(start(event_loop)?))
             }
             On::Shared(shared) => {
                 let running = shared.with_handle(|handle| handle.add(task, inbox, self.wake, on_panic))?;

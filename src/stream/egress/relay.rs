@@ -135,7 +135,7 @@ impl Relay {
 }
 
 impl Task for Relay {
-    type Message = Delivery;
+    type Message = Box<Delivery>;
 
     const TICK_MS: u64 = 250;
     const SCRATCH_BYTES: usize = READ_LITTLE_BYTES;
@@ -162,10 +162,10 @@ impl Task for Relay {
         self.offer.as_ref().is_some_and(Offer::is_open)
     }
 
-    fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+    fn on_message(&mut self, delivery: Box<Delivery>, io: &mut Io<'_>) {
         self.see_to_met(io);
         self.pass.unchanged = false;
-        let Some(delivery) = self.send_round(delivery) else { return };
+        let Some(delivery) = self.send_round(*delivery) else { return };
         match delivery {
             Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
             Delivery::Player(peer) => {
@@ -237,7 +237,7 @@ impl Task for Relay {
 
     /// Ends the relay of a stream that stops, once all is sent or the stop's deadline has passed. The one that leads ends
     /// last.
-    fn end_round(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+    fn end_round(&mut self, inbox: &Receiver<Box<Delivery>>, io: &mut Io<'_>) {
         let Some(by_ms) = self.stream.stop_by_ms() else { return };
         let is_last = || !self.is_lead() || self.stream.relays().others_are_over();
         let is_done = self.consumers.is_empty() && inbox.is_empty() && is_last();
@@ -249,7 +249,7 @@ impl Task for Relay {
         self.over || self.stream.state() == State::Failed
     }
 
-    fn on_end(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+    fn on_end(&mut self, inbox: &Receiver<Box<Delivery>>, io: &mut Io<'_>) {
         self.let_go(io);
         self.close(inbox, io);
         if self.is_lead() {

@@ -83,7 +83,7 @@ impl Accumulate {
 }
 
 impl Task for Accumulate {
-    type Message = ForAccumulate;
+    type Message = Box<ForAccumulate>;
 
     const TICK_MS: u64 = 500;
     const SCRATCH_BYTES: usize = READ_BUFFER_BYTES;
@@ -96,8 +96,8 @@ impl Task for Accumulate {
         self.offer.as_ref().is_some_and(Offer::is_open)
     }
 
-    fn on_message(&mut self, message: ForAccumulate, io: &mut Io<'_>) {
-        match message {
+    fn on_message(&mut self, message: Box<ForAccumulate>, io: &mut Io<'_>) {
+        match *message {
             ForAccumulate::Publisher(publisher) => self.adopt(*publisher, io),
             ForAccumulate::Offer { verdict, sources, caller } => {
                 self.let_go(io);
@@ -128,7 +128,7 @@ impl Task for Accumulate {
         self.check_timers(io);
     }
 
-    fn end_round(&mut self, _inbox: &Receiver<ForAccumulate>, _io: &mut Io<'_>) {
+    fn end_round(&mut self, _inbox: &Receiver<Box<ForAccumulate>>, _io: &mut Io<'_>) {
         self.over = self.stream.stop_by_ms().is_some();
     }
 
@@ -136,7 +136,7 @@ impl Task for Accumulate {
         self.over
     }
 
-    fn on_end(&mut self, inbox: &Receiver<ForAccumulate>, io: &mut Io<'_>) {
+    fn on_end(&mut self, inbox: &Receiver<Box<ForAccumulate>>, io: &mut Io<'_>) {
         self.let_go(io);
         self.close(inbox, io);
         if self.stream.stop_by_ms().is_none() {
@@ -546,7 +546,7 @@ impl Accumulate {
     }
 
     /// Closes the publishers of a stream that stops, and those still in the inbox.
-    fn close(&mut self, inbox: &Receiver<ForAccumulate>, io: &mut Io<'_>) {
+    fn close(&mut self, inbox: &Receiver<Box<ForAccumulate>>, io: &mut Io<'_>) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From now on nothing more arrives, so draining the inbox once is enough.
         self.stream.close_accumulate();
@@ -554,7 +554,7 @@ impl Accumulate {
         let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| feed);
         let nothing = || self.stream.memory().budget().nothing();
         let now_ms = clock::now_ms();
-        let feed = |message| match message {
+        let feed = |message: Box<ForAccumulate>| match *message {
             ForAccumulate::Publisher(publisher) => Some(Box::new(Feed::new(*publisher, nothing(), now_ms))),
             // Its caller learns that there is no answer.
             ForAccumulate::Offer { .. } | ForAccumulate::ExportSource { .. } => None,

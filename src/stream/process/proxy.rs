@@ -144,7 +144,7 @@ pub(crate) struct Proxy {
     workers: Arc<Workers>,
     supervisor: Arc<Supervisor>,
     host: Arc<HostMessages>,
-    publishers: Receiver<ForAccumulate>,
+    publishers: Receiver<Box<ForAccumulate>>,
     worker: Option<Link>,
     /// The last handle that was given.
     last_handle: Handle,
@@ -189,7 +189,7 @@ impl Proxy {
         workers: Arc<Workers>,
         supervisor: Arc<Supervisor>,
         host: Arc<HostMessages>,
-        publishers: Receiver<ForAccumulate>,
+        publishers: Receiver<Box<ForAccumulate>>,
     ) -> Self {
         let (memory, waiting) = (stream.memory().budget().nothing(), stream.memory().budget().nothing());
         let (mem_limit, session) = (workers.mem_limit(), workers.session.clone());
@@ -224,7 +224,7 @@ impl Proxy {
 }
 
 impl Task for Proxy {
-    type Message = Delivery;
+    type Message = Box<Delivery>;
 
     const TICK_MS: u64 = 250;
     const SCRATCH_BYTES: usize = READ_LITTLE_BYTES;
@@ -238,7 +238,7 @@ impl Task for Proxy {
         self.moving.is_open()
     }
 
-    fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+    fn on_message(&mut self, delivery: Box<Delivery>, io: &mut Io<'_>) {
         let refused = || Failure::ours(RRError::Unsupported, STAYS);
         self.settle(io);
         // What the host has published before somebody came goes first.
@@ -249,7 +249,7 @@ impl Task for Proxy {
         {
             self.end_worker(&failure);
         }
-        match delivery {
+        match *delivery {
             Delivery::Player(peer) => self.take_player(peer, io),
             Delivery::Target { target, conn, endpoint, history, moved } => {
                 self.take_target(target, *conn, (endpoint, history), moved, io);
@@ -291,7 +291,7 @@ impl Task for Proxy {
         self.pumps.look(io);
     }
 
-    fn end_round(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+    fn end_round(&mut self, inbox: &Receiver<Box<Delivery>>, io: &mut Io<'_>) {
         let mut left = READ_BUDGET_BYTES;
         if let Some(Err(failure)) = self.worker.as_mut().map(|link| link.flush(&mut left)) {
             // Why the socket has failed shows when the process has ended.
@@ -320,7 +320,7 @@ impl Task for Proxy {
         self.over
     }
 
-    fn on_end(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+    fn on_end(&mut self, inbox: &Receiver<Box<Delivery>>, io: &mut Io<'_>) {
         self.stream.close_accumulate();
         self.stream.close_relay(LEAD);
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
@@ -328,7 +328,7 @@ impl Task for Proxy {
             target.stop(0);
         }
         while let Ok(delivery) = inbox.try_recv() {
-            match delivery {
+            match *delivery {
                 Delivery::Player(peer) => self.refuse_player(peer, &failure),
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
                 Delivery::Adopt(adoption) => self.end_adopted(*adoption, &failure),
@@ -341,7 +341,7 @@ impl Task for Proxy {
             }
         }
         while let Ok(message) = self.publishers.try_recv() {
-            if let ForAccumulate::Publisher(publisher) = message {
+            if let ForAccumulate::Publisher(publisher) = *message {
                 self.refuse_publisher(*publisher, &failure);
             }
         }

@@ -173,7 +173,7 @@ impl Relay {
 
     /// Closes all remaining consumers when the stream stops or has failed. In a failed stream the task that panicked
     /// ends the sessions too, for the same cause; only the first end of a session is reported.
-    pub(super) fn close(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+    pub(super) fn close(&mut self, inbox: &Receiver<Box<Delivery>>, io: &mut Io<'_>) {
         let failure = match self.stream.state() {
             State::Failed => Failure::ours(RRError::Panic, "the stream has failed"),
             _ => Failure::ours(RRError::Kicked, "the stream was stopped"),
@@ -188,7 +188,7 @@ impl Relay {
             target.stop(0);
         }
         while let Ok(delivery) = inbox.try_recv() {
-            match delivery {
+            match *delivery {
                 Delivery::Player(Peer { mut conn, record, subscriptions, .. }) => {
                     end_player(&mut conn, &record, Some(&subscriptions), &failure);
                     self.stream.upcalls().session_over(&record, &failure);

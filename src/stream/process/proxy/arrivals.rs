@@ -35,7 +35,7 @@ impl Proxy {
     pub(super) fn take_publishers(&mut self, io: &mut Io<'_>) {
         let refused = || Failure::ours(RRError::Unsupported, STAYS);
         while let Ok(message) = self.publishers.try_recv() {
-            match message {
+            match *message {
                 ForAccumulate::Publisher(publisher) => self.take_publisher(*publisher, io),
                 ForAccumulate::Offer { caller, .. } => refuse(&caller, refused()),
                 ForAccumulate::ExportSource { source, history, room, caller, .. } => {
