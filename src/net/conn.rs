@@ -347,9 +347,19 @@ impl Conn {
     /// # Errors
     /// [`RRError::Io`] where the socket failed.
     pub fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
-        match self.socket.write(bytes) {
+        let result = self.socket.write(bytes);
+        self.written(result)
+    }
+
+    /// Notes the result of a write of media to the socket; `None` if the socket takes nothing now.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    #[inline]
+    pub(crate) fn written(&mut self, result: io::Result<usize>) -> Result<Option<usize>> {
+        match result {
             Ok(n) => {
-                self.unnoted += n as u64;
+                self.note_sent(n as u64);
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -357,19 +367,19 @@ impl Conn {
         }
     }
 
+    /// Notes that this much media was written to the socket.
+    #[inline]
+    pub(crate) fn note_sent(&mut self, bytes: u64) {
+        self.unnoted += bytes;
+    }
+
     /// [`write`](Self::write) for bytes in several places.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_vectored(&mut self, parts: &mut [IoSlice<'_>]) -> Result<Option<usize>> {
-        match self.socket.write_vectored(parts) {
-            Ok(n) => {
-                self.unnoted += n as u64;
-                Ok(Some(n))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(broken("write", &error)),
-        }
+        let result = self.socket.write_vectored(parts);
+        self.written(result)
     }
 
     /// Sends ciphertext that waits in TLS; true when none is left. Without TLS none ever waits.

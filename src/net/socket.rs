@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -159,6 +159,11 @@ impl Socket {
         self.tls.is_some()
     }
 
+    /// The socket for one who sends to it without its owner; `None` with TLS.
+    pub(crate) fn bare(&self) -> Option<BareSocket> {
+        self.tls.is_none().then(|| BareSocket(self.stream.as_raw_fd()))
+    }
+
     /// Whether the TLS handshake still has to be done; a read then takes far more processor time than its bytes
     /// suggest.
     pub fn is_shaking(&self) -> bool {
@@ -269,6 +274,43 @@ impl Socket {
     }
 }
 
+/// A socket without TLS, by its descriptor alone, in as little memory as that takes. Whoever keeps one sees to it that the
+/// [`Socket`] is still there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BareSocket(RawFd);
+
+impl BareSocket {
+    /// Sends bytes in one place or two; fewer may be taken.
+    ///
+    /// # Errors
+    /// Those of [`Socket::write`].
+    pub(crate) fn send(self, [bytes, more]: [&[u8]; 2]) -> io::Result<usize> {
+        loop {
+            let result = if more.is_empty() { send(self.0, bytes) } else { self.send_both(bytes, more) };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    #[cold]
+    #[allow(unsafe_code)] // a descriptor is kept without its owner
+    fn send_both(self, bytes: &[u8], more: &[u8]) -> io::Result<usize> {
+        // SAFETY: the descriptor is open as long as the socket is there.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.0) };
+        SockRef::from(&socket).send_vectored_with_flags(&[bytes, more].map(IoSlice::new), AT_ONCE)
+    }
+}
+
+/// Sends bytes; fewer may be taken.
+#[allow(unsafe_code)] // a system call without a safe form
+fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the system reads at most the length of these bytes.
+    let sent = unsafe { calls::send(fd, bytes.as_ptr(), bytes.len(), AT_ONCE) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 /// The open connection without TLS, or below it: its calls never wait and never raise SIGPIPE.
 struct Wire<'a>(&'a mio::net::TcpStream);
 
@@ -282,11 +324,8 @@ impl Read for Wire<'_> {
 }
 
 impl Write for Wire<'_> {
-    #[allow(unsafe_code)] // a system call without a safe form
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // SAFETY: the system reads at most the length of these bytes.
-        let sent = unsafe { calls::send(self.0.as_raw_fd(), bytes.as_ptr(), bytes.len(), AT_ONCE) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        send(self.0.as_raw_fd(), bytes)
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -315,12 +315,17 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// The end of the rate's step at this time.
+    pub(crate) fn step_end_us(now_us: u64) -> u64 {
+        (now_us / STEP_US + 1) * STEP_US
+    }
+
     /// Notes what was sent. The counters are updated when a step of the rate begins, so that each step gets its own
     /// bytes.
     pub(crate) fn sent(&mut self, sent: Sent, now_us: u64, counters: &Counters) {
         if now_us >= self.step_end_us {
             self.report(counters);
-            self.step_end_us = (now_us / STEP_US + 1) * STEP_US;
+            self.step_end_us = Self::step_end_us(now_us);
         }
         self.sent += sent;
     }

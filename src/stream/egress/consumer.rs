@@ -5,11 +5,13 @@
 //! connection took. For a plain player a run is all new bytes of the log, in one call. With several subscriptions,
 //! whole messages alternate. The relay owns consumers and decides when they send, where they begin and when they leave.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::clock;
 use crate::net::conn::Conn;
+use crate::net::socket::BareSocket;
 use crate::session;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::push::Push;
@@ -19,7 +21,7 @@ use crate::stream::event::{Event, EventKind};
 use crate::stream::exported::target::{About, MovedPush};
 use crate::stream::exported::{self, Doing, Named, Playing};
 use crate::stream::log::buffer::Head;
-use crate::stream::log::cursor::Lag;
+use crate::stream::log::cursor::{Cursor, Lag};
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::OpenQuestion;
 use crate::stream::record::RRSession;
@@ -401,6 +403,39 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    /// Its socket, its place and for how long it collects, if it has been sent all up to `head`, and what it is sent next
+    /// are the log's own bytes from there on and nothing else.
+    pub(in crate::stream) fn in_step(&mut self, head: Head) -> Option<(BareSocket, &Cursor, u64)> {
+        let is_free = !self.blocked && self.close_by_ms.is_none() && !self.stops();
+        if !is_free || !self.has_sent_all(head) {
+            return None;
+        }
+        let socket = self.conn.socket.bare()?;
+        let subscription = self.subscriptions.first()?;
+        Some((socket, subscription.in_step()?, subscription.merge_us()))
+    }
+
+    /// Takes one that was [in step](Self::in_step) to this place: what is before it was sent, the last of it at this time.
+    /// The relay has counted that for the stream.
+    pub(in crate::stream) fn catch_up(&mut self, place: &Cursor, sent_us: u64) {
+        let sent = self.subscriptions.first_mut().map_or_else(Sent::default, |one| one.catch_up(place));
+        if sent.bytes > 0 {
+            self.conn.note_sent(sent.bytes);
+            self.tally.sent(sent, sent_us, self.who.counters());
+            self.progress_ms = sent_us / 1000;
+        }
+    }
+
+    /// Notes how much of `len` bytes of the log its socket has taken.
+    ///
+    /// # Errors
+    /// The error of the socket, which ends the consumer.
+    pub(in crate::stream) fn note_written(&mut self, result: io::Result<usize>, len: usize, now_us: u64) -> Result<()> {
+        let taken = Taken::of(self.conn.written(result)?);
+        self.advance(Run { private: false, len }, taken, now_us);
+        Ok(())
     }
 
     /// Whether the next plan would be to send nothing, as far as that shows without making it: the one subscription is at

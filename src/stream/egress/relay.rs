@@ -9,6 +9,7 @@
 //! A large stream has several relays (`spread`), which follow the log independently. The first one leads: it has all targets,
 //! and does what is done once for the stream. The relays share nothing but the log, and never wait for each other.
 
+mod consumers;
 mod export;
 mod input;
 mod leave;
@@ -25,7 +26,6 @@ mod timers;
 use std::sync::Arc;
 
 use crossbeam::channel::Receiver;
-use slab::Slab;
 
 use crate::config::READ_LITTLE_BYTES;
 use crate::net::conn::Conn;
@@ -35,6 +35,7 @@ use crate::session::{Role, State};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::join::{JoinIndex, JoinPoint, Seen};
+use crate::stream::egress::relay::consumers::Consumers;
 use crate::stream::egress::relay::pass::{Met, Pass, Until};
 use crate::stream::egress::relay::tail::Tail;
 use crate::stream::egress::subscription::Subscription;
@@ -59,7 +60,7 @@ pub(in crate::stream) struct Relay {
     /// Its own place among those of all streams.
     _place: RelayPlace,
     join_index: JoinIndex,
-    consumers: Slab<Box<Consumer>>,
+    consumers: Consumers,
     /// How many of them get what they are sent over TLS.
     over_tls: usize,
     /// Subscriptions of this stream on connections of other relays.
@@ -111,7 +112,7 @@ impl Relay {
             _place: RelayPlace::default(),
             registrations: Registrations::default(),
             join_index,
-            consumers: Slab::new(),
+            consumers: Consumers::default(),
             over_tls: 0,
             has_waiting: false,
             live: false,
@@ -297,7 +298,7 @@ impl Relay {
         self.pass.unchanged = false;
         let config = self.stream.config();
         self.join_index.set_bounds(&config);
-        for (_, consumer) in &mut self.consumers {
+        for (_, consumer) in self.consumers.iter_mut() {
             let push = consumer.push.as_ref().map(|push| Arc::clone(&push.endpoint));
             for subscription in consumer.own() {
                 subscription.take_settings(&config, push.as_deref().map(|endpoint| &endpoint.config));
@@ -313,7 +314,7 @@ impl Relay {
             (self.via, self.via_changes) = (via, self.via_changes.wrapping_add(1));
         }
         self.is_pulled = false;
-        for (_, consumer) in &mut self.consumers {
+        for (_, consumer) in self.consumers.iter_mut() {
             let Some(told) = consumer.told_via else { continue };
             self.is_pulled = true;
             let conn = &mut consumer.conn;
@@ -507,7 +508,7 @@ impl Relay {
     #[cold]
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
         self.has_waiting = false;
-        for (_, consumer) in &mut self.consumers {
+        for (_, consumer) in self.consumers.iter_mut() {
             for subscription in consumer.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign()) {
                 let point = subscription.waits();
                 let point = point.and_then(|(start, waits)| self.join_index.place_at(seen, start, waits));

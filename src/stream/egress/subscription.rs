@@ -627,6 +627,22 @@ impl Subscription {
         reaches
     }
 
+    /// The place of a subscription that is sent the log's own bytes from there on, and nothing else; `None` for any other.
+    pub(in crate::stream) fn in_step(&self) -> Option<&Cursor> {
+        let is_plain = self.rewrite.is_plain() && self.foreign.is_none() && self.rate_limit.is_none();
+        let goes_on = !self.paused && self.position.end().is_none() && !self.lag_watch.is_slow();
+        let has_more = self.due.is_some() || !self.pending_filters.is_empty() || !self.position.is_between();
+        self.position.cursor().filter(|_| is_plain && goes_on && !has_more)
+    }
+
+    /// Takes one that was [in step](Self::in_step) to this place. Returns what was sent to it up to there.
+    pub(in crate::stream) fn catch_up(&mut self, place: &Cursor) -> Sent {
+        let Some(cursor) = self.position.cursor_mut() else { return Sent::default() };
+        let (from, to) = (cursor.head(), place.head());
+        cursor.jump_to(place);
+        Sent { msgs: to.messages - from.messages, bytes: to.position - from.position }
+    }
+
     /// How many of `len` bytes the rate limit allows now; if none, the time at which some may go.
     pub(in crate::stream) fn within_rate(&mut self, len: usize, now_us: u64) -> std::result::Result<usize, u64> {
         let Some(limit) = &mut self.rate_limit else { return Ok(len) };

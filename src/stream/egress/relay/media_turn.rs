@@ -5,7 +5,6 @@
 //! what a pass has found. It is called where this leaves something to it.
 
 use super::Relay;
-use crate::stream::egress::consumer::Consumer;
 
 /// Most consumers, here and on connections of other relays, for whom accumulate sends. As long as it sends, it reads no
 /// publisher; and where there are more consumers, waking the relay's thread is a small part of the cost.
@@ -41,10 +40,9 @@ impl Relay {
     /// Whether a pass is short.
     fn is_light(&self) -> bool {
         // What a player of several streams gets of the others is not counted against `BYTES`.
-        let plays_one = |consumer: &Consumer| consumer.subscriptions.len() <= 1;
         self.over_tls <= AUDIENCE_OVER_TLS
             && self.consumers.len() + self.registrations.len() <= AUDIENCE
-            && self.consumers.iter().all(|(_, consumer)| plays_one(consumer))
+            && !self.pass.until.follows
     }
 
     /// Whether media goes out when it comes. Where all consumers collect it, the relay's thread would be called with each

@@ -104,7 +104,7 @@ impl Relay {
         let furthest = self.furthest(head, now_us).max(lag_bytes);
         let bound = (furthest / 2).max(NEAR_BYTES);
         let (mut jumped, mut messages_dropped) = (0, 0);
-        for (_, consumer) in &mut self.consumers {
+        for (_, consumer) in self.consumers.iter_mut() {
             let counters = consumer.who.counters();
             for subscription in consumer.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign()) {
                 if subscription.lag(head, now_us).bytes <= bound {

@@ -56,7 +56,7 @@ impl Relay {
     ) -> (Offer, Vec<OfferedSession>, Vec<OfferedTarget>) {
         let log = self.stream.log_place().log;
         let (mut slots, mut players, mut pushed) = (Vec::new(), Vec::new(), Vec::new());
-        for (slot, consumer) in &mut self.consumers {
+        for (slot, consumer) in self.consumers.iter_mut() {
             let record = match &consumer.who {
                 Who::Player(record) => Arc::clone(record),
                 Who::Target(target) => {

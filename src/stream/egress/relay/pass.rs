@@ -8,12 +8,12 @@
 //! A pass sends no events and closes no consumer: it leaves its findings in [`Pass`] for the relay, which owns the
 //! consumers.
 
-use slab::Slab;
-
 use crate::error::{Failure, Result};
 use crate::net::cache::prefetch;
 use crate::stream::egress::consumer::{Consumer, Plan};
 use crate::stream::egress::join::JoinIndex;
+use crate::stream::egress::relay::consumers::Consumers;
+use crate::stream::egress::subscription::Next;
 use crate::stream::event::Event;
 use crate::stream::log::buffer::Head;
 use crate::stream::stats::Sent;
@@ -47,10 +47,20 @@ impl Until {
     pub(super) fn note(&mut self, plan: Plan) {
         match plan {
             Plan::Send(_) => self.unfinished = true,
-            Plan::Collects(at) => self.collected_us = earliest(self.collected_us, at),
+            Plan::Collects(at) => self.note_collects(at),
             Plan::Limited(at) => self.limited_us = earliest(self.limited_us, at),
             Plan::Nothing | Plan::Blocked => {}
         }
+    }
+
+    /// Notes that a consumer collects until this time.
+    pub(super) fn note_collects(&mut self, at_us: u64) {
+        self.collected_us = earliest(self.collected_us, at_us);
+    }
+
+    /// Notes for how long a consumer collects.
+    pub(super) fn note_merge(&mut self, merge_us: u64) {
+        self.least_merge_us = earliest(self.least_merge_us, merge_us);
     }
 
     /// Whether some consumer wants every message at once.
@@ -107,24 +117,20 @@ impl Pass {
 
     /// Sends to every consumer that has room and is not collecting. Once about `bytes` have been sent, the rest of them are
     /// left for the next pass.
-    pub(super) fn run(
-        &mut self,
-        consumers: &mut Slab<Box<Consumer>>,
-        join_index: &JoinIndex,
-        mut bytes: u64,
-        now_us: u64,
-    ) {
-        self.until = Until::default();
+    pub(super) fn run(&mut self, consumers: &mut Consumers, join_index: &JoinIndex, mut bytes: u64, now_us: u64) {
+        let followed = std::mem::take(&mut self.until).follows;
         self.unchanged = true;
         let head = join_index.head();
-        for (slot, consumer) in ahead(consumers) {
+        let in_step = consumers.plan_in_step(head, now_us);
+        let (out_of_step, found) = consumers.out_of_step();
+        for (slot, consumer) in ahead(out_of_step) {
             if consumer.close_by_ms.is_some() {
                 continue;
             }
             consumer.follow(now_us);
             self.until.follows |= consumer.subscriptions.len() > 1;
             for subscription in &mut consumer.subscriptions {
-                self.until.least_merge_us = earliest(self.until.least_merge_us, subscription.merge_us());
+                self.until.note_merge(subscription.merge_us());
                 if !subscription.is_foreign() {
                     subscription.indexed(head.position);
                 }
@@ -137,16 +143,35 @@ impl Pass {
             }
             if bytes == 0 {
                 self.until.unfinished = true;
-                return;
+                // Those that are left may be the ones.
+                self.until.follows |= followed;
+                break;
             }
             let before = self.sent.bytes;
             let served = self.serve(consumer, head, now_us);
             bytes = bytes.saturating_sub(self.sent.bytes - before);
             match served {
                 Ok(()) if !consumer.blocked && consumer.is_done() => self.met.between.push(slot),
-                Ok(()) => {}
+                Ok(()) => found.note(slot, consumer, head),
                 Err(failure) => self.met.failed.push((slot, failure)),
             }
+        }
+        if let Some(next) = in_step {
+            self.serve_in_step(consumers, next, bytes, now_us);
+        }
+        consumers.take_in_found(now_us);
+    }
+
+    /// Sends to all consumers in step, unless that were more than these bytes.
+    fn serve_in_step(&mut self, consumers: &mut Consumers, next: Next, bytes: u64, now_us: u64) {
+        self.until.note_merge(consumers.merge_us());
+        match next {
+            Next::Log(len) if (len as u64).saturating_mul(consumers.in_step() as u64) > bytes => {
+                self.until.unfinished = true;
+            }
+            Next::Log(len) => self.sent += consumers.send_in_step(len, now_us, &mut self.met.failed),
+            Next::Collects(at) => self.until.note_collects(at),
+            Next::Private | Next::Nothing | Next::Limited(_) => {}
         }
     }
 
@@ -166,10 +191,11 @@ impl Pass {
     }
 }
 
-/// All consumers with their slots. The memory of the next two is loaded while one is served: between two passes the
+/// These consumers with their slots. The memory of the next two is loaded while one is served: between two passes the
 /// kernel's work for hundreds of sockets has displaced it from the processor's cache.
-fn ahead(consumers: &mut Slab<Box<Consumer>>) -> impl Iterator<Item = (usize, &mut Box<Consumer>)> {
-    let mut rest = consumers.iter_mut();
+fn ahead<'a>(
+    mut rest: impl Iterator<Item = (usize, &'a mut Box<Consumer>)>,
+) -> impl Iterator<Item = (usize, &'a mut Box<Consumer>)> {
     let mut coming = [rest.next(), rest.next()];
     std::iter::from_fn(move || {
         let [next, second] = &mut coming;

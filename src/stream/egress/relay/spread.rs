@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use slab::Slab;
-
 use super::Relay;
+use super::consumers::Consumers;
 use crate::error::{RRError, Result};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::relay::pass::Pass;
@@ -82,7 +81,7 @@ impl Relay {
             spread: Spread::none(),
             _place: place,
             join_index: self.join_index.clone(),
-            consumers: Slab::new(),
+            consumers: Consumers::default(),
             over_tls: 0,
             registrations: Registrations::default(),
             has_waiting: false,

@@ -2,48 +2,16 @@
 
 use super::*;
 use crate::proto::message::kind;
-use crate::stream::event::{Event, EventSink};
+use crate::stream::egress::subscribed::Alone;
 use crate::stream::log::buffer::{Entry, RRBuffer};
 use crate::stream::memory::budget::Budget;
-use crate::stream::name::StreamName;
-
-#[derive(Debug)]
-struct Nobody;
-
-impl EventSink for Nobody {
-    fn event(&self, _: Event) {}
-}
-
-#[derive(Debug)]
-struct Stream(Identity);
-
-impl Subscribed for Stream {
-    fn identity(&self) -> &Identity {
-        &self.0
-    }
-
-    fn state(&self) -> State {
-        State::InProgress
-    }
-
-    fn log_position(&self) -> u64 {
-        0
-    }
-
-    fn log_name(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn leave(&self, _: &RRSession) {}
-}
 
 /// A subscription that collects for `merge_ms`, with its log and the join index of its relay.
 fn subscription(merge_ms: u32) -> (RRBuffer, JoinIndex, Subscription) {
     let log = RRBuffer::new(Budget::new(None));
     let join_index = JoinIndex::new(log.cursor(), 0, 0);
-    let stream = Identity::new(1, StreamName::default(), StreamConfig::default(), Arc::new(Nobody));
     let config = TargetConfig { merge_ms: Some(merge_ms), ..TargetConfig::default() };
-    let mut subscription = Subscription::of_target(Arc::new(Stream(stream)), 1, &config, 0);
+    let mut subscription = Subscription::of_target(Arc::new(Alone::new(StreamConfig::default())), 1, &config, 0);
     subscription.position.go_to(join_index.cursor());
     (log, join_index, subscription)
 }

@@ -1,0 +1,269 @@
+//! The consumers of a relay, and those of them who are *in step*.
+//!
+//! Most consumers are plain players that have been sent everything: a pass sends each of them the same bytes of the log, from
+//! the same place. Of these the relay keeps the common place, and a list of sockets with little memory for each, so that a
+//! pass need not look at the consumers themselves: the kernel's work for hundreds of sockets displaces them from the
+//! processor's cache each time. What a consumer itself says of its place and its figures is then old. Whoever asks for it to
+//! change it gets it brought up to date and out of step, so nobody else knows of this; a later pass takes it in again.
+
+use slab::{Slab, VacantEntry};
+
+use crate::error::Failure;
+use crate::net::socket::BareSocket;
+use crate::stream::egress::consumer::Consumer;
+use crate::stream::egress::subscription::Next;
+use crate::stream::log::buffer::Head;
+use crate::stream::log::cursor::Cursor;
+use crate::stream::stats::{Sent, Tally};
+
+/// All consumers of a relay by their slots.
+#[derive(Default)]
+pub(super) struct Consumers {
+    all: Slab<Box<Consumer>>,
+    in_step: InStep,
+    /// Those whom a pass has found to be in step, until its end.
+    found: Found,
+}
+
+/// Those in step.
+#[derive(Default)]
+struct InStep {
+    /// Where all of them are; `None` where nobody is in step.
+    place: Option<Cursor>,
+    members: Vec<Member>,
+    /// The index in `members` by the slot.
+    indices: Vec<Option<usize>>,
+    /// For how long all of them collect.
+    merge_us: u64,
+    /// When they were last sent something.
+    sent_us: u64,
+    /// Until when what they are sent counts as of one time.
+    until_us: u64,
+}
+
+struct Member {
+    slot: usize,
+    socket: BareSocket,
+}
+
+/// Consumers that may get in step, all at one place.
+#[derive(Default)]
+pub(super) struct Found {
+    place: Option<Cursor>,
+    merge_us: u64,
+    members: Vec<Member>,
+}
+
+impl Consumers {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Room for another consumer.
+    pub(super) fn vacant_entry(&mut self) -> VacantEntry<'_, Box<Consumer>> {
+        self.all.vacant_entry()
+    }
+
+    /// A consumer to look at. Its place and its figures may be old.
+    pub(super) fn get(&self, slot: usize) -> Option<&Consumer> {
+        self.all.get(slot).map(|consumer| &**consumer)
+    }
+
+    /// All consumers to look at. The places and figures of those who are not blocked may be old.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Consumer)> {
+        self.all.iter().map(|(slot, consumer)| (slot, &**consumer))
+    }
+
+    /// A consumer, up to date.
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Consumer> {
+        self.put_out_of_step(slot);
+        self.all.get_mut(slot).map(|consumer| &mut **consumer)
+    }
+
+    /// All consumers, up to date.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Consumer)> {
+        self.put_all_out_of_step();
+        self.all.iter_mut().map(|(slot, consumer)| (slot, &mut **consumer))
+    }
+
+    /// Removes a consumer, up to date.
+    pub(super) fn try_remove(&mut self, slot: usize) -> Option<Box<Consumer>> {
+        self.put_out_of_step(slot);
+        self.all.try_remove(slot)
+    }
+
+    fn put_out_of_step(&mut self, slot: usize) {
+        let in_step = &mut self.in_step;
+        if in_step.remove(slot)
+            && let (Some(consumer), Some(place)) = (self.all.get_mut(slot), &in_step.place)
+        {
+            consumer.catch_up(place, in_step.sent_us);
+        }
+        in_step.forget_place_of_nobody();
+    }
+
+    fn put_all_out_of_step(&mut self) {
+        while let Some(member) = self.in_step.members.last() {
+            self.put_out_of_step(member.slot);
+        }
+    }
+
+    // ---- for a pass
+
+    /// Plans what all in step are sent next, `None` if nobody is in step. Where it is not as simple as that, nobody is in step
+    /// any more.
+    pub(super) fn plan_in_step(&mut self, head: Head, now_us: u64) -> Option<Next> {
+        let next = self.in_step.plan(head, now_us);
+        if next.is_none() {
+            self.put_all_out_of_step();
+        }
+        next
+    }
+
+    /// How many are in step.
+    pub(super) fn in_step(&self) -> usize {
+        self.in_step.members.len()
+    }
+
+    /// For how long all in step collect.
+    pub(super) fn merge_us(&self) -> u64 {
+        self.in_step.merge_us
+    }
+
+    /// The consumers that are not in step, with their slots, and where to note who of them may be.
+    pub(super) fn out_of_step(&mut self) -> (impl Iterator<Item = (usize, &mut Box<Consumer>)>, &mut Found) {
+        let Self { all, in_step, found } = self;
+        let some_are = in_step.members.len() < all.len();
+        let all = some_are.then(|| all.iter_mut()).into_iter().flatten();
+        (all.filter(|(slot, _)| !in_step.has(*slot)), found)
+    }
+
+    /// Sends the planned bytes of the log to all in step, and puts those out of step whose sockets do not take them all.
+    /// Returns what was sent, and notes in `failed` whose sockets have failed.
+    pub(super) fn send_in_step(&mut self, len: usize, now_us: u64, failed: &mut Vec<(usize, Failure)>) -> Sent {
+        let Self { all, in_step, .. } = self;
+        let Some(place) = &mut in_step.place else { return Sent::default() };
+        let before = place.clone();
+        let run = before.ahead(len);
+        let mut others = Vec::new();
+        for Member { slot, socket } in &in_step.members {
+            let result = socket.send(run);
+            if !matches!(result, Ok(taken) if taken == len) {
+                others.push((*slot, result));
+            }
+        }
+        place.advance(len);
+        let each = Sent { msgs: place.message_number() - before.message_number(), bytes: len as u64 };
+        let whole = (in_step.members.len() - others.len()) as u64;
+        let mut sent = Sent { msgs: each.msgs * whole, bytes: each.bytes * whole };
+        for (slot, result) in others {
+            in_step.remove(slot);
+            let Some(consumer) = all.get_mut(slot) else { continue };
+            consumer.catch_up(&before, in_step.sent_us);
+            let noted = consumer.note_written(result, len, now_us);
+            sent += consumer.take_sent();
+            if let Err(failure) = noted {
+                failed.push((slot, failure));
+            }
+        }
+        in_step.sent_us = now_us;
+        in_step.forget_place_of_nobody();
+        sent
+    }
+
+    /// Takes in those that were found to be where those in step are now.
+    pub(super) fn take_in_found(&mut self, now_us: u64) {
+        self.in_step.take_in(&mut self.found, now_us);
+    }
+}
+
+impl InStep {
+    fn has(&self, slot: usize) -> bool {
+        self.indices.get(slot).copied().flatten().is_some()
+    }
+
+    /// Removes a member. False if it is none.
+    fn remove(&mut self, slot: usize) -> bool {
+        let Some(index) = self.indices.get_mut(slot).and_then(Option::take) else { return false };
+        self.members.swap_remove(index);
+        if let Some(moved) = self.members.get(index)
+            && let Some(at) = self.indices.get_mut(moved.slot)
+        {
+            *at = Some(index);
+        }
+        true
+    }
+
+    /// Without members no place is kept, since a place keeps the log from there on.
+    fn forget_place_of_nobody(&mut self) {
+        if self.members.is_empty() {
+            self.place = None;
+        }
+    }
+
+    /// What all are sent next. `None` if that is not simple: nobody is there, the next step of the rates begins, or not all
+    /// messages up to `head` go out as they are.
+    fn plan(&mut self, head: Head, now_us: u64) -> Option<Next> {
+        let place = self.place.as_mut().filter(|_| now_us < self.until_us)?;
+        let left = head.position.saturating_sub(place.position());
+        let due_us = place.mark_here().map(|mark| mark.arrival_us + self.merge_us);
+        let run = place.run().len();
+        let len = run + place.beyond(run).len();
+        // What comes during a pass is left to the next one where all collect, as for anybody else.
+        let len = if self.merge_us > 0 { len.min(usize::try_from(left).ok()?) } else { len };
+        if (len as u64) < left || place.may_pass_end() {
+            return None;
+        }
+        match due_us.filter(|&due_us| self.merge_us > 0 && now_us < due_us) {
+            Some(due_us) => Some(Next::Collects(due_us)),
+            None if len == 0 => Some(Next::Nothing),
+            None => Some(Next::Log(len)),
+        }
+    }
+
+    /// Takes in those that were found at the same place, or all of them if nobody is in step.
+    fn take_in(&mut self, found: &mut Found, now_us: u64) {
+        let Some(place) = found.place.take() else { return };
+        let fits = match &self.place {
+            Some(own) => own.position() == place.position() && self.merge_us == found.merge_us,
+            None => true,
+        };
+        if !fits {
+            return found.members.clear();
+        }
+        if self.place.is_none() {
+            (self.place, self.merge_us, self.sent_us) = (Some(place), found.merge_us, now_us);
+            self.until_us = Tally::step_end_us(now_us);
+        }
+        for member in found.members.drain(..) {
+            if self.indices.len() <= member.slot {
+                self.indices.resize(member.slot + 1, None);
+            }
+            if let Some(index) = self.indices.get_mut(member.slot) {
+                *index = Some(self.members.len());
+                self.members.push(member);
+            }
+        }
+    }
+}
+
+impl Found {
+    /// Notes a consumer that has been sent everything, if it can be in step with those noted before.
+    pub(super) fn note(&mut self, slot: usize, consumer: &mut Consumer, head: Head) {
+        let Some((socket, place, merge_us)) = consumer.in_step(head) else { return };
+        match &self.place {
+            Some(common) if common.position() != place.position() || self.merge_us != merge_us => return,
+            Some(_) => {}
+            None => (self.place, self.merge_us) = (Some(place.clone()), merge_us),
+        }
+        self.members.push(Member { slot, socket });
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -1,0 +1,178 @@
+//! Tests that those in step get what all others get, with the same figures.
+
+use std::io::{ErrorKind, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{Start, StreamConfig, media};
+use crate::error::RRError;
+use crate::net::conn::{Conn, Side};
+use crate::net::socket::Socket;
+use crate::proto::message::kind;
+use crate::session::{ServerSession, SessionConfig};
+use crate::stream::egress::consumer::Who;
+use crate::stream::egress::join::JoinIndex;
+use crate::stream::egress::relay::pass::Pass;
+use crate::stream::egress::subscribed::Alone;
+use crate::stream::egress::subscription::Subscription;
+use crate::stream::log::buffer::{Entry, RRBuffer};
+use crate::stream::memory::budget::Budget;
+use crate::stream::record::RRSession;
+
+/// A relay's consumers, with the log and what a pass needs.
+struct Bed {
+    log: RRBuffer,
+    join_index: JoinIndex,
+    consumers: Consumers,
+    pass: Pass,
+    peers: Vec<TcpStream>,
+}
+
+impl Bed {
+    /// With this many players, who collect for `merge_ms`, after a pass in which there was nothing to send.
+    fn new(players: usize, merge_ms: u32) -> Self {
+        let log = RRBuffer::new(Budget::new(None));
+        let join_index = JoinIndex::new(log.cursor(), 0, 0);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut consumers = Consumers::default();
+        let mut peers = Vec::new();
+        let config = StreamConfig { merge_ms, ..StreamConfig::default() };
+        let stream = Arc::new(Alone::new(config));
+        for number in 1..=players as u64 {
+            peers.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let socket = Socket::adopt(listener.accept().unwrap().0.into()).unwrap();
+            let session = ServerSession::new(&SessionConfig::default(), 0);
+            let record = Arc::new(RRSession::new(number, String::new(), None, String::new()));
+            let all = media::ALL;
+            let mut subscription =
+                Subscription::of_player(stream.clone(), Arc::clone(&record), 1, Start::default(), all, None);
+            subscription.join(&join_index.here(), 0);
+            let conn = Conn::new(socket, Side::Server(Box::new(session)));
+            let consumer = Consumer::new(conn, Who::Player(record), vec![subscription], &Budget::new(None), 0);
+            consumers.vacant_entry().insert(Box::new(consumer));
+        }
+        let mut bed = Self { log, join_index, consumers, pass: Pass::default(), peers };
+        bed.run(0);
+        bed
+    }
+
+    fn put(&mut self, bytes: usize, at_ms: u64) {
+        let entry = Entry { type_id: kind::AUDIO, arrival_us: at_ms * 1000, ..Entry::default() };
+        self.log.append(&entry, &[&vec![0xAF; bytes]]).unwrap();
+        self.join_index.advance();
+    }
+
+    fn run(&mut self, now_ms: u64) {
+        self.pass.run(&mut self.consumers, &self.join_index, u64::MAX, now_ms * 1000);
+    }
+
+    /// All that this player has been sent and not read.
+    fn received(&self, player: usize) -> Vec<u8> {
+        let mut peer = &self.peers[player];
+        peer.set_nonblocking(true).unwrap();
+        let mut bytes = Vec::new();
+        assert_eq!(peer.read_to_end(&mut bytes).unwrap_err().kind(), ErrorKind::WouldBlock);
+        bytes
+    }
+
+    /// Messages and bytes in the figures of this player, its backlog, and when its socket last took something.
+    fn figures(&mut self, player: usize, now_ms: u64) -> [u64; 5] {
+        let head = self.join_index.head();
+        let consumer = self.consumers.get_mut(player).unwrap();
+        consumer.measure(head, now_ms * 1000);
+        let counters = consumer.who.counters();
+        let (msgs, bytes) = (counters.msgs_out.get(), counters.bytes_out.get());
+        [msgs, bytes, counters.queue_bytes.get(), counters.queue_msgs.get(), consumer.progress_ms]
+    }
+}
+
+#[test]
+fn those_in_step_get_the_same_bytes_and_figures_as_those_who_are_not() {
+    let mut bed = Bed::new(3, 0);
+    for at_ms in (10..=1_500).step_by(10) {
+        bed.put(at_ms as usize, at_ms);
+        // The first one is never in step.
+        bed.consumers.get_mut(0).unwrap();
+        assert!(bed.consumers.in_step() == 2 || at_ms % 500 == 10, "{at_ms}");
+        bed.run(at_ms);
+        assert_eq!(bed.received(0), bed.received(1));
+    }
+    let Sent { msgs, bytes } = bed.pass.sent;
+    let expected = [150, bed.log.head().position, 0, 0, 1_500];
+    assert_eq!([msgs, bytes], [3 * expected[0], 3 * expected[1]]);
+    for player in 0..3 {
+        assert_eq!(bed.figures(player, 1_510), expected, "{player}");
+    }
+    assert!(bed.consumers.in_step.place.is_none(), "nobody's place keeps no part of the log");
+}
+
+#[test]
+fn one_whose_socket_takes_no_more_gets_out_of_step_and_the_rest_later() {
+    let mut bed = Bed::new(2, 0);
+    let mut read = Vec::new();
+    let mut at_ms = 0;
+    while !bed.consumers.get(1).unwrap().blocked {
+        at_ms += 1;
+        bed.put(50_000, at_ms);
+        bed.run(at_ms);
+        read.extend(bed.received(0));
+    }
+    assert_eq!(bed.consumers.in_step(), 1);
+    let mut late = Vec::new();
+    while late.len() < read.len() {
+        at_ms += 1;
+        late.extend(bed.received(1));
+        bed.consumers.get_mut(1).unwrap().blocked = false;
+        bed.run(at_ms);
+    }
+    assert!(late == read);
+    assert_eq!(bed.consumers.in_step(), 2);
+    assert_eq!(bed.pass.sent.bytes, 2 * bed.log.head().position);
+    let messages = bed.log.head().messages;
+    assert_eq!(bed.figures(1, at_ms)[..4], [messages, read.len() as u64, 0, 0]);
+}
+
+#[test]
+fn one_whose_peer_has_gone_is_reported_once_and_the_others_go_on() {
+    let mut bed = Bed::new(3, 0);
+    assert_eq!(bed.consumers.in_step(), 3);
+    drop(bed.peers.remove(1));
+    let mut at_ms = 0;
+    while bed.pass.met.failed.is_empty() {
+        at_ms += 1;
+        bed.put(10, at_ms);
+        bed.run(at_ms);
+    }
+    let failed = std::mem::take(&mut bed.pass.met.failed);
+    assert_eq!(failed.iter().map(|(slot, failure)| (*slot, failure.kind)).collect::<Vec<_>>(), [(1, RRError::Closed)]);
+    assert_eq!(bed.consumers.in_step(), 2);
+    bed.consumers.try_remove(1).unwrap();
+    for peer in [0, 1] {
+        assert_eq!(bed.received(peer).len() as u64, bed.log.head().position);
+    }
+}
+
+#[test]
+fn those_who_collect_stay_in_step_until_they_are_due() {
+    let mut bed = Bed::new(2, 20);
+    bed.put(10, 100);
+    bed.put(10, 110);
+    bed.run(119);
+    assert_eq!((bed.received(0).len(), bed.pass.until.collected_us), (0, Some(120_000)));
+    bed.run(120);
+    assert_eq!(bed.received(0).len() as u64, bed.log.head().position);
+    assert_eq!((bed.consumers.in_step(), bed.pass.until.collected_us), (2, None));
+}
+
+#[test]
+fn what_a_pass_may_not_send_any_more_is_left_to_the_next_one() {
+    let mut bed = Bed::new(2, 0);
+    bed.put(1_000, 10);
+    bed.pass.run(&mut bed.consumers, &bed.join_index, 1_500, 10_000);
+    assert!(bed.pass.until.unfinished);
+    assert_eq!(bed.received(0).len() + bed.received(1).len(), 0);
+    bed.run(11);
+    assert_eq!(bed.received(0), bed.received(1));
+    assert!(!bed.pass.until.unfinished);
+}
