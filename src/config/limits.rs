@@ -25,6 +25,10 @@ pub const THREAD_STACK_BYTES: usize = 256 * 1024;
 /// Bytes read from one socket before the next socket is served.
 pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 
+/// Bytes with which a publisher is read although all its consumers collect: as many as one read takes. Systems report a socket
+/// with fewer, too, when they leave its peer no window.
+pub const UNREAD_BYTES: u32 = 64 * 1024;
+
 /// The scratch buffer of a thread that reads sockets.
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 

@@ -429,6 +429,11 @@ impl Conn {
         either!(&self.side, session => session.sent())
     }
 
+    /// How many bytes of the peer may wait at the socket: it may wait for the acknowledgement of more.
+    pub fn may_be_unread(&self) -> u32 {
+        either!(&self.side, session => session.may_be_unread())
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, monotonic ms, if nothing happens before.
     pub fn next_timeout(&self) -> Option<u64> {
         either!(&self.side, session => session.next_timeout())

@@ -73,16 +73,18 @@ pub(crate) trait Task: Send + 'static {
         None
     }
 
-    /// Whether new media need not wake the task, because it collects media until its next timeout.
-    fn is_collecting(&self) -> bool {
-        false
+    /// Until when the task collects media, monotonic us; `None` if it does not. New media need not wake it before. Then it
+    /// wants a round, or a turn ([`on_media`](Self::on_media)) of whoever brings the media.
+    fn collects_until(&self) -> Option<u64> {
+        None
     }
 
     /// New media came while the task's thread sleeps or runs another task, and the caller, another thread or that task,
     /// offers to do the task's work for it: that part of a round which needs neither sockets' news nor the poller. False if
     /// the task leaves that to its own thread, or to its own round, which then is called, as it is for what is due earlier
-    /// than before.
-    fn on_media(&mut self, _now_us: u64) -> bool {
+    /// than before. Where the caller comes again, `comes_again`, this is not so for the end of
+    /// [`collects_until`](Self::collects_until), at which it offers this again.
+    fn on_media(&mut self, _now_us: u64, _comes_again: bool) -> bool {
         false
     }
 

@@ -36,6 +36,9 @@ struct Sleeper {
     waits: AtomicU64,
 }
 
+/// No caller keeps the time of a task.
+const NOBODY: u64 = u64::MAX;
+
 /// The count of a thread that has ended.
 const ENDED: u64 = u64::MAX;
 
@@ -54,8 +57,9 @@ impl Sleeper {
 
 /// A task whose work for new media any thread can do.
 pub(crate) trait MediaTurn: fmt::Debug + Send + Sync {
-    /// Does it, if the task is free and leaves it to other threads. False if the task is to be called.
-    fn media_turn(&self) -> bool;
+    /// Does it, if the task is free and leaves it to other threads. False if the task is to be called. If the caller comes
+    /// again, it does so when the task has collected for its time, which is set by [`Wake::keep`].
+    fn media_turn(&self, comes_again: bool) -> bool;
 }
 
 /// Calls one task of the thread that owns the [`Poller`]: the task gets a turn soon, and the thread is woken if it
@@ -68,6 +72,9 @@ pub(crate) struct Wake {
     collecting: AtomicBool,
     /// Media came while the task was collecting, and it has not looked for any since.
     held: AtomicBool,
+    /// When a caller that brings media gives the collecting task its next turn, monotonic us; [`NOBODY`] if none does: then
+    /// the task's own thread keeps that time.
+    kept_us: AtomicU64,
     /// The task, from when it has come to its loop.
     seat: OnceLock<Weak<dyn MediaTurn>>,
 }
@@ -88,6 +95,7 @@ impl Wake {
             nudged: off(),
             collecting: off(),
             held: off(),
+            kept_us: AtomicU64::new(NOBODY),
             seat: OnceLock::new(),
         }))
     }
@@ -132,15 +140,47 @@ impl Wake {
     /// Has the task's work for new media done: by the calling thread if the task's thread sleeps, or is the calling thread
     /// (`is_here`), and the task is free and leaves it to others; otherwise the task is called as by
     /// [`Self::wake_for_data`].
-    pub(crate) fn turn_for_data(&self, is_here: bool) {
-        if self.collecting.load(Ordering::Relaxed) {
-            return self.wake_for_data();
-        }
-        let turn = || self.seat.get().and_then(Weak::upgrade).is_some_and(|seat| seat.media_turn());
+    ///
+    /// A caller that comes again, always in the same thread, may keep the time at which the task has collected: it is returned
+    /// if the task's own thread does not keep it. Then the caller calls this again at that time, or [`Self::leave`] before it.
+    pub(crate) fn turn_for_data(&self, is_here: bool, comes_again: bool, now_us: u64) -> Option<u64> {
+        let turn = || self.seat.get().and_then(Weak::upgrade).is_some_and(|seat| seat.media_turn(comes_again));
         let sleep = &self.sleeper.sleep;
+        let kept_us = self.kept_us();
+        if self.collecting.load(Ordering::Relaxed) && kept_us.is_none_or(|at_us| now_us < at_us) {
+            // The task's thread was awake when it began to collect. The caller keeps the time from now on if it can.
+            let is_free = kept_us.is_none() && comes_again && (is_here || sleep.is_asleep());
+            if is_free && turn() {
+                return self.kept_us();
+            }
+            self.wake_for_data();
+            return kept_us;
+        }
+        // Unless the turn sets it again, the task's own thread keeps its next time.
+        self.keep(None);
         let wakes = if is_here { !turn() && sleep.call(self.task) } else { sleep.turn_or_call(self.task, turn) };
         if wakes {
             self.sleeper.wake();
+        }
+        self.kept_us()
+    }
+
+    /// When a caller gives the task, which collects, its next turn, monotonic us; `None` if the task's own thread keeps that
+    /// time.
+    pub(crate) fn kept_us(&self) -> Option<u64> {
+        Some(self.kept_us.load(Ordering::SeqCst)).filter(|&at_us| at_us != NOBODY)
+    }
+
+    /// Sets that time. Only a turn that the caller has asked for sets one; the task itself, and the caller, may take it back.
+    pub(crate) fn keep(&self, at_us: Option<u64>) {
+        self.kept_us.store(at_us.unwrap_or(NOBODY), Ordering::SeqCst);
+    }
+
+    /// The caller keeps the task's time no longer: the task is called, and its own thread keeps it.
+    pub(crate) fn leave(&self) {
+        if self.kept_us().is_some() {
+            self.keep(None);
+            self.sleeper.call(self.task);
         }
     }
 

@@ -53,6 +53,11 @@ impl Sleep {
         is_set(&self.asleep) && self.asleep.swap(false, SeqCst)
     }
 
+    /// Whether the thread sleeps; it may wake at any time.
+    pub(super) fn is_asleep(&self) -> bool {
+        is_set(&self.asleep)
+    }
+
     /// Has a task's work done by the calling thread where the task's thread sleeps: by `turn`, which is to take what the
     /// task's own turns take, and returns false if it could not do the work, or leaves some of it. Then, or if the thread is
     /// awake, the task is called. True if the thread has to be woken.

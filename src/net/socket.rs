@@ -14,6 +14,12 @@ use crate::net::tls::TlsStream;
 /// Most connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// The longest time that the system may wait with an acknowledgement, microseconds (Linux 6.15).
+const TCP_DELACK_MAX_US: libc::c_int = 46;
+
+/// That time where a socket is read late: the shortest that a system whose clock ticks 250 times a second takes.
+const DELACK_US: u32 = 8_000;
+
 /// The flags of reads and writes. That the socket does not block is a property of the open connection; where another
 /// process has it too, that process may change it, and these calls still do not wait.
 const AT_ONCE: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -132,6 +138,20 @@ impl Socket {
     pub fn set_user_timeout(&self, timeout_ms: u64) {
         // A unix socket has no such option; the error is ignored.
         let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(Duration::from_millis(timeout_ms)));
+    }
+
+    /// Prepares for being read late ([`Self::read_from`]): what comes is acknowledged within 8 ms also if nobody reads it. A
+    /// sender with Nagle's algorithm, as ffmpeg is, waits for that with its next small message, otherwise for up to 40 ms. False
+    /// where the system cannot do so: Linux before 6.15, or with a slow clock, and a unix socket.
+    pub(crate) fn can_be_read_late(&self) -> bool {
+        set_option(&self.stream, libc::IPPROTO_TCP, TCP_DELACK_MAX_US, DELACK_US)
+    }
+
+    /// Lets the poller report that the socket is readable once this many bytes are there, or its end or an error, or what there is
+    /// leaves the peer no window. 1 is the usual number; it is reported at once if that much is there.
+    pub(crate) fn read_from(&self, bytes: u32) {
+        // A system that has not got the option reports each byte.
+        let _ = set_option(&self.stream, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes);
     }
 
     /// The peer's address for people; "unix" for a unix socket.
@@ -394,6 +414,14 @@ fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// Sets an option that socket2 does not have. False where the system refuses.
+#[allow(unsafe_code)] // std has no setsockopt
+fn set_option(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: u32) -> bool {
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of a value that lives through the call.
+    unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) == 0 }
+}
+
 #[allow(unsafe_code)] // the only way from an fd of unknown family to a mio stream
 fn from_fd(fd: OwnedFd) -> mio::net::TcpStream {
     // SAFETY: the fd is open, ours alone, and a stream socket (checked by the caller); every call made on it (read,
@@ -497,6 +525,7 @@ pub fn number(socket: &Socket) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::poll;
     use crate::net::tls::{ClientConfig, Trust};
 
     #[test]
@@ -511,6 +540,30 @@ mod tests {
         while socket.write(&bytes).is_ok() {}
         assert!(would_block(socket.write(b"x")) && would_block(socket.write_vectored(&mut [IoSlice::new(b"x")])));
         drop(there);
+    }
+
+    #[test]
+    fn a_socket_that_is_read_late_is_reported_with_enough_bytes_and_with_its_end() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = Socket::adopt(listener.accept().unwrap().0.into()).unwrap();
+        let fd = socket.as_fd().as_raw_fd();
+        let soon = || poll::is_readable(fd, 10_000);
+        for rest in [990, 0] {
+            socket.read_from(1_000);
+            peer.write_all(&[1; 10]).unwrap();
+            assert!(!poll::is_readable(fd, 50));
+            if rest == 0 {
+                socket.read_from(1);
+            }
+            peer.write_all(&vec![1; rest]).unwrap();
+            assert!(soon());
+            assert_eq!(socket.read(&mut [0; 4_096]).unwrap(), 10 + rest);
+        }
+        socket.read_from(1_000);
+        drop(peer);
+        assert!(soon());
+        assert_eq!(socket.read(&mut [0; 16]).unwrap(), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod live;
 mod secure;
 
 mod arguments;
+mod deferred;
 mod ending;
 #[cfg(feature = "rest")]
 mod exports;

@@ -125,6 +125,12 @@ impl Flow {
         self.peer_window > 0 && self.owed() >= (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES)
     }
 
+    /// How many bytes of the peer may wait to be received without keeping it from an acknowledgement that it waits for.
+    pub(super) fn may_be_unread(&self) -> u32 {
+        let windows = [self.peer_window, self.allowance].into_iter().filter(|&window| window > 0);
+        windows.min().map_or(u32::MAX, |window| (window / 2).max(1))
+    }
+
     /// Whether a peer that announced no window may still wait for an acknowledgement: we limit its unacknowledged bytes
     /// (5.4.5), and it has used up much of that limit.
     pub(super) fn may_wait(&self) -> bool {
@@ -135,5 +141,22 @@ impl Flow {
     pub(super) fn acknowledge(&mut self) -> u32 {
         self.ack_sent_at = self.received;
         self.received as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_bytes_may_be_unread_than_half_of_what_the_peer_may_send_without_an_acknowledgement() {
+        let mut flow = Flow::default();
+        assert_eq!(flow.may_be_unread(), u32::MAX);
+        flow.set_peer_window(10_000);
+        assert_eq!(flow.may_be_unread(), 5_000);
+        flow.set_allowance(4_000);
+        assert_eq!(flow.may_be_unread(), 2_000);
+        flow.set_allowance(1);
+        assert_eq!(flow.may_be_unread(), 1, "it is read with the first byte");
     }
 }

@@ -331,6 +331,11 @@ impl HttpSession {
         self.sent
     }
 
+    /// How many bytes of the peer may wait at the socket: nothing is acknowledged in this protocol.
+    pub fn may_be_unread(&self) -> u32 {
+        u32::MAX
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, unless something happens before.
     pub fn next_timeout(&self) -> Option<u64> {
         self.timers.next_ms()

@@ -390,6 +390,10 @@ impl Protocol {
         self.flow.sent()
     }
 
+    pub(super) fn may_be_unread(&self) -> u32 {
+        self.flow.may_be_unread()
+    }
+
     pub(super) fn next_timeout(&self) -> Option<u64> {
         timers::earliest(self.timers.next_ms(), self.still_ms())
     }
@@ -503,6 +507,11 @@ macro_rules! protocol_methods {
         /// Bytes sent, including those that the driver sent itself.
         pub fn sent(&self) -> u64 {
             self.protocol.sent()
+        }
+
+        /// How many bytes of the peer may wait at the socket: it may wait for the acknowledgement of more.
+        pub fn may_be_unread(&self) -> u32 {
+            self.protocol.may_be_unread()
         }
 
         /// Bytes received after the handshake.

@@ -196,6 +196,18 @@ impl RRStream {
         self.relays().lead().waiting()
     }
 
+    /// Whether accumulate has put off reading the publisher until consumers have collected.
+    #[cfg(test)]
+    pub(crate) fn is_read_late(&self) -> bool {
+        self.relays().lead().kept_us().is_some()
+    }
+
+    /// How many messages the log has had.
+    #[cfg(test)]
+    pub(crate) fn logged(&self) -> u64 {
+        self.ingest().head().messages
+    }
+
     /// How many hand-overs wait for accumulate.
     #[cfg(test)]
     pub(crate) fn waiting_for_accumulate(&self) -> usize {

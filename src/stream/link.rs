@@ -73,10 +73,27 @@ impl<T> Link<T> {
     }
 
     /// Has the task's work for new media done, by the calling thread if the task's thread sleeps, or is that one
-    /// (`is_here`).
-    pub(in crate::stream) fn turn_for_data(&self, is_here: bool) {
+    /// (`is_here`): see [`Wake::turn_for_data`].
+    pub(in crate::stream) fn turn_for_data(&self, is_here: bool, comes_again: bool, now_us: u64) -> Option<u64> {
+        self.wake.get()?.turn_for_data(is_here, comes_again, now_us)
+    }
+
+    /// [`Wake::kept_us`].
+    pub(in crate::stream) fn kept_us(&self) -> Option<u64> {
+        self.wake.get()?.kept_us()
+    }
+
+    /// [`Wake::keep`] of no time, by the task itself.
+    pub(in crate::stream) fn keeps_itself(&self) {
         if let Some(wake) = self.wake.get() {
-            wake.turn_for_data(is_here);
+            wake.keep(None);
+        }
+    }
+
+    /// [`Wake::leave`].
+    pub(in crate::stream) fn leave(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake.leave();
         }
     }
 

@@ -149,12 +149,14 @@ impl Relays {
     }
 
     /// Has new media sent: where there is one relay and its thread sleeps, or is accumulate's, by accumulate, which calls
-    /// this.
-    pub(in crate::stream) fn turn_for_data(&self) {
+    /// this. If accumulate comes again when the consumers have collected, that time may be returned to it: see
+    /// [`Wake::turn_for_data`](crate::net::poll::Wake::turn_for_data).
+    pub(in crate::stream) fn turn_for_data(&self, comes_again: bool, now_us: u64) -> Option<u64> {
         if self.ends.get(1).is_some_and(|second| second.link.is_made()) {
-            return self.wake_for_data();
+            self.wake_for_data();
+            return None;
         }
-        self.lead().turn_for_data(self.share_loop);
+        self.lead().turn_for_data(self.share_loop, comes_again, now_us)
     }
 
     /// Wakes all for something other than media.

@@ -95,14 +95,18 @@ impl<T: Task> Seat<T> {
 
     /// The time of the task's next round if it is not called; a time in the past means at once.
     fn settle(&mut self) -> u64 {
-        let is_collecting = self.task.is_collecting();
+        let collects_until = self.task.collects_until();
+        let is_collecting = collects_until.is_some();
         let has_more = is_collecting != self.is_collecting && self.wake.set_collecting(is_collecting);
         self.is_collecting = is_collecting;
         if has_more || !self.backlog.is_empty() || self.has_mail {
             return 0;
         }
         let tick_us = if self.task.wants_ticks() { self.next_tick.latest_us } else { NEVER };
-        self.task.next_timeout().map_or(tick_us, |us| us.min(tick_us))
+        // A time that a caller keeps needs no timeout here. Should the caller not come, the next tick finds that it is over.
+        let is_kept = |at_us: u64| self.wake.kept_us().is_some_and(|kept_us| kept_us <= at_us);
+        let collects_until = collects_until.filter(|&at_us| !is_kept(at_us));
+        [self.task.next_timeout(), collects_until].into_iter().flatten().fold(tick_us, u64::min)
     }
 }
 
@@ -117,7 +121,7 @@ pub(super) trait AnySeat: Send {
     /// the time at which the next one is due if the task is not called; `None` if the task is over.
     fn round(&mut self, now_us: u64, ready: &mut Vec<Ready>, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64>;
     /// Does the task's work for new media, in any thread. False if its own thread is to be called.
-    fn media_turn(&mut self) -> bool;
+    fn media_turn(&mut self, comes_again: bool) -> bool;
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
     fn wake(&self) -> &Arc<Wake>;
     fn scratch_bytes(&self) -> usize;
@@ -179,7 +183,7 @@ impl<T: Task> AnySeat for Seat<T> {
         })
     }
 
-    fn media_turn(&mut self) -> bool {
+    fn media_turn(&mut self, comes_again: bool) -> bool {
         if self.panic.is_some() || self.task.is_paused() || self.task.is_over() {
             return false;
         }
@@ -187,15 +191,21 @@ impl<T: Task> AnySeat for Seat<T> {
         self.media_us = now_us;
         self.wake.look_for_data();
         // Media brings a tick that is due also to a task which does not want it without.
-        let is_done =
-            || self.task.on_media(now_us) && now_us < self.next_tick.latest_us && self.settle() >= self.due_us;
-        match catch_unwind(AssertUnwindSafe(is_done)) {
-            Ok(is_done) => is_done,
-            Err(panic) => {
-                self.panic = Some(panic);
-                false
+        let is_done = || {
+            if !self.task.on_media(now_us, comes_again) || now_us >= self.next_tick.latest_us {
+                return false;
             }
+            self.wake.keep(self.task.collects_until().filter(|_| comes_again && self.task.wants_ticks()));
+            self.settle() >= self.due_us
+        };
+        let is_done = catch_unwind(AssertUnwindSafe(is_done)).unwrap_or_else(|panic| {
+            self.panic = Some(panic);
+            false
+        });
+        if !is_done {
+            self.wake.keep(None);
         }
+        is_done
     }
 
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]) {
@@ -270,9 +280,9 @@ impl SharedSeat {
 }
 
 impl MediaTurn for SharedSeat {
-    fn media_turn(&self) -> bool {
+    fn media_turn(&self, comes_again: bool) -> bool {
         match self.0.try_lock() {
-            Ok(mut place) => place.as_mut().is_some_and(|seat| seat.media_turn()),
+            Ok(mut place) => place.as_mut().is_some_and(|seat| seat.media_turn(comes_again)),
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => false,
         }
     }

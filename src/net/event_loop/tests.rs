@@ -68,6 +68,8 @@ enum OnMedia {
     Take,
     /// It takes media, and wants a round at this time, monotonic us.
     TakeUntil(u64),
+    /// It collects media for this long, in microseconds, if the caller comes again then.
+    Collect(u64),
     /// It stands still until this is false.
     Stand(Arc<AtomicBool>),
     Panic,
@@ -101,13 +103,23 @@ impl Task for Probe {
     }
 
     fn next_timeout(&self) -> Option<u64> {
-        self.wants_us.or(self.collects_until_us)
+        self.wants_us
     }
 
-    fn on_media(&mut self, _now_us: u64) -> bool {
+    fn on_media(&mut self, now_us: u64, comes_again: bool) -> bool {
         match &self.on_media {
             OnMedia::Leave => return false,
             OnMedia::Take => {}
+            OnMedia::Collect(_) if !comes_again => return false,
+            OnMedia::Collect(us) => {
+                let until_us = *self.collects_until_us.get_or_insert(now_us + us);
+                self.seen.media_turns.fetch_add(1, Ordering::AcqRel);
+                if until_us <= now_us {
+                    self.collects_until_us = None;
+                    self.take_media();
+                }
+                return true;
+            }
             OnMedia::TakeUntil(at_us) => self.wants_us = Some(*at_us),
             OnMedia::Stand(stands) => {
                 self.seen.media_turns.fetch_add(1, Ordering::AcqRel);
@@ -126,8 +138,8 @@ impl Task for Probe {
         true
     }
 
-    fn is_collecting(&self) -> bool {
-        self.collects_until_us.is_some()
+    fn collects_until(&self) -> Option<u64> {
+        self.collects_until_us
     }
 
     fn is_paused(&self) -> bool {
@@ -152,7 +164,7 @@ impl Task for Probe {
             Say::BringAfter(media, wake) => self.brings_after = Some((media, wake)),
             Say::Offer(media, wake) => {
                 media.fetch_add(1, Ordering::AcqRel);
-                wake.turn_for_data(true);
+                wake.turn_for_data(true, false, 0);
             }
             Say::Collect(until_us) => self.collects_until_us = Some(until_us),
             Say::Tick(wants, by_us) => {
@@ -172,7 +184,7 @@ impl Task for Probe {
         self.seen.round_us.store(io.now_us, Ordering::Release);
         self.collects_until_us = self.collects_until_us.filter(|&until_us| io.now_us < until_us);
         self.wants_us = self.wants_us.filter(|&at_us| io.now_us < at_us);
-        if !self.is_collecting() {
+        if self.collects_until().is_none() {
             self.take_media();
         }
     }
@@ -194,7 +206,7 @@ impl Task for Probe {
     }
 
     fn end_round(&mut self, _inbox: &Receiver<Say>, io: &mut Io<'_>) {
-        if !self.is_collecting()
+        if self.collects_until().is_none()
             && let Some((media, wake)) = self.brings_after.take()
         {
             media.fetch_add(1, Ordering::AcqRel);
@@ -276,7 +288,7 @@ impl Handle {
     /// Brings media, and offers to do the task's work for it.
     fn offer_media(&self) {
         self.media.fetch_add(1, Ordering::AcqRel);
-        self.wake.turn_for_data(false);
+        self.wake.turn_for_data(false, false, 0);
     }
 
     /// Sets what the task does with media in this thread, and brings media until it has done that, so that it sleeps.
@@ -633,6 +645,40 @@ fn a_deadline_that_a_turn_in_another_thread_makes_is_kept() {
     }
     task.say(Say::End);
     thread.join().unwrap();
+}
+
+#[test]
+fn the_time_of_a_task_that_collects_is_kept_by_the_caller_that_comes_again() {
+    const HOUR_US: u64 = 3_600_000_000;
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let round = |event_loop: &mut EventLoop| {
+        event_loop.wait().unwrap();
+        event_loop.round();
+    };
+    let tick_us = clock::now_us() + 10 * HOUR_US;
+    task.say(Say::Tick(true, tick_us));
+    task.say(Say::OnMedia(OnMedia::Collect(HOUR_US)));
+    round(&mut event_loop);
+    // The tick's own time is an hour.
+    let own_us = event_loop.deadlines.first();
+    let offer = |comes_again, now_us| {
+        task.media.fetch_add(1, Ordering::AcqRel);
+        task.wake.turn_for_data(true, comes_again, now_us)
+    };
+    let turns = || task.seen.media_turns.load(Ordering::Acquire);
+    let until_us = offer(true, 0).unwrap();
+    assert_eq!((offer(true, until_us - 1), turns()), (Some(until_us), 1), "it collects");
+    task.wake.wake();
+    round(&mut event_loop);
+    let tick_us = event_loop.deadlines.first();
+    assert!(tick_us != until_us && tick_us >= own_us, "its own thread does not wake for that");
+    assert_eq!((offer(true, until_us), turns()), (Some(until_us), 2), "at that time it has a turn");
+    task.wake.leave();
+    round(&mut event_loop);
+    assert_eq!(event_loop.deadlines.first(), until_us, "the caller does not come again");
+    assert_eq!((offer(false, 0), turns()), (None, 2), "nor does this one");
+    assert_eq!((offer(true, 0), turns()), (Some(until_us), 3));
 }
 
 #[test]

@@ -148,15 +148,17 @@ impl Task for Relay {
 
     fn next_timeout(&self) -> Option<u64> {
         let Until { unfinished, collected_us, limited_us, .. } = self.pass.until;
+        // Where all collect, this time is that of `collects_until`.
+        let collected_us = collected_us.filter(|_| self.pass.until.is_immediate());
         if unfinished { Some(0) } else { [collected_us, limited_us].into_iter().flatten().min() }
     }
 
-    fn is_collecting(&self) -> bool {
-        self.pass.until.collected_us.is_some() && !self.pass.until.is_immediate()
+    fn collects_until(&self) -> Option<u64> {
+        self.pass.until.collected_us.filter(|_| !self.pass.until.is_immediate())
     }
 
-    fn on_media(&mut self, now_us: u64) -> bool {
-        self.send_for_accumulate(now_us)
+    fn on_media(&mut self, now_us: u64, comes_again: bool) -> bool {
+        self.send_for_accumulate(now_us, comes_again)
     }
 
     fn is_paused(&self) -> bool {
@@ -170,6 +172,8 @@ impl Task for Relay {
         match delivery {
             Delivery::Player(peer) if peer.home() != Some(self.stream.id()) => self.pass_on_moved(peer, io.now_us),
             Delivery::Player(peer) => {
+                // It begins with what has come up to now.
+                self.hurry_accumulate();
                 let Some(peer) = self.give_away(peer) else { return };
                 self.read_to_end(io.now_us);
                 if self.join_index.head().position < peer.log_end {
@@ -178,6 +182,7 @@ impl Task for Relay {
                 self.adopt(self.new_player(peer, io.now_us), io);
             }
             Delivery::Target { target, conn, endpoint, moved, .. } => {
+                self.hurry_accumulate();
                 self.stream.relays().came(self.number);
                 let consumer = self.new_target(target, *conn, endpoint, moved, io.now_us);
                 self.adopt(consumer, io);
@@ -239,6 +244,9 @@ impl Task for Relay {
     /// Ends the relay of a stream that stops, once all is sent or the stop's deadline has passed. The one that leads ends
     /// last.
     fn end_round(&mut self, inbox: &Receiver<Box<Delivery>>, io: &mut Io<'_>) {
+        if self.is_ahead_of_accumulate() {
+            self.hurry_accumulate();
+        }
         let Some(by_ms) = self.stream.stop_by_ms() else { return };
         let is_last = || !self.is_lead() || self.stream.relays().others_are_over();
         let is_done = self.consumers.is_empty() && inbox.is_empty() && is_last();
@@ -450,6 +458,8 @@ impl Relay {
         }
         let ended = self.publisher_end(seen);
         let end = match self.stream.stop_by_ms() {
+            // accumulate is called by the stop, too, and reads what its publisher has sent before.
+            Some(_) if self.stream.relays().lead().kept_us().is_some() => ended,
             Some(_) => ended.or_else(|| Some(self.join_index.head().position)),
             None => ended,
         };
@@ -531,7 +541,7 @@ impl Relay {
 
     /// Sends to every consumer that has room, if that may be due, and then acts on what the pass found.
     fn run_pass(&mut self, io: &mut Io<'_>) {
-        if self.pass.is_due(io.now_us) {
+        if self.pass.is_due(io.now_us) && !self.leaves_pass(io.now_us) {
             self.send(u64::MAX, io.now_us);
         }
         self.see_to_met(io);

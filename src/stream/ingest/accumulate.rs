@@ -6,6 +6,7 @@
 //! stays connected, its connection goes back to the listener. Standbys are read under the same budget and their media is
 //! dropped; one of them takes over, at its key frame, when the live publisher is gone.
 
+mod deferral;
 mod export;
 mod feed;
 mod offer;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
+use self::deferral::Deferral;
 use self::feed::Feed;
 use crate::config::{READ_BUDGET_BYTES, READ_BUFFER_BYTES};
 use crate::error::{Failure, RRError};
@@ -51,6 +53,8 @@ pub(in crate::stream) struct Accumulate {
     live: Option<usize>,
     /// The feed that takes over at its next key frame.
     next: Option<usize>,
+    /// When the live one is read while all consumers collect.
+    deferral: Deferral,
     /// The end of the grace window of a lost publisher.
     grace_until_ms: Option<u64>,
     timeouts: Timeouts,
@@ -67,6 +71,7 @@ impl Accumulate {
             feeds: Slab::new(),
             live: None,
             next: None,
+            deferral: Deferral::default(),
             grace_until_ms: None,
             timeouts,
             offer: None,
@@ -92,11 +97,17 @@ impl Task for Accumulate {
         !self.feeds.is_empty() || self.grace_until_ms.is_some()
     }
 
+    fn next_timeout(&self) -> Option<u64> {
+        self.deferral.next_us()
+    }
+
     fn is_paused(&self) -> bool {
         self.offer.as_ref().is_some_and(Offer::is_open)
     }
 
     fn on_message(&mut self, message: Box<ForAccumulate>, io: &mut Io<'_>) {
+        self.catch_up(io);
+        self.end_deferral();
         match *message {
             ForAccumulate::Publisher(publisher) => self.adopt(*publisher, io),
             ForAccumulate::Offer { verdict, sources, caller } => {
@@ -113,8 +124,16 @@ impl Task for Accumulate {
 
     fn begin_round(&mut self, _ready: &[Ready], io: &mut Io<'_>) {
         #[cfg(test)]
-        self.stream.fault_injection().pass(crate::stream::fault_injection::In::Accumulate);
+        {
+            use crate::stream::fault_injection::In;
+            self.stream.fault_injection().pass(In::Accumulate);
+            self.stream.fault_injection().stand(In::Accumulate);
+        }
         self.let_go(io);
+        let is_called_back = || self.stream.relays().lead().kept_us().is_none();
+        if self.deferral.next_us().is_some_and(|at_us| at_us <= io.now_us || is_called_back()) {
+            self.catch_up(io);
+        }
     }
 
     fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
@@ -129,6 +148,11 @@ impl Task for Accumulate {
     }
 
     fn end_round(&mut self, _inbox: &Receiver<Box<ForAccumulate>>, _io: &mut Io<'_>) {
+        // A publisher whose message has found no room is read when there is some, and a standby whenever it sends.
+        let live = self.live.filter(|&live| self.feeds.get(live).is_some_and(|feed| !feed.is_short()));
+        if self.deferral.slot() != live {
+            self.end_deferral();
+        }
         self.over = self.stream.stop_by_ms().is_some();
     }
 
@@ -138,6 +162,9 @@ impl Task for Accumulate {
 
     fn on_end(&mut self, inbox: &Receiver<Box<ForAccumulate>>, io: &mut Io<'_>) {
         self.let_go(io);
+        // What the publisher has sent before a stop goes out.
+        self.catch_up(io);
+        self.end_deferral();
         self.close(inbox, io);
         if self.stream.stop_by_ms().is_none() {
             // Its loop has failed, and nobody could publish this stream any more. Players get what the log has for them.
@@ -204,7 +231,7 @@ impl Accumulate {
 
     /// Replaces the publisher, because another one took over.
     fn replace(&mut self, slot: usize, io: &mut Io<'_>) {
-        let Some(mut feed) = self.feeds.try_remove(slot) else { return };
+        let Some(mut feed) = self.take_feed(slot) else { return };
         let stream_id = feed.stream_id;
         if let Some(session) = feed.peer.conn.inbound() {
             session.end_publish(stream_id, "NetStream.Publish.BadName", TAKEN_OVER);
@@ -232,6 +259,41 @@ impl Accumulate {
     }
 
     // ---- reading
+
+    /// Reads a publisher whose reading is put off.
+    fn catch_up(&mut self, io: &mut Io<'_>) {
+        let Some(slot) = self.deferral.slot() else { return };
+        let stays = self.read_and_answer(Ready { slot, readable: true, closed: false, writable: false }, io);
+        self.apply(slot, stays, io);
+    }
+
+    /// From now on the publisher is read whenever it sends something, and the relay keeps its own times.
+    fn end_deferral(&mut self) {
+        let Some(slot) = self.deferral.end() else { return };
+        if let Some(feed) = self.feeds.get_mut(slot) {
+            feed.wait_for_more(false);
+        }
+        self.stream.relays().lead().leave();
+    }
+
+    /// Has the relay send what has come from the live publisher, whose socket is empty. Where all consumers collect, the
+    /// publisher is left alone from now on until they have.
+    fn send(&mut self, slot: usize, now_us: u64) {
+        let can_wait = self.feeds.get_mut(slot).is_some_and(|feed| feed.can_wait() && !feed.is_short());
+        let Some(until_us) = self.stream.relays().turn_for_data(can_wait, now_us) else { return self.end_deferral() };
+        self.deferral.put_off(slot, until_us, now_us);
+        if let Some(feed) = self.feeds.get_mut(slot) {
+            feed.wait_for_more(true);
+        }
+    }
+
+    /// Takes a publisher out, whose connection then leaves this task.
+    fn take_feed(&mut self, slot: usize) -> Option<Box<Feed>> {
+        if self.deferral.slot() == Some(slot) {
+            self.end_deferral();
+        }
+        self.feeds.try_remove(slot)
+    }
 
     fn read_and_answer(&mut self, ready: Ready, io: &mut Io<'_>) -> Stays {
         if ready.readable {
@@ -263,6 +325,11 @@ impl Accumulate {
         }
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
+        let (came_us, is_due) = (self.deferral.came_us(slot, now_us), self.deferral.is_over(slot, now_us));
+        if is_due {
+            // What comes while it is read is reported.
+            feed.wait_for_more(false);
+        }
         let (mut failed, mut took) = (None, false);
         let Feed { peer, kept, opens: feed_opens, source, gone, owed, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
@@ -281,7 +348,7 @@ impl Accumulate {
                 other => return ControlFlow::Break(other),
             };
             took = true;
-            let message = Incoming::new(head, body, now_us);
+            let message = Incoming::new(head, body, came_us);
             counters.message_in(head.type_id, body.len() as u64, message.picture, now_us);
             counters.time(head.timestamp_ms, message.facts.is_key_frame(head.type_id));
             let ingest = stream.ingest();
@@ -317,12 +384,18 @@ impl Accumulate {
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
-        if is_live && (took || owes) {
-            // Where there is more to read, reading and sending go on side by side.
+        if is_live && (took || owes || is_due) {
             match pumped {
-                Ok(Pumped::Drained) => self.stream.relays().turn_for_data(),
-                _ => self.stream.relays().wake_for_data(),
+                Ok(Pumped::Drained) => self.send(slot, now_us),
+                // Where there is more to read, reading and sending go on side by side.
+                _ => {
+                    self.end_deferral();
+                    self.stream.relays().wake_for_data();
+                }
             }
+        } else if self.deferral.slot() == Some(slot) && matches!(pumped, Ok(Pumped::Drained)) {
+            // A part of a message has come, or a command, or nothing.
+            self.send(slot, now_us);
         }
         if let Some(failure) = failed {
             return Err(failure.into());
@@ -467,7 +540,7 @@ impl Accumulate {
 
     fn apply(&mut self, slot: usize, stays: Stays, io: &mut Io<'_>) {
         let Err(Leave::Over(failure)) = stays else { return };
-        let Some(feed) = self.feeds.try_remove(slot) else { return };
+        let Some(feed) = self.take_feed(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
         // A publisher that unpublishes has ended on purpose; a lost one may come back, and the stream waits for it.
         let hold_ms = feed.hold_ms(self.stream.config().grace_ms.into());
@@ -480,7 +553,7 @@ impl Accumulate {
 
     /// Gives a publisher that has unpublished and stays connected to the listener, which handles this event first.
     fn hand_back(&mut self, slot: usize, event: Option<session::Event>, io: &mut Io<'_>) {
-        let Some(mut feed) = self.feeds.try_remove(slot) else { return };
+        let Some(mut feed) = self.take_feed(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
         // As in `apply`, the name is freed first.
         self.gone(slot, &record, 0);

@@ -115,6 +115,14 @@ impl Pass {
         !self.unchanged || unfinished || self.until.is_immediate() || follows || has_come
     }
 
+    /// Whether that is so only because some have collected for their time, all of them collecting.
+    pub(super) fn is_due_by_collecting(&self, now_us: u64) -> bool {
+        let Until { unfinished, collected_us, limited_us, follows, .. } = self.until;
+        let is_due = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= now_us);
+        let by_others = unfinished || follows || self.until.is_immediate() || is_due(limited_us);
+        self.unchanged && !by_others && is_due(collected_us)
+    }
+
     /// Sends to every consumer that has room and is not collecting. Once about `bytes` have been sent, the rest of them are
     /// left for the next pass.
     pub(super) fn run(&mut self, consumers: &mut Consumers, join_index: &JoinIndex, mut bytes: u64, now_us: u64) {

@@ -34,7 +34,7 @@ impl Accumulate {
         let Some(feed) = self.feeds.get_mut(slot) else { return Ok(()) };
         let place = (self.live == Some(slot)).then(|| self.stream.log_place());
         let Some(state) = exported::fitting(feed.state(place, now_ms), room, caller) else { return Ok(()) };
-        let Some(mut feed) = self.feeds.try_remove(slot) else { return Ok(()) };
+        let Some(mut feed) = self.take_feed(slot) else { return Ok(()) };
         let record = Arc::clone(&feed.peer.record);
         // The others of a stream that is held are to follow, and hear of no end before.
         let held_ms = self.stream.ingest().held_ms(now_ms);
@@ -85,7 +85,7 @@ impl Accumulate {
             feed.source_state(place, history, now_ms)
         };
         let Some(state) = exported::fitting_or(state, room, &caller, TargetExport::Needs) else { return };
-        let Some(mut feed) = self.feeds.try_remove(slot) else { return };
+        let Some(mut feed) = self.take_feed(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
         let held_ms = self.stream.ingest().held_ms(now_ms);
         self.gone(slot, &record, feed.hold_ms(self.stream.config().grace_ms.into()).max(held_ms));

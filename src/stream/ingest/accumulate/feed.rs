@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::OVER_RATE_MS;
+use crate::config::{OVER_RATE_MS, UNREAD_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Pumped;
 use crate::session::{Role, State};
@@ -52,6 +52,10 @@ pub(super) struct Feed {
     /// Nothing was half-read or owed when that was counted last.
     was_clear: bool,
     pub(super) owed: Owed,
+    /// Whether its socket can be read late; `None` as long as nobody has asked.
+    can_wait: Option<bool>,
+    /// Its socket is reported only with more bytes than one.
+    waits: bool,
     /// The publisher is closed if it finds no room until then, monotonic ms; `None` while there is room.
     short_by_ms: Option<u64>,
 }
@@ -90,6 +94,8 @@ impl Feed {
             memory,
             was_clear: false,
             owed: Owed::of(owed, now_ms * 1000),
+            can_wait: None,
+            waits: false,
             short_by_ms: None,
         }
     }
@@ -97,6 +103,19 @@ impl Feed {
     /// Whether its last message found no room. Then the connection is not read, and its peer waits at the socket.
     pub(super) fn is_short(&self) -> bool {
         self.short_by_ms.is_some()
+    }
+
+    /// Whether it may be read some time after it has sent something.
+    pub(super) fn can_wait(&mut self) -> bool {
+        *self.can_wait.get_or_insert_with(|| self.peer.conn.socket.can_be_read_late())
+    }
+
+    /// Lets the poller report it only once it has sent much, or has ended; or again as soon as it has sent anything.
+    pub(super) fn wait_for_more(&mut self, on: bool) {
+        if on != std::mem::replace(&mut self.waits, on) {
+            let bytes = if on { UNREAD_BYTES.min(self.peer.conn.may_be_unread()) } else { 1 };
+            self.peer.conn.socket.read_from(bytes);
+        }
     }
 
     /// Makes it the live publisher. With `goes_on` its headers are in the log already; otherwise they go before its

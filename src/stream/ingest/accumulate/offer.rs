@@ -84,7 +84,7 @@ impl Accumulate {
         let Some(offer) = self.offer.take() else { return };
         // The live publisher goes last, so that none of the others takes its place.
         for slot in offer.taken().into_iter().rev() {
-            let Some(mut feed) = self.feeds.try_remove(slot) else { continue };
+            let Some(mut feed) = self.take_feed(slot) else { continue };
             let record = Arc::clone(&feed.peer.record);
             self.gone(slot, &record, 0);
             io.remove(&mut feed.peer.conn.socket);

@@ -1,0 +1,176 @@
+//! Publishers that are read late, because all who play collect: what ends that, and that it delays nothing else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::live::{Client, Live, until};
+use super::stalled::Stalled;
+use crate::config::{PublisherPolicy, ServerConfig, StreamConfig};
+use crate::server::RRServer;
+use crate::stream::RRStream;
+use crate::stream::fault_injection::In;
+use crate::stream::record::Export;
+
+/// The longest time that there is. What players wait for in these tests comes before it is over.
+const LONG_MS: u32 = 10_000;
+
+fn live(stream: StreamConfig) -> Live {
+    let stream = StreamConfig { relay_threads: Some(1), ..stream };
+    Live::new(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() })
+}
+
+fn show(server: &RRServer) -> Arc<RRStream> {
+    server.stream(server.stream_find(b"live", b"show").unwrap()).unwrap()
+}
+
+fn collect(live: &Live, stream: &RRStream, merge_ms: u32) {
+    let was = live.server.stream_config(stream.id()).unwrap();
+    live.server.stream_change(stream.id(), &was, StreamConfig { merge_ms, ..was.clone() }).unwrap();
+}
+
+/// A server with a publisher and a player that have begun, and whose publisher is read late. Whatever the publisher sends
+/// from now on is in the socket.
+struct Late {
+    live: Live,
+    stream: Arc<RRStream>,
+    publisher: Client,
+    player: Client,
+    since: Instant,
+}
+
+impl Late {
+    fn new(config: StreamConfig) -> Self {
+        Self::collecting(config, LONG_MS)
+    }
+
+    fn collecting(config: StreamConfig, merge_ms: u32) -> Self {
+        let live = live(config);
+        let mut publisher = live.publish("show");
+        let mut player = live.play("show");
+        let stream = show(&live.server);
+        let (mut sent, mut got) = (0, 0);
+        let mut send = |publisher: &mut Client| {
+            publisher.key_frame(sent as u32 * 40, b"before").unwrap();
+            until("it is in the log", || stream.logged() > sent);
+            sent = stream.logged();
+            sent
+        };
+        let mut since = Instant::now();
+        // Accumulate keeps the time only if the relay's thread sleeps when the first message comes.
+        until("it is read late", || {
+            collect(&live, &stream, 0);
+            let sent = send(&mut publisher);
+            while got < sent {
+                assert!(player.message().1.ends_with(b"before"));
+                got += 1;
+            }
+            collect(&live, &stream, merge_ms);
+            since = Instant::now();
+            send(&mut publisher);
+            (0..20).any(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                stream.is_read_late()
+            })
+        });
+        publisher.key_frame(4_000, b"late").unwrap();
+        Self { live, stream, publisher, player, since }
+    }
+
+    /// The player gets all that was sent.
+    fn gets_all(&mut self) {
+        while !self.player.message().1.ends_with(b"late") {}
+        self.is_in_time();
+    }
+
+    /// Waits until the publisher, which had this many messages in the log, has been read.
+    fn is_read(&self, before: u64) {
+        until("it is read", || self.stream.logged() > before);
+        self.is_in_time();
+    }
+
+    fn is_in_time(&self) {
+        assert!(self.since.elapsed() < Duration::from_millis(LONG_MS.into()), "it was waited for");
+    }
+}
+
+#[test]
+fn a_player_that_comes_has_the_publisher_read() {
+    let late = Late::new(StreamConfig::default());
+    let logged = late.stream.logged();
+    let _second = late.live.play("show");
+    late.is_read(logged);
+}
+
+#[test]
+fn players_that_collect_no_more_have_the_publisher_read() {
+    let mut late = Late::new(StreamConfig::default());
+    collect(&late.live, &late.stream, 0);
+    late.gets_all();
+    late.publisher.key_frame(4_040, b"at once").unwrap();
+    assert!(late.player.message().1.ends_with(b"at once"));
+}
+
+#[test]
+fn an_end_of_the_publisher_is_noticed_at_once_and_what_it_sent_before_goes_out() {
+    let mut late = Late::new(StreamConfig::default());
+    late.publisher.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    late.gets_all();
+    until("it has left", || late.live.sessions() == 1);
+}
+
+#[test]
+fn a_stop_sends_what_the_publisher_has_sent_before() {
+    let mut late = Late::new(StreamConfig::default());
+    late.live.server.stream_stop(late.stream.id(), LONG_MS).unwrap();
+    late.gets_all();
+}
+
+#[test]
+fn who_takes_over_comes_after_what_the_publisher_has_sent_before() {
+    let mut late = Late::new(StreamConfig { publisher_policy: PublisherPolicy::Takeover, ..StreamConfig::default() });
+    let logged = late.stream.logged();
+    let _second = late.live.publish("show");
+    late.is_read(logged);
+    collect(&late.live, &late.stream, 0);
+    late.gets_all();
+}
+
+#[test]
+fn a_publisher_is_read_once_it_has_sent_much() {
+    let mut late = Late::new(StreamConfig::default());
+    let logged = late.stream.logged();
+    late.publisher.key_frame(4_040, &[7; 100_000]).unwrap();
+    late.is_read(logged);
+}
+
+#[test]
+fn a_publisher_that_leaves_for_another_process_is_read_at_once_there() {
+    let there = live(StreamConfig::default());
+    let mut late = Late::new(StreamConfig::default());
+    let mut player = there.play("show");
+    let session = late.stream.book().publisher_id().unwrap();
+    let Export::Gone { fd, state } = late.live.server.session_export(session, 1 << 20).unwrap() else {
+        panic!("there was room")
+    };
+    there.server.session_import(fd, &state).unwrap();
+    while !player.message().1.ends_with(b"late") {}
+    late.publisher.key_frame(4_040, b"there").unwrap();
+    assert!(player.message().1.ends_with(b"there"));
+}
+
+#[test]
+fn the_relay_sends_what_it_has_if_accumulate_does_not_come() {
+    loop {
+        let mut late = Late::collecting(StreamConfig::default(), 300);
+        let stalled = Stalled::order(&late.stream, In::Accumulate);
+        late.stream.wake_accumulate();
+        until("accumulate stands still", || late.stream.fault_injection().is_stalled());
+        if late.stream.is_read_late() {
+            // Only the relay can send what has come before.
+            assert!(late.player.message().1.ends_with(b"before"));
+            assert_eq!(late.publisher.key_frame(4_040, b"late").ok(), Some(()));
+            drop(stalled);
+            return late.gets_all();
+        }
+    }
+}
