@@ -71,8 +71,8 @@ impl Taken {
 #[repr(C)]
 pub(crate) struct Subscription {
     position: Position,
-    /// A message waits this long for others to go with it; 0 sends at once.
-    merge_us: u64,
+    /// Up to here all had come when it was last due: that goes out without collecting again, in however many runs and passes.
+    due_to: u64,
     /// Present while the relay of another stream owns the connection.
     foreign: Option<Box<Foreign>>,
     /// The limit on the rate of sending.
@@ -86,6 +86,8 @@ pub(crate) struct Subscription {
     sent: Sent,
     paused: bool,
     start: Start,
+    /// A message waits this long for others to go with it; 0 sends at once.
+    merge_us: u32,
     lag_watch: LagWatch,
     stream: Arc<dyn Subscribed>,
     /// The player that is on the stream's book for this subscription.
@@ -120,7 +122,8 @@ impl Subscription {
             position: Position::new(),
             start,
             lag_watch: LagWatch::new(bounds),
-            merge_us: u64::from(merge_ms) * 1000,
+            merge_us: in_us(merge_ms),
+            due_to: 0,
             rate_limit: None,
             paused: false,
             rewrite,
@@ -481,7 +484,7 @@ impl Subscription {
     pub(in crate::stream) fn update(&mut self, config: &TargetConfig, now_us: u64) {
         self.lag_watch.bounds = Bounds::of_target(config);
         self.start = config.start;
-        self.merge_us = u64::from(config.merge_ms.unwrap_or_else(|| self.stream().config().merge_ms)) * 1000;
+        self.merge_us = in_us(config.merge_ms.unwrap_or_else(|| self.stream().config().merge_ms));
         if self.rate_limit.as_ref().map(|limit| limit.kbps()) != config.max_kbps {
             self.limit_rate(config, now_us);
         }
@@ -502,7 +505,7 @@ impl Subscription {
         if target.is_none() {
             self.lag_watch.bounds = Bounds::of_players(stream);
         }
-        self.merge_us = u64::from(target.and_then(|target| target.merge_ms).unwrap_or(stream.merge_ms)) * 1000;
+        self.merge_us = in_us(target.and_then(|target| target.merge_ms).unwrap_or(stream.merge_ms));
     }
 
     /// Whether pending kinds or tracks wait for a key frame.
@@ -546,8 +549,9 @@ impl Subscription {
         let Some(cursor) = self.position.cursor_mut() else { return Ok(Next::Nothing) };
         if cursor.at_boundary() {
             let stands = self.paused || !begins;
-            if self.merge_us > 0 && leave_at.is_none() && !stands {
-                let until = cursor.mark_here().map(|mark| mark.arrival_us + self.merge_us);
+            let collects = self.merge_us > 0 && cursor.position() >= self.due_to;
+            if collects && leave_at.is_none() && !stands {
+                let until = cursor.mark_here().map(|mark| mark.arrival_us + u64::from(self.merge_us));
                 if let Some(until) = until.filter(|&until| now_us < until) {
                     return Ok(Next::Collects(until));
                 }
@@ -580,6 +584,7 @@ impl Subscription {
         // these would collect from another message on, and have a pass of its own.
         let stops_here = cursor.may_pass_end() || self.merge_us > 0;
         let left = if stops_here { left.min(indexed.saturating_sub(position)) } else { left };
+        self.due_to = indexed;
         let len = usize::try_from(left).map_or(len, |left| left.min(len));
         if len == 0 {
             return self.rewrite_next(private, indexed);
@@ -660,7 +665,7 @@ impl Subscription {
 
     /// How long a message waits for others to go with it, in microseconds; 0 if every message is sent at once.
     pub(in crate::stream) fn merge_us(&self) -> u64 {
-        self.merge_us
+        u64::from(self.merge_us)
     }
 
     /// Gives the run that was planned last to the connection: the log's own bytes, or tags of FLV around them.
@@ -822,6 +827,11 @@ impl Subscription {
             Some(foreign) => foreign.registration().count_dropped(dropped),
         }
     }
+}
+
+/// A time of collecting, of 10 s at most, in microseconds.
+fn in_us(merge_ms: u32) -> u32 {
+    merge_ms.saturating_mul(1000)
 }
 
 #[cfg(test)]

@@ -176,3 +176,22 @@ fn what_a_pass_may_not_send_any_more_is_left_to_the_next_one() {
     assert_eq!(bed.received(0), bed.received(1));
     assert!(!bed.pass.until.unfinished);
 }
+
+#[test]
+fn one_who_collects_is_sent_all_that_had_come_in_however_many_runs_and_passes() {
+    let mut bed = Bed::new(2, 10_000);
+    for number in 0..60 {
+        bed.put(3_500, 100 + number * 100);
+    }
+    bed.run(10_100);
+    assert!(bed.pass.until.unfinished, "the log has more segments than a pass sends");
+    let mut all = bed.received(0);
+    while bed.pass.until.unfinished {
+        bed.run(10_100);
+        all.extend(bed.received(0));
+    }
+    assert_eq!(all.len() as u64, bed.log.head().position);
+    bed.put(10, 10_200);
+    bed.run(10_200);
+    assert_eq!((bed.received(0).len(), bed.pass.until.collected_us), (0, Some(20_200_000)));
+}
