@@ -65,7 +65,7 @@ pub(in crate::stream) struct Relay {
     over_tls: usize,
     /// Subscriptions of this stream on connections of other relays.
     registrations: Registrations,
-    /// Some subscription may hold no cursor and wait for a place.
+    /// Some subscription may hold no cursor and wait for a place. A paused one is not counted: it is placed when it resumes.
     has_waiting: bool,
     /// Media flows: messages of a publisher have been seen, and its end has not.
     live: bool,
@@ -386,7 +386,7 @@ impl Relay {
                 subscription.join(&point, now_us);
                 begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
             }
-            self.has_waiting |= subscription.is_waiting();
+            self.has_waiting |= subscription.waits().is_some();
             self.filters_pending |= subscription.wants_key_frame();
         }
     }
@@ -518,7 +518,9 @@ impl Relay {
     #[cold]
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
         self.has_waiting = false;
-        for (_, consumer) in self.consumers.iter_mut() {
+        // Those in step have their place.
+        let (out_of_step, _) = self.consumers.out_of_step();
+        for (_, consumer) in out_of_step {
             for subscription in consumer.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign()) {
                 let point = subscription.waits();
                 let point = point.and_then(|(start, waits)| self.join_index.place_at(seen, start, waits));
@@ -526,7 +528,7 @@ impl Relay {
                     subscription.join(&point, now_us);
                     begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
                 }
-                self.has_waiting |= subscription.is_waiting();
+                self.has_waiting |= subscription.waits().is_some();
                 self.filters_pending |= subscription.wants_key_frame();
             }
         }

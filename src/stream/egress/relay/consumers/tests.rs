@@ -7,18 +7,23 @@ use std::sync::Arc;
 use super::*;
 use crate::config::{Start, StreamConfig, media};
 use crate::error::RRError;
+use crate::fuzzing::worker::Nobody;
 use crate::net::conn::{Conn, Side};
 use crate::net::socket::Socket;
 use crate::proto::message::kind;
 use crate::session::{ServerSession, SessionConfig};
 use crate::stream::egress::consumer::Who;
-use crate::stream::egress::join::JoinIndex;
+use crate::stream::egress::join::{JoinIndex, Seen};
+use crate::stream::egress::relay::Relay;
 use crate::stream::egress::relay::pass::Pass;
 use crate::stream::egress::subscribed::Alone;
 use crate::stream::egress::subscription::Subscription;
+use crate::stream::front::RRStream;
 use crate::stream::log::buffer::{Entry, RRBuffer};
 use crate::stream::memory::budget::Budget;
+use crate::stream::name::StreamName;
 use crate::stream::record::RRSession;
+use crate::stream::threading::Threading;
 
 /// A relay's consumers, with the log and what a pass needs.
 struct Bed {
@@ -46,7 +51,7 @@ impl Bed {
             let record = Arc::new(RRSession::new(number, String::new(), None, String::new()));
             let all = media::ALL;
             let mut subscription =
-                Subscription::of_player(stream.clone(), Arc::clone(&record), 1, Start::default(), all, None);
+                Subscription::of_player(stream.clone(), Arc::clone(&record), 1, Start::Key, all, None);
             subscription.join(&join_index.here(), 0);
             let conn = Conn::new(socket, Side::Server(Box::new(session)));
             let consumer = Consumer::new(conn, Who::Player(record), vec![subscription], &Budget::new(None), 0);
@@ -194,4 +199,29 @@ fn one_who_collects_is_sent_all_that_had_come_in_however_many_runs_and_passes() 
     bed.put(10, 10_200);
     bed.run(10_200);
     assert_eq!((bed.received(0).len(), bed.pass.until.collected_us), (0, Some(20_200_000)));
+}
+
+#[test]
+fn those_in_step_stay_so_while_others_wait_for_a_place() {
+    let Bed { log, join_index, consumers, peers: _peers, .. } = Bed::new(4, 0);
+    let name = StreamName { app: b"live".to_vec(), key: b"show".to_vec() };
+    let (config, budget) = (StreamConfig::default(), Budget::new(None));
+    let stream = Arc::new(RRStream::new(7, name, config, true, budget, Threading::Own, Arc::new(Nobody)));
+    let mut relay = Relay::new(stream, log.cursor());
+    relay.consumers = consumers;
+    let head = join_index.head();
+    for slot in [0, 1] {
+        let subscription = relay.consumers.get_mut(slot).unwrap().subscriptions.first_mut().unwrap();
+        subscription.jump(None, head);
+        subscription.pause(slot == 0);
+    }
+    let seen = Seen { messages: 1, ..Seen::default() };
+    relay.place_waiting(&seen, 0);
+    assert_eq!((relay.consumers.in_step(), relay.has_waiting), (2, true));
+    drop(relay.consumers.try_remove(1));
+    relay.place_waiting(&seen, 0);
+    assert_eq!((relay.consumers.in_step(), relay.has_waiting), (2, false), "the other one is paused");
+    relay.consumers.get_mut(0).unwrap().subscriptions.iter_mut().for_each(|subscription| subscription.pause(false));
+    relay.place(0, 0);
+    assert_eq!((relay.consumers.in_step(), relay.has_waiting), (2, true));
 }
