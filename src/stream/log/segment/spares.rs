@@ -111,8 +111,11 @@ impl Spares {
     /// Gives spare memory back until at most so many bytes are left.
     fn keep(&self, most: usize) {
         // The lock is held for each list's end only, because freeing may be a system call.
-        while let Some(spare) = self.kept().excess(most) {
-            drop(spare);
+        loop {
+            let spare = self.kept().excess(most);
+            if spare.is_none() {
+                break;
+            }
         }
     }
 
