@@ -319,7 +319,7 @@ mod tests {
             let head = MessageHead { timestamp_ms: 0, type_id, stream_id: 1, len: body.len() as u32, chunk_stream: 4 };
             let mut wire = Vec::new();
             chunk_write::encode(&head, body, CHUNK_SIZE, &mut wire);
-            let mark = Mark { arrival_us: 0, start: 0, len: wire.len() as u32, ts_ms: 0, type_id, flags, track: 0 };
+            let mark = Mark { len: wire.len() as u32, type_id, flags, ..Mark::default() };
             rewrite.encode(&Message { mark, wire: &wire, sent: 0 }, &mut Vec::new()).unwrap()
         };
         let of_track_1 = |packet: u8| [&[0x96, packet][..], b"avc1\x01", &[0; 8]].concat();

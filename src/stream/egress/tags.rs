@@ -462,7 +462,7 @@ mod tests {
                     MessageHead { timestamp_ms: 40, type_id, stream_id: 1, len: body.len() as u32, chunk_stream: 4 };
                 chunk_write::encode(&head, body, CHUNK_SIZE, &mut wire);
                 let len = wire.len() as u32;
-                let mark = Mark { arrival_us: 0, start: 0, len, ts_ms: 40, type_id, flags: 0, track: 0 };
+                let mark = Mark { len, ts_ms: 40, type_id, ..Mark::default() };
                 let (message, tags) =
                     (Message { mark, wire: &wire, sent: 0 }, Tags::new(FlvForm { framing, browser: false }));
                 let all = gone(tags, message, 0);

@@ -130,6 +130,7 @@ impl RRBuffer {
             type_id: entry.type_id,
             flags: entry.flags | self.pending_flags,
             track: entry.track,
+            reserved: 0,
         });
         self.pending_flags = 0;
         Ok(())

@@ -18,8 +18,8 @@
 //! 4. **A segment is sealed by its `next`.** The writer sets `next` after its last publication in this segment and
 //!    never publishes there again. A reader that has seen `next` must load `published` once more before it leaves: what
 //!    that load gives is final.
-//! 5. **All memory is initialised**: it is allocated zeroed, or has been another segment's, and a mark is valid for every
-//!    bit pattern.
+//! 5. **All memory is initialised**: it is allocated zeroed, or has been another segment's, and a mark has no padding and is
+//!    valid for every bit pattern.
 //! 6. **Freeing is flat.** A segment owns the next one. The drop of a chain is a loop, whoever drops it.
 //! 7. **Bytes may outlive their segment.** They are in a `Content` of their own, which the segment shares with every
 //!    `Tail`: a few published bytes of one message, kept without what follows them. Rule 2 holds as long as either
@@ -27,6 +27,7 @@
 //! 8. **Only the last holder gives memory on.** The drop of a `Content` moves its memory out, to the spares or back to the
 //!    allocator, and the spares' lock orders all that was read of it before whatever its next segment's writer writes.
 
+use std::mem::offset_of;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -80,7 +81,12 @@ pub(crate) struct Mark {
     pub flags: u8,
     /// Track of a multitrack message, else 0.
     pub track: u8,
+    /// 0. In place of padding: memory that marks were in may be that of another segment's bytes.
+    pub reserved: u8,
 }
+
+// The last byte is a field's, and so are those before it: there is no padding.
+const _: () = assert!(size_of::<Mark>() == 24 && offset_of!(Mark, reserved) == 23);
 
 impl Mark {
     /// Where the next message begins, in bytes from the segment's first.
