@@ -380,8 +380,8 @@ typedef struct rr_stats {
     /* Wall clock at the last media message, us since 1970. Computed from its age at each call: it may differ by some
        us from call to call, and follows a clock that is set. */
     int64_t last_media_us;
-    /* The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; at
-       most a quarter of a second old. */
+    /* The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; up to
+       some 0.3 s old. */
     int64_t last_ts_ms;
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
     /* A consumer's lag: age of the oldest unsent byte, ms. Stream or server: the largest lag of its consumers. */

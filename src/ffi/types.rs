@@ -448,8 +448,8 @@ pub struct rr_stats {
     /// Wall clock at the last media message, us since 1970. Computed from its age at each call: it may differ by some us
     /// from call to call, and follows a clock that is set.
     pub last_media_us: i64,
-    /// The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; at most
-    /// a quarter of a second old.
+    /// The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; up to
+    /// some 0.3 s old.
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
