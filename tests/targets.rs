@@ -8,7 +8,7 @@ mod login;
 #[path = "support/rig.rs"]
 mod rig;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use ingest::{Ingest, Script, Then};
@@ -20,9 +20,16 @@ use rrelay::server::figures::Stats;
 use rrelay::server::{EventKind, flag};
 use rrelay::session::State;
 
-/// A port that is not listened on.
+/// A port at which nobody listens, and which no server of another test is given.
 fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // A server of the same test may listen there.
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    // It stays bound as long as the process runs.
+    std::mem::forget(socket);
+    port
 }
 
 const BAD_NAME: &str = "NetStream.Publish.BadName";
