@@ -150,11 +150,15 @@ impl Wake {
         if self.collecting.load(Ordering::Relaxed) && kept_us.is_none_or(|at_us| now_us < at_us) {
             // The task's thread was awake when it began to collect. The caller keeps the time from now on if it can.
             let is_free = kept_us.is_none() && comes_again && (is_here || sleep.is_asleep());
-            if is_free && turn() {
+            if !is_free {
+                self.wake_for_data();
+                return kept_us;
+            }
+            if turn() {
                 return self.kept_us();
             }
-            self.wake_for_data();
-            return kept_us;
+            self.sleeper.call(self.task);
+            return None;
         }
         // Unless the turn sets it again, the task's own thread keeps its next time.
         self.keep(None);

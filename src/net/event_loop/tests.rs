@@ -682,6 +682,23 @@ fn the_time_of_a_task_that_collects_is_kept_by_the_caller_that_comes_again() {
 }
 
 #[test]
+fn a_task_that_collects_is_called_where_it_leaves_a_turn_to_its_own_thread() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let mut round = || {
+        event_loop.wait().unwrap();
+        event_loop.round();
+    };
+    task.say(Say::Collect(clock::now_us() + 3_600_000_000));
+    round();
+    let rounds = || task.seen.rounds.load(Ordering::Acquire);
+    let before = rounds();
+    assert_eq!(task.wake.turn_for_data(true, true, 0), None);
+    round();
+    assert_eq!(rounds(), before + 1);
+}
+
+#[test]
 fn a_tick_that_nobody_wants_comes_with_media_when_it_is_due() {
     let mut event_loop = EventLoop::new().unwrap();
     let task = Handle::on(&mut event_loop);
