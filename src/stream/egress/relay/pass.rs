@@ -68,6 +68,14 @@ impl Until {
         self.least_merge_us == Some(0)
     }
 
+    /// Notes that a pass has ended: media that comes from now on is due when those who collect for the shortest time have
+    /// collected it, also if others collect until later.
+    fn pass_ended(&mut self, now_us: u64) {
+        if let (Some(collected_us), Some(merge_us)) = (self.collected_us, self.least_merge_us) {
+            self.collected_us = Some(collected_us.min(now_us + merge_us));
+        }
+    }
+
     /// Notes that media has come, the first of it at this time: those who have been sent all begin to collect with that.
     pub(super) fn media_came(&mut self, at_us: u64) {
         if let Some(merge_us) = self.least_merge_us {
@@ -168,6 +176,7 @@ impl Pass {
             self.serve_in_step(consumers, next, bytes, now_us);
         }
         consumers.take_in_found(now_us);
+        self.until.pass_ended(now_us);
     }
 
     /// Sends to all consumers in step, unless that were more than these bytes.
@@ -217,4 +226,22 @@ fn ahead<'a>(
         }
         now
     })
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_collects_for_a_short_time_does_not_wait_for_who_collects_for_a_long_one() {
+        let until_us = |collected_us, least_merge_us| {
+            let mut until = Until { collected_us, least_merge_us, ..Until::default() };
+            until.pass_ended(100_000);
+            until.collected_us
+        };
+        assert_eq!(until_us(Some(900_000), Some(60_000)), Some(160_000));
+        assert_eq!(until_us(Some(130_000), Some(60_000)), Some(130_000));
+        assert_eq!(until_us(None, Some(60_000)), None);
+    }
 }
