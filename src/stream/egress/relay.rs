@@ -149,12 +149,14 @@ impl Task for Relay {
     fn next_timeout(&self) -> Option<u64> {
         let Until { unfinished, collected_us, limited_us, .. } = self.pass.until;
         // Where all collect, this time is that of `collects_until`.
-        let collected_us = collected_us.filter(|_| self.pass.until.is_immediate());
+        let collected_us = collected_us.filter(|_| self.collects_until().is_none());
         if unfinished { Some(0) } else { [collected_us, limited_us].into_iter().flatten().min() }
     }
 
     fn collects_until(&self) -> Option<u64> {
-        self.pass.until.collected_us.filter(|_| !self.pass.until.is_immediate())
+        // Whoever plays the stream on the connection of another relay wants its media perhaps earlier.
+        let all_collect = !self.pass.until.is_immediate() && self.registrations.len() == 0;
+        self.pass.until.collected_us.filter(|_| all_collect)
     }
 
     fn on_media(&mut self, now_us: u64, comes_again: bool) -> bool {
