@@ -49,8 +49,10 @@ pub(in crate::stream) struct Incoming<'a> {
     /// The track that the message has a picture of, the lowest of several.
     pub(in crate::stream) picture: Option<u8>,
     pub(in crate::stream) body: &'a [u8],
-    /// When it came, monotonic.
+    /// When it was read, monotonic.
     pub(in crate::stream) now_us: u64,
+    /// From when on consumers collect it: when it was read, or before that.
+    from_us: u64,
 }
 
 impl<'a> Incoming<'a> {
@@ -58,7 +60,12 @@ impl<'a> Incoming<'a> {
     pub(in crate::stream) fn new(head: MessageHead, body: &'a [u8], now_us: u64) -> Self {
         let facts = frame::facts(head.type_id, body);
         let picture = tracks::of_picture(head.type_id, &facts, body);
-        Self { head, facts, picture, body, now_us }
+        Self { head, facts, picture, body, now_us, from_us: now_us }
+    }
+
+    /// Lets consumers collect it from this time on, at which it may have come.
+    pub(in crate::stream) fn collected_from(self, from_us: u64) -> Self {
+        Self { from_us, ..self }
     }
 
     /// Whether consumers need the message before they can begin: metadata or a codec's configuration.
@@ -154,7 +161,7 @@ impl Ingest {
     }
 
     fn count(&self, message: &Incoming<'_>, ts_ms: u32) {
-        let Incoming { head, facts, picture, body, now_us } = message;
+        let Incoming { head, facts, picture, body, now_us, .. } = message;
         let (counters, bytes) = (self.stats.incoming(), body.len() as u64);
         counters.message_in(head.type_id, bytes, *picture, *now_us);
         counters.bytes_in.add(bytes);
@@ -341,7 +348,7 @@ pub(in crate::stream) fn held() -> Failure {
 /// Appends a message: data messages without `@setDataFrame`, everything else unchanged. With `mends`, metadata that
 /// does not end as it should is marked for repair. `flags` are added to those that the message itself shows.
 fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool, flags: u8) -> Result<()> {
-    let Incoming { head, facts, body, now_us, .. } = message;
+    let Incoming { head, facts, body, from_us, .. } = message;
     // What is known to have had it has it no more.
     let is_wrapped = facts.set_data_frame && flags & flag::SET_DATA_FRAME == 0;
     let bare = if is_wrapped { frame::strip_set_data_frame(head.type_id, body) } else { None };
@@ -362,7 +369,7 @@ fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool
             flags |= bit;
         }
     }
-    let entry = Entry { ts_ms, type_id: head.type_id, flags, track: facts.track, arrival_us: *now_us };
+    let entry = Entry { ts_ms, type_id: head.type_id, flags, track: facts.track, arrival_us: *from_us };
     match bare.and_then(|bare| body.get(bare..)) {
         // An AMF3 data message keeps its leading 0.
         Some(bare) if head.type_id == kind::DATA_AMF3 => {

@@ -7,6 +7,8 @@ use super::live::{Client, Live, until};
 use super::stalled::Stalled;
 use crate::config::{PublisherPolicy, ServerConfig, StreamConfig};
 use crate::server::RRServer;
+use crate::server::slots;
+use crate::session::Role;
 use crate::stream::RRStream;
 use crate::stream::fault_injection::In;
 use crate::stream::record::Export;
@@ -45,7 +47,11 @@ impl Late {
 
     fn collecting(config: StreamConfig, merge_ms: u32) -> Self {
         let live = live(config);
-        let mut publisher = live.publish("show");
+        let publisher = live.publish("show");
+        Self::of(live, publisher, merge_ms)
+    }
+
+    fn of(live: Live, mut publisher: Client, merge_ms: u32) -> Self {
         let mut player = live.play("show");
         let stream = show(&live.server);
         let (mut sent, mut got) = (0, 0);
@@ -133,6 +139,30 @@ fn who_takes_over_comes_after_what_the_publisher_has_sent_before() {
     late.is_read(logged);
     collect(&late.live, &late.stream, 0);
     late.gets_all();
+}
+
+#[test]
+fn who_follows_by_a_switch_comes_after_what_the_publisher_has_sent_before_and_either_is_then_read_at_once() {
+    let live = live(StreamConfig { publisher_policy: PublisherPolicy::Standby, ..StreamConfig::default() });
+    let publisher = live.publish("show");
+    let of_publisher = show(&live.server).book().publisher_id().unwrap();
+    let mut standby = live.publish("show");
+    let of_standby =
+        *live.server.list(0, slots::kind::SESSION).unwrap().iter().find(|&&id| id != of_publisher).unwrap();
+    until("it stands by", || live.server.info(of_standby).unwrap().role == Role::Standby);
+    let mut late = Late::of(live, publisher, LONG_MS);
+    let logged = late.stream.logged();
+    late.live.server.stream_switch(late.stream.id(), of_standby).unwrap();
+    late.is_read(logged);
+    standby.key_frame(4_040, b"from the standby").unwrap();
+    late.is_read(logged + 1);
+    late.live.server.stream_switch(late.stream.id(), of_publisher).unwrap();
+    until("it is to follow", || late.stream.book().publisher_id() == Some(of_publisher));
+    late.publisher.key_frame(4_080, b"from the first again").unwrap();
+    late.is_read(logged + 2);
+    collect(&late.live, &late.stream, 0);
+    late.gets_all();
+    assert!(late.player.message().1.ends_with(b"from the standby"));
 }
 
 #[test]

@@ -147,10 +147,12 @@ impl Task for Accumulate {
         self.check_timers(io);
     }
 
-    fn end_round(&mut self, _inbox: &Receiver<Box<ForAccumulate>>, _io: &mut Io<'_>) {
-        // A publisher whose message has found no room is read when there is some, and a standby whenever it sends.
-        let live = self.live.filter(|&live| self.feeds.get(live).is_some_and(|feed| !feed.is_short()));
-        if self.deferral.slot() != live {
+    fn end_round(&mut self, _inbox: &Receiver<Box<ForAccumulate>>, io: &mut Io<'_>) {
+        if self.next.is_some() {
+            // What the publisher has sent up to now comes before the key frame of the one that follows it.
+            self.catch_up(io);
+        }
+        if self.deferral.slot().is_some_and(|slot| !self.can_wait(slot)) {
             self.end_deferral();
         }
         self.over = self.stream.stop_by_ms().is_some();
@@ -279,12 +281,22 @@ impl Accumulate {
     /// Has the relay send what has come from the live publisher, whose socket is empty. Where all consumers collect, the
     /// publisher is left alone from now on until they have.
     fn send(&mut self, slot: usize, now_us: u64) {
-        let can_wait = self.feeds.get_mut(slot).is_some_and(|feed| feed.can_wait() && !feed.is_short());
+        let can_wait = self.can_wait(slot);
+        if !can_wait || self.deferral.slot() != Some(slot) {
+            self.end_deferral();
+        }
         let Some(until_us) = self.stream.relays().turn_for_data(can_wait, now_us) else { return self.end_deferral() };
         self.deferral.put_off(slot, until_us, now_us);
         if let Some(feed) = self.feeds.get_mut(slot) {
             feed.wait_for_more(true);
         }
+    }
+
+    /// Whether this publisher may be read late: it is the live one and no other is about to follow it. One whose message has
+    /// found no room is read when there is some.
+    fn can_wait(&mut self, slot: usize) -> bool {
+        let is_alone = self.live == Some(slot) && self.next.is_none();
+        is_alone && self.feeds.get_mut(slot).is_some_and(|feed| feed.can_wait() && !feed.is_short())
     }
 
     /// Takes a publisher out, whose connection then leaves this task.
@@ -326,10 +338,6 @@ impl Accumulate {
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
         let (came_us, is_due) = (self.deferral.came_us(slot, now_us), self.deferral.is_over(slot, now_us));
-        if is_due {
-            // What comes while it is read is reported.
-            feed.wait_for_more(false);
-        }
         let (mut failed, mut took) = (None, false);
         let Feed { peer, kept, opens: feed_opens, source, gone, owed, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
@@ -348,7 +356,7 @@ impl Accumulate {
                 other => return ControlFlow::Break(other),
             };
             took = true;
-            let message = Incoming::new(head, body, came_us);
+            let message = Incoming::new(head, body, now_us).collected_from(came_us);
             counters.message_in(head.type_id, body.len() as u64, message.picture, now_us);
             counters.time(head.timestamp_ms, message.facts.is_key_frame(head.type_id));
             let ingest = stream.ingest();

@@ -86,6 +86,20 @@ fn a_message_that_came_while_the_log_was_held_is_appended_after_that() {
 }
 
 #[test]
+fn what_consumers_collect_from_an_earlier_time_counts_as_of_the_time_when_it_was_read() {
+    let (ingest, mut reader, _) = ingest();
+    ingest.begin();
+    let head = MessageHead { type_id: kind::VIDEO, ..MessageHead::default() };
+    ingest.push(&Incoming::new(head, &[0x17, 1, 0, 0, 0, 9], 500_000).collected_from(300_000)).unwrap();
+    assert_eq!(reader.mark_here().unwrap().arrival_us, 300_000);
+    reader.skip_message();
+    assert_eq!(ingest.stats.incoming().last_media_us.get(), 500_000);
+    ingest.end();
+    ingest.begin();
+    assert_eq!(push(&ingest, &mut reader, 0, 520), 20, "the gap is that between the reads");
+}
+
+#[test]
 fn time_goes_on_with_the_next_publisher_unless_players_saw_the_end() {
     for told in [false, true] {
         let (ingest, mut reader, _) = ingest();
