@@ -229,7 +229,7 @@ impl Book {
     }
 
     /// The id of the session that publishes, also if it is a source's.
-    #[cfg(feature = "rest")]
+    #[cfg(any(feature = "rest", test))]
     pub(crate) fn publisher_id(&self) -> Option<Id> {
         self.publisher().map(|record| record.id)
     }
