@@ -685,17 +685,19 @@ fn the_time_of_a_task_that_collects_is_kept_by_the_caller_that_comes_again() {
 fn a_task_that_collects_is_called_where_it_leaves_a_turn_to_its_own_thread() {
     let mut event_loop = EventLoop::new().unwrap();
     let task = Handle::on(&mut event_loop);
-    let mut round = || {
-        event_loop.wait().unwrap();
-        event_loop.round();
-    };
+    let thread = run(event_loop);
     task.say(Say::Collect(clock::now_us() + 3_600_000_000));
-    round();
+    task.say(Say::Number(1));
+    until("both have come", || !locked(&task.seen.messages).is_empty());
     let rounds = || task.seen.rounds.load(Ordering::Acquire);
     let before = rounds();
-    assert_eq!(task.wake.turn_for_data(true, true, 0), None);
-    round();
-    assert_eq!(rounds(), before + 1);
+    // The round of the messages may come to its end first; after it the thread sleeps.
+    until("two further rounds", || {
+        assert_eq!(task.wake.turn_for_data(false, true, 0), None);
+        rounds() >= before + 2
+    });
+    task.say(Say::End);
+    thread.join().unwrap();
 }
 
 #[test]
