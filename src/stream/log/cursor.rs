@@ -92,6 +92,11 @@ impl Cursor {
         &self.segment.bytes()[self.pos as usize..end]
     }
 
+    /// Where the memory begins that this cursor keeps, as a log position.
+    pub(crate) fn keeps_from(&self) -> u64 {
+        self.segment.base()
+    }
+
     /// Whether a message with [`flag::AFTER_END`] may be in the last run. It is not where this is false.
     pub(crate) fn may_pass_end(&self) -> bool {
         self.segment.has_end()

@@ -33,6 +33,8 @@ struct InStep {
     members: Vec<Member>,
     /// The index in `members` by the slot.
     indices: Vec<Option<usize>>,
+    /// From where on the consumers themselves keep the log.
+    kept_from: u64,
     /// For how long all of them collect.
     merge_us: u64,
     /// When they were last sent something.
@@ -205,8 +207,8 @@ impl InStep {
         }
     }
 
-    /// What all are sent next. `None` if that is not simple: nobody is there, the next step of the rates begins, or not all
-    /// messages up to `head` go out as they are.
+    /// What all are sent next. `None` if that is not simple: nobody is there, the next step of the rates begins, the log has
+    /// another segment, or not all messages up to `head` go out as they are.
     fn plan(&mut self, head: Head, now_us: u64) -> Option<Next> {
         let place = self.place.as_mut().filter(|_| now_us < self.until_us)?;
         let left = head.position.saturating_sub(place.position());
@@ -215,7 +217,8 @@ impl InStep {
         let len = run + place.beyond(run).len();
         // What comes during a pass is left to the next one where all collect, as for anybody else.
         let len = if self.merge_us > 0 { len.min(usize::try_from(left).ok()?) } else { len };
-        if (len as u64) < left || place.may_pass_end() {
+        // Behind the end of a segment all are brought up to date, or their own places would keep its memory.
+        if (len as u64) < left || place.may_pass_end() || place.keeps_from() != self.kept_from {
             return None;
         }
         match due_us.filter(|&due_us| self.merge_us > 0 && now_us < due_us) {
@@ -236,6 +239,7 @@ impl InStep {
             return found.members.clear();
         }
         if self.place.is_none() {
+            self.kept_from = place.keeps_from();
             (self.place, self.merge_us, self.sent_us) = (Some(place), found.merge_us, now_us);
             self.until_us = Tally::step_end_us(now_us);
         }
