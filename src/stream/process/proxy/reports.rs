@@ -59,6 +59,7 @@ impl Proxy {
             ToServer::Stays { id, needs, cause } => self.stays(id, needs, cause)?,
             ToServer::GoesOn(cause) => self.goes_on(cause)?,
             ToServer::Stream { state } => {
+                // The state lies in the body, which is kept with its place there: it may be too large to be copied.
                 let start = state.as_ptr().addr().wrapping_sub(body.as_ptr().addr());
                 let at = start..start.saturating_add(state.len());
                 self.stream_exported(body, at)?;
