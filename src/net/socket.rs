@@ -18,7 +18,10 @@ const BACKLOG: i32 = 1024;
 const TCP_DELACK_MAX_US: libc::c_int = 46;
 
 /// That time where a socket is read late: the shortest that a system whose clock ticks 250 times a second takes.
-const DELACK_US: u32 = 8_000;
+const SOON_US: u32 = 8_000;
+
+/// That time as a system has it for a new socket.
+const USUAL_US: u32 = 200_000;
 
 /// The flags of reads and writes. That the socket does not block is a property of the open connection; where another
 /// process has it too, that process may change it, and these calls still do not wait.
@@ -140,11 +143,18 @@ impl Socket {
         let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(Duration::from_millis(timeout_ms)));
     }
 
-    /// Prepares for being read late ([`Self::read_from`]): what comes is acknowledged within 8 ms also if nobody reads it. A
-    /// sender with Nagle's algorithm, as ffmpeg is, waits for that with its next small message, otherwise for up to 40 ms. False
-    /// where the system cannot do so: Linux before 6.15, or with a slow clock, and a unix socket.
+    /// Whether the socket can be read late ([`Self::read_from`], [`Self::acknowledge_soon`]). False where the system cannot do
+    /// so: Linux before 6.15, or with a slow clock, and a unix socket.
     pub(crate) fn can_be_read_late(&self) -> bool {
-        set_option(&self.stream, libc::IPPROTO_TCP, TCP_DELACK_MAX_US, DELACK_US)
+        self.acknowledge_soon(true) && self.acknowledge_soon(false)
+    }
+
+    /// Has what comes acknowledged within 8 ms also if nobody reads it, or as usual again. A sender with Nagle's algorithm, as
+    /// ffmpeg is, waits for that with its next small message, otherwise for up to 40 ms. As usual one acknowledgement serves
+    /// several small messages, so this one is for sockets that are read late. False where the system cannot do so.
+    pub(crate) fn acknowledge_soon(&self, on: bool) -> bool {
+        let within_us = if on { SOON_US } else { USUAL_US };
+        set_option(&self.stream, libc::IPPROTO_TCP, TCP_DELACK_MAX_US, within_us)
     }
 
     /// Lets the poller report that the socket is readable once this many bytes are there, or its end or an error, or what there is
@@ -420,6 +430,30 @@ fn set_option(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, va
     let len = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the pointer and the length are those of a value that lives through the call.
     unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) == 0 }
+}
+
+/// Within how many microseconds the system acknowledges what is not read from the socket of this process with this peer.
+#[cfg(test)]
+#[cfg(not(loom))]
+#[allow(unsafe_code)] // the test has not got the socket
+pub(crate) fn acknowledges_within_us(peer: SocketAddr) -> Option<u32> {
+    let is_it = |fd: &libc::c_int| {
+        let ask = |place: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
+            // SAFETY: there is room for any address; a number that is no socket's, or no descriptor's, gives an error.
+            let got = unsafe { libc::getpeername(*fd, place.cast(), len) };
+            if got == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        };
+        // SAFETY: the address is that of the system, or there is an error.
+        let asked = unsafe { socket2::SockAddr::try_init(ask) };
+        asked.is_ok_and(|((), address)| address.as_socket().map(plain) == Some(peer))
+    };
+    let fds = std::fs::read_dir("/proc/self/fd").ok()?;
+    let fd = fds.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(is_it)?;
+    let (mut within_us, mut len) = (0_u32, size_of::<u32>() as libc::socklen_t);
+    let place = (&raw mut within_us).cast();
+    // SAFETY: asks for one number, for which there is room.
+    let got = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, TCP_DELACK_MAX_US, place, &raw mut len) };
+    (got == 0).then_some(within_us)
 }
 
 #[allow(unsafe_code)] // the only way from an fd of unknown family to a mio stream

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::live::{Client, Live, until};
 use super::stalled::Stalled;
 use crate::config::{PublisherPolicy, ServerConfig, StreamConfig};
+use crate::net::socket::acknowledges_within_us;
 use crate::server::RRServer;
 use crate::server::slots;
 use crate::session::Role;
@@ -171,6 +172,30 @@ fn a_publisher_is_read_once_it_has_sent_much() {
     let logged = late.stream.logged();
     late.publisher.key_frame(4_040, &[7; 100_000]).unwrap();
     late.is_read(logged);
+}
+
+fn acknowledged_within_us(publisher: &Client) -> Option<u32> {
+    acknowledges_within_us(publisher.socket.local_addr().unwrap())
+}
+
+#[test]
+fn a_publisher_that_is_read_at_once_is_acknowledged_as_usual() {
+    let live = live(StreamConfig::default());
+    let (mut publisher, mut player) = (live.publish("show"), live.play("show"));
+    for at in 0..3 {
+        publisher.key_frame(at * 40, b"at once").unwrap();
+        assert!(player.message().1.ends_with(b"at once"));
+    }
+    assert_eq!(acknowledged_within_us(&publisher), Some(200_000));
+}
+
+#[test]
+fn a_publisher_is_acknowledged_soon_as_long_as_it_is_read_late() {
+    let mut late = Late::new(StreamConfig::default());
+    until("it is acknowledged soon", || acknowledged_within_us(&late.publisher) == Some(8_000));
+    collect(&late.live, &late.stream, 0);
+    late.gets_all();
+    until("it is acknowledged as usual", || acknowledged_within_us(&late.publisher) == Some(200_000));
 }
 
 #[test]

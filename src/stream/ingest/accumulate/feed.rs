@@ -56,6 +56,10 @@ pub(super) struct Feed {
     can_wait: Option<bool>,
     /// Its socket is reported only with more bytes than one.
     waits: bool,
+    /// This was so since its timers were checked last.
+    has_waited: bool,
+    /// What comes is acknowledged soon also if nobody reads it.
+    acknowledges_soon: bool,
     /// The publisher is closed if it finds no room until then, monotonic ms; `None` while there is room.
     short_by_ms: Option<u64>,
 }
@@ -96,6 +100,8 @@ impl Feed {
             owed: Owed::of(owed, now_ms * 1000),
             can_wait: None,
             waits: false,
+            has_waited: false,
+            acknowledges_soon: false,
             short_by_ms: None,
         }
     }
@@ -115,6 +121,18 @@ impl Feed {
         if on != std::mem::replace(&mut self.waits, on) {
             let bytes = if on { UNREAD_BYTES.min(self.peer.conn.may_be_unread()) } else { 1 };
             self.peer.conn.socket.read_from(bytes);
+            self.has_waited = true;
+            if !std::mem::replace(&mut self.acknowledges_soon, true) {
+                self.peer.conn.socket.acknowledge_soon(true);
+            }
+        }
+    }
+
+    /// Once it has not waited for a while, what comes is acknowledged as usual again.
+    fn acknowledge_as_usual(&mut self) {
+        let has_waited = std::mem::take(&mut self.has_waited) || self.waits;
+        if !has_waited && std::mem::take(&mut self.acknowledges_soon) {
+            self.peer.conn.socket.acknowledge_soon(false);
         }
     }
 
@@ -293,6 +311,7 @@ impl Feed {
     pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, max_kbps: u32) -> Result<()> {
         self.count_sent(now_ms);
         self.counters().tcp.refresh(&self.peer.conn, now_ms);
+        self.acknowledge_as_usual();
         self.check_source(stream, now_ms)?;
         if stream.ingest().is_held(now_ms * 1000)
             && let Some(session) = self.peer.conn.inbound()
