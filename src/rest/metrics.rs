@@ -117,9 +117,8 @@ pub(crate) fn write(server: &RRServer, names: bool, text: &mut Buffer) -> Result
 
 fn snapshot(server: &RRServer, names: bool) -> Result<Snapshot> {
     let named = |mut labels: Vec<(&'static str, String)>, info: &Info| {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if names {
-            labels.extend([("app", text(&info.app)), ("key", text(&info.key))]);
+            labels.extend([("app", label(&info.app)), ("key", label(&info.key))]);
         }
         labels
     };
@@ -143,6 +142,21 @@ fn snapshot(server: &RRServer, names: bool) -> Result<Snapshot> {
         targets: table(&server.list(0, kind::TARGET)?, target)?,
         workers: server.worker_counts(),
     })
+}
+
+/// A name as the value of a label. The encoder writes values as they are, so what would end the value or its line is
+/// escaped here: peers choose the names.
+fn label(name: &[u8]) -> String {
+    let mut value = String::with_capacity(name.len());
+    for char in String::from_utf8_lossy(name).chars() {
+        match char {
+            '\\' => value.push_str("\\\\"),
+            '"' => value.push_str("\\\""),
+            '\n' => value.push_str("\\n"),
+            other => value.push(other),
+        }
+    }
+    value
 }
 
 /// The rows of these objects, except those that end meanwhile.
@@ -230,4 +244,48 @@ fn family<'a, T, M: EncodeMetric>(
 
 fn single(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::log::LevelFilter;
+
+    /// The value of a label, read as scrapers read it, and the rest of the line.
+    fn read<'a>(line: &'a str, name: &str) -> (String, &'a str) {
+        let begin = format!("{name}=\"");
+        let rest = &line[line.find(&begin).unwrap() + begin.len()..];
+        let (mut value, mut chars) = (String::new(), rest.char_indices());
+        loop {
+            match chars.next().unwrap() {
+                (at, '"') => return (value, &rest[at + 1..]),
+                (_, '\\') => value.push(match chars.next().unwrap().1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, other) => value.push(other),
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_peers_stay_within_their_labels() {
+        let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+        let (app, key) = ("li\"ve\\", "show\"} 1\nrrelay_streams 7\n\\");
+        server.stream_create(app.as_bytes(), key.as_bytes(), None).unwrap();
+        let mut text = Buffer::default();
+        write(&server, true, &mut text).unwrap();
+        let text = String::from_utf8(text.finish().unwrap().into()).unwrap();
+        let of_stream: Vec<&str> = text.lines().filter(|line| line.starts_with("rrelay_stream_")).collect();
+        assert_eq!(of_stream.len(), COUNTERS.len() + GAUGES.len() + STREAM_GAUGES.len(), "{text}");
+        for line in of_stream {
+            let (given_app, rest) = read(line, "app");
+            let (given_key, rest) = read(rest, "key");
+            assert_eq!((&*given_app, &*given_key), (app, key), "{line}");
+            assert!(rest.strip_prefix("} ").is_some_and(|value| value.parse::<f64>().is_ok()), "{line}");
+        }
+        let counts = text.lines().filter(|line| line.starts_with("rrelay_streams "));
+        assert_eq!(counts.collect::<Vec<_>>(), ["rrelay_streams 1.0"]);
+    }
 }
