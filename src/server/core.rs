@@ -608,7 +608,8 @@ impl Core {
         registry.streams.is_empty() && registry.sessions.is_empty()
     }
 
-    /// The summed statistics of streams that have ended.
+    /// The summed statistics of streams that have ended: of those that the registry no longer has, for as long as the
+    /// caller holds it.
     pub(super) fn past(&self) -> Stats {
         *locked(&self.past)
     }
@@ -642,17 +643,17 @@ impl Core {
 
     /// Ends the id of a stream whose threads have been joined.
     pub(super) fn end_stream(&self, stream: &Arc<RRStream>) {
-        {
-            let mut registry = self.registry();
-            registry.forget_name(stream);
-            if registry.streams.remove(stream.id()).is_none() {
-                return;
-            }
-        }
         let carried = figures::of_stream(stream, 0);
         // Rates and lag describe the present, so they are not carried over.
         let still = Stats { kbps_in: 0, kbps_out: 0, audio_kbps: 0, video_kbps: 0, queue_ms: 0, ..carried };
+        let mut registry = self.registry();
+        registry.forget_name(stream);
+        if registry.streams.remove(stream.id()).is_none() {
+            return;
+        }
+        // Whoever holds the registry counts the stream once, in the table or here.
         locked(&self.past).add(&still);
+        drop(registry);
         if stream.state() == State::Failed {
             // FAILED was reported when it happened; this event only ends the id.
             self.events.push(stream.event(EventKind::Stream).last());

@@ -110,8 +110,8 @@ pub(super) fn stats(core: &Core, id: Id) -> Result<Stats> {
 }
 
 fn of_server(core: &Core, now_us: u64) -> Result<Stats> {
-    let mut sum = core.past();
     let registry = core.registry();
+    let mut sum = core.past();
     let streams = registry.streams.all()?;
     let (sessions, targets) = (registry.sessions.len(), registry.targets.len());
     drop(registry);

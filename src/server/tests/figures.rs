@@ -1,5 +1,7 @@
 //! Reading figures makes no system call; only owners ask the system, and rarely. And what figures say of a stream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::live::{Live, until};
 use crate::config::{ServerConfig, StreamConfig};
 use crate::fuzzing::tables::bytes;
@@ -22,6 +24,30 @@ fn reading_figures_makes_no_system_call() {
         live.server.stats(0).unwrap();
     }
     assert_eq!(ASKED.get(), 0, "the reader has asked the system");
+}
+
+#[test]
+fn the_counters_of_the_server_do_not_go_back_while_streams_end() {
+    let live = Live::new(ServerConfig::default());
+    let (server, ends) = (&live.server, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..300 {
+                let id = server.stream_create(b"live", n.to_string().as_bytes(), None).unwrap();
+                server.stream_write(id, 9, 0, &[0x17; 100], false).unwrap();
+                server.stream_stop(id, 0).unwrap();
+                until("it has ended", || server.stats(id).is_err());
+            }
+            ends.store(true, Ordering::Relaxed);
+        });
+        let mut before = 0;
+        while !ends.load(Ordering::Relaxed) {
+            let now = server.stats(0).unwrap().msgs_in;
+            assert!(now >= before, "{before} messages came, and then {now}");
+            before = now;
+        }
+    });
+    assert_eq!(server.stats(0).unwrap().msgs_in, 300);
 }
 
 #[test]
