@@ -1,30 +1,71 @@
-//! Looks up names for the client, each name by one look-up at a time: a name whose DNS server does not answer blocks
-//! only one of the threads, and no other name waits for it.
+//! Looks up names for the client, each name by one look-up at a time, whose result all get who have come meanwhile: a
+//! rush of requests waits for one answer of DNS, not for one after another. A name whose DNS server does not answer
+//! blocks only one of the threads, and no other name waits for it.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tower::Service;
+
+use crate::sync::locked;
 
 /// Looks names up with a resolver; outside of tests it is the system's.
 #[derive(Clone, Debug)]
 pub(super) struct Names<R = GaiResolver> {
     resolver: R,
-    /// For each name, the permit of its look-up.
-    turns: Arc<HashMap<String, Arc<Semaphore>>>,
+    /// For each name, its look-up that is running.
+    running: Arc<HashMap<String, Mutex<Option<Running>>>>,
 }
+
+/// A look-up that is running: who waits for it gets what it finds.
+type Running = watch::Receiver<Option<Found>>;
+
+/// The addresses of a name, or the reason why there are none.
+type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
 
 impl<R> Names<R> {
     /// A resolver for these names.
     pub(super) fn new<'a>(resolver: R, names: impl Iterator<Item = &'a str>) -> Self {
-        let turns = names.map(|name| (name.to_owned(), Arc::new(Semaphore::new(1)))).collect();
-        Self { resolver, turns: Arc::new(turns) }
+        let running = names.map(|name| (name.to_owned(), Mutex::default())).collect();
+        Self { resolver, running: Arc::new(running) }
+    }
+}
+
+impl<R> Names<R>
+where
+    R: Service<Name, Error = io::Error> + Clone + Send + 'static,
+    R::Response: Iterator<Item = SocketAddr> + Send + 'static,
+    R::Future: Send + 'static,
+{
+    /// The look-up of a name: the one that is running, or a new one.
+    fn look_up(&self, name: Name) -> Running {
+        // Without its sender it has ended in a panic.
+        let runs = |running: &Running| running.has_changed().is_ok();
+        let mut place = self.running.get(name.as_str()).map(locked);
+        if let Some(running) = place.as_deref().and_then(|place| place.as_ref().filter(|running| runs(running))) {
+            return running.clone();
+        }
+        let (end, running) = watch::channel(None);
+        if let Some(place) = &mut place {
+            **place = Some(running.clone());
+        }
+        let (mut resolver, names) = (self.resolver.clone(), Arc::clone(&self.running));
+        // It is a task of its own, because the caller may be gone while a thread still looks the name up.
+        tokio::spawn(async move {
+            let found = resolver.call(name.clone()).await;
+            // Who comes from now on has another look-up.
+            if let Some(place) = names.get(name.as_str()) {
+                *locked(place) = None;
+            }
+            end.send_replace(Some(found.map(Iterator::collect).map_err(Arc::new)));
+        });
+        running
     }
 }
 
@@ -34,29 +75,23 @@ where
     R::Response: Iterator<Item = SocketAddr> + Send + 'static,
     R::Future: Send + 'static,
 {
-    type Response = R::Response;
+    type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<R::Response>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.resolver.poll_ready(context)
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let mut resolver = self.resolver.clone();
-        let turn = self.turns.get(name.as_str()).cloned();
+        let names = self.clone();
         Box::pin(async move {
-            let turn = match turn {
-                Some(turn) => Some(turn.acquire_owned().await.map_err(io::Error::other)?),
-                None => None,
-            };
-            // The look-up is a task of its own, because the caller may be gone while a thread still looks the name up.
-            let look_up = async move {
-                let found = resolver.call(name).await;
-                drop(turn);
-                found
-            };
-            tokio::spawn(look_up).await.map_err(io::Error::other)?
+            let found = names.look_up(name).wait_for(Option::is_some).await.map_err(io::Error::other)?.clone();
+            match found {
+                Some(Ok(addresses)) => Ok(addresses.into_iter()),
+                Some(Err(error)) => Err(io::Error::new(error.kind(), error)),
+                None => Err(io::ErrorKind::NotFound.into()),
+            }
         })
     }
 }
@@ -64,14 +99,12 @@ where
 #[cfg(test)]
 mod tests {
     use std::future;
-    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;
-    use crate::sync::locked;
 
-    /// A resolver that never finds an address for names that begin with "dead", and records the names that it is asked
-    /// for.
+    /// A resolver that never finds an address for names that begin with "dead", fails for those that begin with "no", and
+    /// records the names that it is asked for. Each look-up takes a while.
     #[derive(Clone, Default)]
     struct Scripted(Arc<Mutex<Vec<String>>>);
 
@@ -89,7 +122,13 @@ mod tests {
             if name.as_str().starts_with("dead") {
                 return Box::pin(future::pending());
             }
-            Box::pin(async { Ok(vec![SocketAddr::from(([192, 0, 2, 1], 80))].into_iter()) })
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                if name.as_str().starts_with("no") {
+                    return Err(io::Error::new(io::ErrorKind::NotFound, "no such name"));
+                }
+                Ok(vec![SocketAddr::from(([192, 0, 2, 1], 80))].into_iter())
+            })
         }
     }
 
@@ -109,5 +148,22 @@ mod tests {
             }
         });
         assert_eq!(*locked(&asked.0), ["dead.test", "live.test", "live.test"]);
+    }
+
+    #[test]
+    fn all_who_ask_for_a_name_at_once_have_one_look_up_and_who_comes_later_another() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let asked = Scripted::default();
+        let names = Names::new(asked.clone(), ["live.test", "no.test"].into_iter());
+        let rush = |name: &str| {
+            let look_ups: Vec<_> = (0..100).map(|_| names.clone().call(name.parse().unwrap())).collect();
+            runtime.block_on(futures_util::future::join_all(look_ups))
+        };
+        for _ in 0..2 {
+            assert!(rush("live.test").into_iter().all(|found| found.unwrap().count() == 1));
+        }
+        let failed = |found: io::Result<_>| found.map(drop).unwrap_err().to_string();
+        assert!(rush("no.test").into_iter().all(|found| failed(found) == "no such name"));
+        assert_eq!(*locked(&asked.0), ["live.test", "live.test", "no.test"]);
     }
 }
