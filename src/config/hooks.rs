@@ -168,7 +168,10 @@ impl HooksConfig {
 /// The address of a back end.
 pub(super) fn address(given: &Setting<'_>) -> Result<Option<String>> {
     let Some(text) = given.text()? else { return Ok(None) };
-    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => (scheme, rest),
+        _ => ("http", text),
+    };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
     if !known || authority.is_empty() {
@@ -176,6 +179,12 @@ pub(super) fn address(given: &Setting<'_>) -> Result<Option<String>> {
     }
     if authority.contains('@') {
         return Err(given.refuse("has a name or password in it: use a signature (secret) to show who asks"));
+    }
+    // The client would use port 80 or 443 in place of a port that is none.
+    let (_, port) = authority.rsplit_once(']').unwrap_or(("", authority)).1.split_once(':').unwrap_or_default();
+    let is_port = || port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !port.is_empty() && !is_port() {
+        return Err(given.refuse(&format!("has the port \"{port}\", which is none: 1 to 65535")));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
         return Err(given.refuse("has characters that an address cannot contain: percent-encode them"));
@@ -196,7 +205,14 @@ mod tests {
         assert_eq!(set("http://127.0.0.1:8000/on_play?x=1").unwrap(), "http://127.0.0.1:8000/on_play?x=1");
         assert_eq!(set("HTTPS://host").unwrap(), "https://host");
         assert_eq!(set("127.0.0.1/hook").unwrap(), "http://127.0.0.1/hook", "as nginx-rtmp takes it");
+        assert_eq!(set("host:8000?to=http://a").unwrap(), "http://host:8000?to=http://a");
+        for good in ["http://[::1]/", "http://[::1]:65535", "https://host:1/a:b", "http://host:/"] {
+            assert_eq!(set(good).unwrap(), good);
+        }
         for wrong in ["", "ftp://host/", "http:///path", "http://u:p@host/", "http://host/a b", "http://host/#a"] {
+            assert_eq!(set(wrong).unwrap_err().kind, RRError::Arg, "{wrong}");
+        }
+        for wrong in ["http://host:65536/", "host:80a", "http://host:0", "http://[::1]:+80/", "http://host:-1?x"] {
             assert_eq!(set(wrong).unwrap_err().kind, RRError::Arg, "{wrong}");
         }
     }
