@@ -99,9 +99,9 @@ impl Client {
     /// Sends a request of this kind and reads the answer; the body only if the caller wants it.
     ///
     /// # Errors
-    /// [`RRError::Limit`] if its kind had no free place in time, so that nothing was sent, or if there was no room for the
-    /// answer among those of all back ends; [`RRError::Timeout`], [`RRError::Connect`], [`RRError::Protocol`], the last
-    /// also for an answer that is too long; [`RRError::NoMem`].
+    /// [`RRError::Limit`] if it waited for a place of its kind and so had too little time, or if there was no room for
+    /// the answer among those of all back ends; [`RRError::Timeout`] if the back end had the whole time,
+    /// [`RRError::Connect`], [`RRError::Protocol`], the last also for an answer that is too long; [`RRError::NoMem`].
     pub(super) async fn send(
         &self,
         kind: usize,
@@ -115,10 +115,16 @@ impl Client {
         }
         let by = Instant::now() + self.timeout;
         let places = self.places.get(kind).ok_or(RRError::Arg)?;
-        let _place = tokio::time::timeout_at(by, places.acquire())
-            .await
-            .map_err(|_| Failure::ours(RRError::Limit, "too many requests are on their way (max_requests)"))?;
-        let late = |_| Err(Failure::peers(RRError::Timeout, "the back end did not answer in time"));
+        let crowded = || Failure::ours(RRError::Limit, "too many requests are on their way (max_requests)");
+        let (_place, has_waited) = match places.try_acquire() {
+            Ok(place) => (Ok(place), false),
+            Err(_) => (tokio::time::timeout_at(by, places.acquire()).await.map_err(|_| crowded())?, true),
+        };
+        let late = |_| match has_waited {
+            // The back end had only the rest of the time, which says nothing about it.
+            true => Err(crowded()),
+            false => Err(Failure::peers(RRError::Timeout, "the back end did not answer in time")),
+        };
         tokio::time::timeout_at(by, self.exchange(request.map(Full::new), whole)).await.unwrap_or_else(late)
     }
 
@@ -188,6 +194,33 @@ mod tests {
         let fox = "sha256=f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
         assert_eq!(of("http://host/", "The quick brown fox jumps over the lazy dog"), fox);
         assert_eq!(of("http://host/?a=1&b=2", ""), of("http://other/", "a=1&b=2"));
+    }
+
+    #[test]
+    fn a_back_end_is_late_only_where_it_had_the_whole_time() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            // The first request is answered, the others are not.
+            let mut open = Vec::new();
+            for mut socket in listener.incoming().map_while(std::result::Result::ok) {
+                let _ = std::io::Read::read(&mut socket, &mut [0; 4096]);
+                if open.is_empty() {
+                    let _ = std::io::Write::write_all(&mut socket, b"HTTP/1.0 204 No Content\r\n\r\n");
+                }
+                open.push(socket);
+            }
+        });
+        let of = Use { urls: vec![&url], ca_file: None, timeout_ms: 2_000, kinds: 1, max_requests: 1 };
+        let client = Client::new(&of).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = || client.send(0, post(&url).body(Bytes::from_static(b"{}")).unwrap(), None, true);
+        runtime.block_on(async {
+            let (first, second) = futures_util::future::join(ask(), ask()).await;
+            assert_eq!(first.unwrap().status, 204);
+            assert_eq!(second.unwrap_err().kind, RRError::Limit, "it waited for the first");
+            assert_eq!(ask().await.unwrap_err().kind, RRError::Timeout);
+        });
     }
 
     #[test]
