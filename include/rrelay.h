@@ -777,7 +777,8 @@ typedef struct rr_decision {
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* Becomes the session's user pointer. */
-    /* The stream key to use; at RR_EV_CONNECT_ASK the application. Default: NULL (what the peer asked for). */
+    /* The stream key to use, not empty; at RR_EV_CONNECT_ASK the application. Default: NULL (what the peer asked
+       for). */
     const char *rename;
     /* For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's). */
     const rr_stream_config *stream;

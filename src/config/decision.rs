@@ -67,6 +67,9 @@ impl Decision {
                 if rename.as_ref().is_some_and(|key| key.len() > MAX_NAME_BYTES || key.contains(&0)) {
                     return Err(given.refuse(&format!("is longer than {MAX_NAME_BYTES} bytes, or has NUL in it")));
                 }
+                if rename.as_ref().is_some_and(|key| key.iter().all(|&byte| byte == b'/')) {
+                    return Err(given.refuse("is empty: leave it out to keep the name"));
+                }
                 self.rename = rename;
             }
             "media" => self.media = given.bits(media::ALL, &media::NAMES)?,

@@ -142,4 +142,7 @@ fn settings_that_do_not_hold_together_are_refused() {
     let name = vec![b'a'; MAX_NAME_BYTES + 1];
     refused(Decision::default().set("rename", Value::Bytes(&name)), "rename is longer than 4096 bytes");
     refused(Decision::default().set("rename", Value::Bytes(b"a\0b")), "rename is longer than 4096 bytes, or has NUL");
+    for empty in ["", "/"] {
+        refused(Decision::default().set("rename", Value::Text(empty)), "rename is empty");
+    }
 }

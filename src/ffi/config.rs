@@ -295,7 +295,7 @@ pub struct rr_decision {
     pub flags: u32,
     /// Becomes the session's user pointer.
     pub user: *mut c_void,
-    /// The stream key to use; at RR_EV_CONNECT_ASK the application. Default: NULL (what the peer asked for).
+    /// The stream key to use, not empty; at RR_EV_CONNECT_ASK the application. Default: NULL (what the peer asked for).
     pub rename: *const c_char,
     /// For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's).
     pub stream: *const rr_stream_config,

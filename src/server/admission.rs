@@ -222,7 +222,8 @@ fn name_of(peer: &mut Peer, key: &[u8], decision: &Decision) -> Result<StreamNam
     let mut name = StreamName::of_peer(&app, key);
     if let Some(key) = &decision.rename {
         name.key.clone_from(key);
-    } else if !name.is_whole() {
+    }
+    if !name.is_whole() {
         return Err(Failure::peers(RRError::Arg, "an application and a stream key are needed, as in live/show"));
     }
     if name.has_dot_part() {

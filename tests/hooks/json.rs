@@ -167,6 +167,15 @@ fn connect_may_be_given_another_application_and_a_peer_be_sent_elsewhere() {
     assert!(failure.text.contains("go to another server"), "{failure}");
 }
 
+#[test]
+fn a_peer_is_not_let_in_under_a_name_that_is_none() {
+    let backend = Backend::new(|_| json(r#"{"rename": "?token=1"}"#));
+    let hooked = Hooked::new(HooksConfig { on_publish: Some(backend.url("on_publish")), ..HooksConfig::default() });
+    let failure = begin(&hooked, "show", true).err().unwrap();
+    assert!(failure.text.contains("NetStream.Publish.BadName"), "{failure}");
+    assert!(hooked.live.server.list(0, kind::STREAM).unwrap().is_empty());
+}
+
 /// Faults of a back end, each with words of its log line.
 fn broken() -> Vec<(&'static str, Answer, &'static str)> {
     vec![
@@ -174,6 +183,7 @@ fn broken() -> Vec<(&'static str, Answer, &'static str)> {
         ("garbage", Answer::Bytes("hello\r\n\r\n".to_owned()), "on_publish failed"),
         ("closed", Answer::Close, "on_publish failed"),
         ("no json", json("yes"), "its answer"),
+        ("no name", json(r#"{"rename": ""}"#), "rename is empty"),
         ("no action", json(r#"{"action": "perhaps"}"#), "perhaps"),
         ("unknown field", json(r#"{"allow": true}"#), "allow"),
         ("too long", json(&format!(r#"{{"text": "{}"}}"#, "x".repeat(100_000))), "its answer"),
