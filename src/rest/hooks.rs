@@ -104,8 +104,35 @@ struct Act {
 }
 
 impl Act {
-    fn stats(&self) -> Stats {
-        Stats::of(&self.about.session.counters, clock::now_us())
+    fn so_far(&self) -> SoFar {
+        SoFar { ran: self.since.elapsed(), stats: stats(&self.about.session) }
+    }
+}
+
+/// The figures of a publish or play at one moment.
+#[derive(Clone, Copy, Debug)]
+struct SoFar {
+    ran: Duration,
+    stats: Stats,
+}
+
+fn stats(session: &RRSession) -> Stats {
+    Stats::of(&session.counters, clock::now_us())
+}
+
+/// The end of a publish or play.
+#[derive(Clone, Debug)]
+struct Ended {
+    /// When it was. The notification may come later, and again.
+    at: Instant,
+    stats: Stats,
+    /// The cause, if the session has ended too.
+    cause: Option<Failure>,
+}
+
+impl Ended {
+    fn now(session: &RRSession, cause: Option<&Failure>) -> Box<Self> {
+        Box::new(Self { at: Instant::now(), stats: stats(session), cause: cause.cloned() })
     }
 }
 
@@ -114,8 +141,8 @@ impl Act {
 enum Call {
     Ask(About, Wanted),
     Update(Act),
-    /// A publish or play is over, with the cause if its session has ended too.
-    Done(Act, Option<Failure>),
+    /// A publish or play is over.
+    Done(Act, Box<Ended>),
     Target(Box<Event>),
 }
 
@@ -184,7 +211,9 @@ impl Setup {
     }
 
     async fn send(&self, hook: Hook, request: Request<Bytes>) -> Result<Reply> {
-        let whole = self.config.dialect == Dialect::Json;
+        // Of the answer to a notification only the status counts: a fault after it must not repeat the notification.
+        let is_read = matches!(hook, Hook::Connect | Hook::Publish | Hook::Play | Hook::Update);
+        let whole = is_read && self.config.dialect == Dialect::Json;
         self.client.send(hook as usize, request, self.config.secret.as_deref(), whole).await
     }
 
@@ -280,7 +309,7 @@ fn delivery() -> String {
 /// A publish or play in the table.
 struct Running {
     stream: Id,
-    end: oneshot::Sender<Option<Failure>>,
+    end: oneshot::Sender<Box<Ended>>,
 }
 
 #[derive(Default)]
@@ -386,14 +415,14 @@ impl Hooks for Desk {
 
     fn ended(&self, session: &RRSession, stream: Id) {
         if let Some(act) = self.take(session.id, stream) {
-            let _ = act.end.send(None);
+            let _ = act.end.send(Ended::now(session, None));
         }
     }
 
     fn over(&self, session: &RRSession, cause: &Failure) {
         let acts = locked(&self.table).acts.remove(&session.id);
         for act in acts.unwrap_or_default() {
-            let _ = act.end.send(Some(cause.clone()));
+            let _ = act.end.send(Ended::now(session, Some(cause)));
         }
     }
 
@@ -420,11 +449,11 @@ async fn follow(
     act: Act,
     setup: Arc<Setup>,
     updates: Option<u32>,
-    mut ended: oneshot::Receiver<Option<Failure>>,
+    mut ended: oneshot::Receiver<Box<Ended>>,
     server: Weak<RRServer>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let cause = loop {
+    let end = loop {
         let pause = async {
             match updates {
                 Some(ms) => tokio::time::sleep(Duration::from_millis(ms.into())).await,
@@ -433,8 +462,8 @@ async fn follow(
         };
         tokio::select! {
             biased;
-            cause = &mut ended => match cause {
-                Ok(cause) => break cause,
+            end = &mut ended => match end {
+                Ok(end) => break end,
                 // The hooks were removed, or the session is in another process; it goes on.
                 Err(_) => return,
             },
@@ -451,7 +480,7 @@ async fn follow(
             log::warn!("on_update: the session is not closed: {failure}");
         }
     };
-    let call = Call::Done(act, cause);
+    let call = Call::Done(act, end);
     if setup.url(call.hook()).is_some() {
         setup.tell(&call, &mut stopping).await;
     }
@@ -551,26 +580,4 @@ impl Setup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tell_that_finds_no_room_to_wait_is_given_up() {
-        // A port that is only bound does not listen.
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-        let on_target_state = Some(format!("http://127.0.0.1:{port}/"));
-        let setup = Setup::new(HooksConfig { on_target_state, retry_ms: 3_600_000, ..HooksConfig::default() }).unwrap();
-        let all = setup.retries.try_acquire_many(MAX_RETRIES as u32).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (_stop, mut stopping) = watch::channel(false);
-        let call = Call::Target(Box::new(Event::new(EventKind::Target)));
-        let mut tell =
-            |within| runtime.block_on(async { tokio::time::timeout(within, setup.tell(&call, &mut stopping)).await });
-        assert!(tell(Duration::from_secs(30)).is_ok(), "it does not wait for an hour");
-        drop(all);
-        assert!(tell(Duration::from_millis(200)).is_err(), "with room it waits");
-        assert_eq!(setup.retries.available_permits(), MAX_RETRIES, "and leaves its place");
-    }
-}
+mod tests;

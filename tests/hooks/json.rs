@@ -257,6 +257,8 @@ fn notifications_are_repeated_until_the_back_end_accepts_them_in_order() {
     let told = backend.at("on_publish_done");
     let delivery = |asked: &Asked| asked.header("x-rrelay-delivery").unwrap().to_owned();
     assert!(told.iter().all(|asked| delivery(asked) == delivery(&told[0])), "one number for all tries");
+    let of_end = |asked: &Asked| ["running_ms", "stats"].map(|name| value(asked)[name].clone());
+    assert!(told.iter().all(|asked| of_end(asked) == of_end(&told[0])), "the publish ended once: {told:?}");
     hooked.rest.set_hooks(None).unwrap();
     assert_eq!(backend.at("on_publish_done").len(), 4);
 }

@@ -10,7 +10,7 @@ use axum::http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{About, Act, Call, Verdict};
+use super::{About, Act, Call, SoFar, Verdict};
 use crate::config::{Decision, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
@@ -143,12 +143,12 @@ fn session(about: &About) -> Session {
     }
 }
 
-fn running(act: &Act) -> Session {
+fn running(act: &Act, SoFar { ran, stats }: SoFar) -> Session {
     let running = Running {
         role: if act.publishes { "publisher" } else { "player" },
         stream: id_text(act.stream),
-        running_ms: u64::try_from(act.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-        stats: act.stats(),
+        running_ms: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+        stats,
     };
     Session { act: Some(running), ..session(&act.about) }
 }
@@ -181,14 +181,15 @@ fn what(call: &Call) -> What {
             let wish = Wish::Play { start_ms, duration_ms, reset: part.resets() };
             Session { wanted: Some(wish), ..session(about) }
         }
-        Call::Update(act) => running(act),
-        Call::Done(act, cause) => {
-            let cause = cause.as_ref();
+        Call::Update(act) => running(act, act.so_far()),
+        Call::Done(act, ended) => {
+            let so_far = SoFar { ran: ended.at.saturating_duration_since(act.since), stats: ended.stats };
+            let cause = ended.cause.as_ref();
             let over = Over {
                 error: cause.filter(|cause| cause.kind != RRError::Closed).map(|cause| cause.kind.name()),
                 reason: cause.map(|cause| cause.text.to_string()).unwrap_or_default(),
             };
-            Session { over: Some(over), ..running(act) }
+            Session { over: Some(over), ..running(act, so_far) }
         }
         Call::Target(event) => return What::Target(Box::new(target(event))),
     };

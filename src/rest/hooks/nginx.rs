@@ -12,7 +12,7 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::http::{Method, Request, Uri, Version};
 use md5::{Digest, Md5};
 
-use super::{About, Call, Verdict};
+use super::{About, Call, SoFar, Verdict};
 use crate::config::{Decision, MAX_NAME_BYTES, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::command::Part;
@@ -95,8 +95,9 @@ fn form(call: &Call, before: &str) -> Result<Bytes> {
         Call::Update(act) => {
             let (name, args) = asked(&act.about.names);
             let form = of_client(form, &act.about, if act.publishes { "update_publish" } else { "update_play" });
-            let form = form.number("time", act.since.elapsed().as_secs());
-            form.number("timestamp", act.stats().last_ts_ms as i32).text("name", name).args(args)
+            let SoFar { ran, stats } = act.so_far();
+            let form = form.number("time", ran.as_secs()).number("timestamp", stats.last_ts_ms as i32);
+            form.text("name", name).args(args)
         }
         Call::Done(act, _) => {
             let (name, args) = asked(&act.about.names);
