@@ -15,6 +15,7 @@ use md5::{Digest, Md5};
 use super::{About, Call, SoFar, Verdict};
 use crate::config::{Decision, MAX_NAME_BYTES, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
+use crate::mask::mask_url;
 use crate::proto::command::Part;
 use crate::rest::answer::Buffer;
 use crate::rest::client::Reply;
@@ -110,7 +111,7 @@ fn form(call: &Call, before: &str) -> Result<Bytes> {
             .text("app", &event.app)
             .text("call", b"target_state")
             .text("name", &event.key)
-            .text("url", &event.url)
+            .text("url", mask_url(&String::from_utf8_lossy(&event.url)).as_bytes())
             .text("state", event.state.name().as_bytes())
             .args(&[]),
     }
@@ -278,6 +279,7 @@ pub(super) fn ends(reply: &Reply, strict: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::event::{Event, EventKind};
 
     #[test]
     fn args_bring_no_field_of_ours_a_second_time() {
@@ -304,6 +306,15 @@ mod tests {
         }
         assert_eq!(form("apple=1&rename=2&&"), "app=live&apple=1&rename=2", "others stay");
         assert_eq!(form("a=b c\r\nX: y#\u{e9}"), "app=live&a=b%20c%0D%0AX:%20y%23%C3%A9", "nothing leaves its line");
+    }
+
+    #[test]
+    fn a_targets_url_shows_no_credentials() {
+        let mut event = Event::new(EventKind::Target);
+        event.url = b"rtmp://host/live?token=secret".to_vec();
+        let form = form(&Call::Target(Box::new(event)), "").unwrap();
+        let form = std::str::from_utf8(&form).unwrap();
+        assert!(form.contains("&url=rtmp://host/live%3Ftoken=***&"), "{form}");
     }
 
     #[test]
