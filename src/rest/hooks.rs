@@ -385,7 +385,7 @@ impl Hooks for Desk {
         Some(patience)
     }
 
-    fn began(&self, session: &Arc<RRSession>, stream: &RRStream, publishes: bool) {
+    fn began(&self, session: &Arc<RRSession>, stream: &RRStream, publishes: bool, moved: bool) {
         let setup = self.setup();
         let done = if publishes { Hook::PublishDone } else { Hook::PlayDone };
         let updates = setup.url(Hook::Update).and(setup.config.update_ms);
@@ -408,7 +408,14 @@ impl Hooks for Desk {
         }
         (names.app, names.key) = (stream.name().app.clone(), stream.name().key.clone());
         let about = About { session: Arc::clone(session), names };
-        let act = Act { about, stream: stream.id(), publishes, since: Instant::now(), _place: Arc::new(place) };
+        let mut since = Instant::now();
+        if moved {
+            // When the act began is not known here. Peers ask for theirs as soon as they have connected.
+            let connected_us = clock::wall_us().saturating_sub(session.counters.started_us);
+            let ran = Duration::from_micros(u64::try_from(connected_us).unwrap_or(0));
+            since = since.checked_sub(ran).unwrap_or(since);
+        }
+        let act = Act { about, stream: stream.id(), publishes, since, _place: Arc::new(place) };
         let server = Weak::clone(&self.server);
         self.tasks.spawn(|stopping| follow(act, setup, updates, ended, server, stopping));
     }

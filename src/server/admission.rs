@@ -272,7 +272,7 @@ pub(super) fn find_stream(
         Wish::Play { sent, .. } => (sent.key(), false),
         Wish::Connect => return Err(RRError::State.into()),
     };
-    let found = name_of(peer, key, decision).and_then(|name| enter(core, peer, name, publish, None, decision));
+    let found = name_of(peer, key, decision).and_then(|name| enter(core, peer, name, publish, Entry::New, decision));
     found.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
 }
 
@@ -297,8 +297,16 @@ pub(super) fn has_access(core: &Core, peer: &mut Peer, wish: &Wish) -> Result<()
     judged.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
 }
 
-/// Finds or makes the stream of this name, and puts the peer on its books. `was` is the place of a publisher that comes
-/// from another process.
+/// How a session enters a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Entry {
+    /// By a request that has just been granted.
+    New,
+    /// From another process, where it has published (with this place) or played the stream.
+    Moved(Option<Claim>),
+}
+
+/// Finds or makes the stream of this name, and puts the peer on its books.
 ///
 /// # Errors
 /// Those with which a peer is refused.
@@ -307,7 +315,7 @@ pub(super) fn enter(
     peer: &mut Peer,
     name: StreamName,
     publish: bool,
-    was: Option<Claim>,
+    entry: Entry,
     decision: &Decision,
 ) -> Result<(Arc<RRStream>, Claim)> {
     let over_http = peer.conn.inbound().is_some_and(|session| session.flv_form().is_some());
@@ -320,6 +328,10 @@ pub(super) fn enter(
             source::is_there(core, &name)?;
         }
     }
+    let was = match entry {
+        Entry::New => None,
+        Entry::Moved(was) => was,
+    };
     let _opening = locked(&core.opening);
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
@@ -338,7 +350,7 @@ pub(super) fn enter(
             }
         };
         if let Some(hooks) = core.hooks.get() {
-            hooks.began(record, &stream, publish);
+            hooks.began(record, &stream, publish, matches!(entry, Entry::Moved(_)));
         }
         // Only a stream that is ending refuses them, and it ends its sessions too.
         let _ = opening.carry_out(core, &stream);

@@ -59,8 +59,9 @@ pub(crate) trait Hooks: Send + Sync + fmt::Debug {
     /// Asks. The answer is given to [`RRServer::answer_question`](super::RRServer::answer_question); `None`: there is
     /// no hook for this question.
     fn ask(&self, question: Question) -> Option<Patience>;
-    /// Tells that a session was allowed to publish (or stand by on) this stream, or to play it.
-    fn began(&self, session: &Arc<RRSession>, stream: &RRStream, publishes: bool);
+    /// Tells that a session was allowed to publish (or stand by on) this stream, or to play it. `moved`: it did so in
+    /// another process before.
+    fn began(&self, session: &Arc<RRSession>, stream: &RRStream, publishes: bool, moved: bool);
     /// Tells that the session no longer publishes or plays this stream, and is still connected.
     fn ended(&self, session: &RRSession, stream: Id);
     /// Tells that the session has ended, with its publishes and plays.

@@ -10,7 +10,7 @@ use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::heap;
 use crate::net::socket::{Socket, ip_of};
-use crate::server::admission::{self, Wish};
+use crate::server::admission::{self, Entry, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
 use crate::server::listener::lend;
@@ -147,7 +147,8 @@ fn claim(core: &Core, mut peer: Peer, Publishing { stream_id, named, feed }: Pub
     let (name, record) = (named.stream(), Arc::clone(&peer.record));
     named.note(&record);
     core.access.check(&record, true)?;
-    let (stream, claim) = admission::enter(core, &mut peer, name, true, Some(feed.was()), &Decision::default())?;
+    let (stream, claim) =
+        admission::enter(core, &mut peer, name, true, Entry::Moved(Some(feed.was())), &Decision::default())?;
     core.events.push(record.event(EventKind::Session).moved(State::None, State::Handshake));
     core.update_state();
     Ok(Claimed { peer, stream, claim, stream_id, feed })
@@ -204,7 +205,7 @@ fn play(core: &Core, mut peer: Peer, playing: Playing) -> Result<()> {
     peer.subscriptions.reserve_exact(plays.len());
     let mut begun = false;
     for Play { stream_id, name, start, allowed, share } in plays {
-        let entered = admission::enter(core, &mut peer, name, false, None, &Decision::default());
+        let entered = admission::enter(core, &mut peer, name, false, Entry::Moved(None), &Decision::default());
         let (stream, _) = entered.inspect_err(|failure| {
             if begun {
                 core.end_session(&record, failure);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::backend::{Asked, Backend, json, status};
 use super::http::{Http, Way};
@@ -108,6 +109,7 @@ fn a_server_that_is_replaced_tells_no_end_and_the_new_one_tells_it_once() {
             let here = Hooked::with(config(), all(&old, dialect));
             let there = Hooked::with(config(), all(&new, dialect));
             let (mut publisher, mut player) = publisher_and_player(&here, "show");
+            let begun = Instant::now();
             let mut over_http = over_http(&here, "show");
             hand_over(&here, &there);
             publisher.key_frame(40, &[8; 100]).unwrap();
@@ -115,8 +117,14 @@ fn a_server_that_is_replaced_tells_no_end_and_the_new_one_tells_it_once() {
             over_http.iter_mut().for_each(|player| drop(player.frame()));
             here.rest.set_hooks(None).unwrap();
             assert!(dones(&[&old, &new]).is_empty(), "both go on");
+            let ran_ms = begun.elapsed().as_millis();
             drop((publisher, player, over_http));
             is_told(&there, &new, 1, 4);
+            if dialect == Dialect::Json {
+                let done: serde_json::Value = serde_json::from_str(&new.at("on_publish_done")[0].body).unwrap();
+                let told_ms = done["running_ms"].as_u64().unwrap();
+                assert!(u128::from(told_ms) >= ran_ms, "{told_ms} of at least {ran_ms} ms");
+            }
             assert!(dones(&[&old]).is_empty());
         }
     }

@@ -29,7 +29,7 @@ impl Hooks for Asked {
         asks.then(|| self.0.lock().unwrap().push(question))?;
         Some(Patience { by_ms: u64::MAX, allow: false })
     }
-    fn began(&self, _: &Arc<RRSession>, _: &RRStream, _: bool) {}
+    fn began(&self, _: &Arc<RRSession>, _: &RRStream, _: bool, _: bool) {}
     fn ended(&self, _: &RRSession, _: Id) {}
     fn over(&self, _: &RRSession, _: &Failure) {}
     fn moved(&self, _: &RRSession) {}

@@ -69,7 +69,7 @@ pub(super) fn begin(
     for (record, plays) in &records {
         log::info!(target: told::SESSION, "{} goes on {}", record.addr, record.doing());
         if let Some(hooks) = core.hooks.get() {
-            hooks.began(record, stream, !plays);
+            hooks.began(record, stream, !plays, true);
         }
     }
     let mut targets = targets.into_iter();
