@@ -96,7 +96,8 @@ impl Client {
         Ok(Self { http, timeout: Duration::from_millis(of.timeout_ms.into()), places })
     }
 
-    /// Sends a request of this kind and reads the answer; the body only if the caller wants it.
+    /// Sends a request of this kind and reads the answer; the body only if the caller wants it. A status of 4xx counts
+    /// without its body if that is not there in half of the time left.
     ///
     /// # Errors
     /// [`RRError::Limit`] if it waited for a place of its kind and so had too little time, or if there was no room for
@@ -125,10 +126,10 @@ impl Client {
             true => Err(crowded()),
             false => Err(Failure::peers(RRError::Timeout, "the back end did not answer in time")),
         };
-        tokio::time::timeout_at(by, self.exchange(request.map(Full::new), whole)).await.unwrap_or_else(late)
+        tokio::time::timeout_at(by, self.exchange(request.map(Full::new), whole, by)).await.unwrap_or_else(late)
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>, whole: bool) -> Result<Reply> {
+    async fn exchange(&self, request: Request<Full<Bytes>>, whole: bool, by: Instant) -> Result<Reply> {
         let answer = self.http.request(request).await.map_err(|error| {
             let kind = if error.is_connect() { RRError::Connect } else { RRError::Protocol };
             Failure::peers(kind, words(&error))
@@ -136,14 +137,22 @@ impl Client {
         let status = answer.status().as_u16();
         let location =
             answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let body = if whole {
+        let read = async {
             body::answered(answer.into_body(), &body::ANSWERED).await.map_err(|failure| match failure.kind {
                 RRError::NoMem => failure,
                 RRError::Again => Failure::ours(RRError::Limit, failure.text),
                 _ => Failure::peers(RRError::Protocol, format!("its answer: {}", failure.text)),
-            })?
-        } else {
-            Bytes::new()
+            })
+        };
+        let body = match status {
+            _ if !whole => Bytes::new(),
+            // The status denies, whatever becomes of the words.
+            400..500 => {
+                let now = Instant::now();
+                let read = tokio::time::timeout_at(now + by.saturating_duration_since(now) / 2, read).await;
+                read.ok().and_then(Result::ok).unwrap_or_default()
+            }
+            _ => read.await?,
         };
         Ok(Reply { status, location, body })
     }

@@ -218,6 +218,32 @@ fn a_back_end_that_fails_keeps_sessions_out_or_lets_them_in_as_it_is_set() {
 }
 
 #[test]
+fn a_denial_by_status_counts_whatever_becomes_of_its_body() {
+    let head = "HTTP/1.1 403 Forbidden\r\n";
+    for (what, body) in [
+        ("never ends", "\r\nno".to_owned()),
+        ("breaks off", "Content-Length: 10\r\n\r\nno".to_owned()),
+        ("too long", format!("Content-Length: 1000000\r\n\r\n{}", "x".repeat(1_000_000))),
+        ("no json", "Content-Length: 2\r\n\r\nno".to_owned()),
+    ] {
+        let answer = format!("{head}{body}");
+        let backend = Backend::new(move |_| match what {
+            "breaks off" => Answer::Bytes(answer.clone()),
+            _ => Answer::Open(answer.clone()),
+        });
+        let on_publish = Some(backend.url("on_publish"));
+        let timeout_ms = if what == "never ends" { 2_000 } else { 60_000 };
+        let config = HooksConfig { on_publish, fail_open: true, timeout_ms, ..HooksConfig::default() };
+        let failure = begin(&Hooked::new(config), "show", true).err();
+        let failure = failure.unwrap_or_else(|| panic!("{what}: it was let in"));
+        assert!(
+            failure.text.contains("NetStream.Publish.Denied") && failure.text.contains("(403)"),
+            "{what}: {failure}"
+        );
+    }
+}
+
+#[test]
 fn a_slow_back_end_delays_only_its_own_session() {
     let held = Arc::new(AtomicBool::new(true));
     let (hold, asks) = (Arc::clone(&held), Arc::new(AtomicBool::new(false)));
