@@ -5,7 +5,7 @@
 
 mod schema;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value as Json};
 
 use super::modest;
@@ -72,6 +72,18 @@ pub(crate) fn object<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> serde_json
     }
     modest::check(bytes).map_err(serde::de::Error::custom)?;
     serde_json::from_slice(bytes)
+}
+
+/// A member of an answer: `null`, as some programs write empty lists and texts, counts as left out.
+///
+/// # Errors
+/// Of JSON that is not of this type.
+pub(crate) fn or_left_out<'a, D, T>(given: D) -> std::result::Result<T, D::Error>
+where
+    D: Deserializer<'a>,
+    T: Deserialize<'a> + Default,
+{
+    Option::deserialize(given).map(Option::unwrap_or_default)
 }
 
 /// Describes what is wrong with an answer in JSON, without its values, which may be urls with keys.

@@ -203,14 +203,14 @@ impl<'a> Body<'a> {
 #[serde(deny_unknown_fields)]
 struct Reply {
     action: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "settings::or_left_out")]
     urls: Vec<String>,
     ttl_ms: Option<u64>,
     /// Settings of all targets, or of the source, by the names of `rr_target_config`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "settings::or_left_out")]
     config: Map<String, Json>,
     /// The reason of a refusal.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "settings::or_left_out")]
     text: String,
 }
 
@@ -321,6 +321,8 @@ mod tests {
 
         let none = answer(br#"{"action": "relay"}"#, &question(Why::Publish), 1).unwrap();
         assert_eq!(none.deed, Deed::Relay(Vec::new()), "it is pushed nowhere");
+        let nulls = br#"{"action": "relay", "urls": null, "ttl_ms": null, "config": null, "text": null}"#;
+        assert_eq!(answer(nulls, &question(Why::Publish), 1).unwrap(), none);
         let wait = answer(br#"{"action": "wait", "ttl_ms": 0}"#, &question(Why::Play), 1).unwrap();
         assert_eq!((wait.deed, wait.ttl), (Deed::Wait, Duration::from_millis(MIN_WAIT_MS)));
         let reject = answer(br#"{"action": "reject", "text": "no"}"#, &question(Why::Play), 1).unwrap();

@@ -212,13 +212,17 @@ pub(super) fn request(url: &str, call: &Call, delivery: &str) -> Result<Request<
 struct Answer {
     action: Option<String>,
     /// The text of a denial, for the peer.
+    #[serde(deserialize_with = "settings::or_left_out")]
     text: String,
+    #[serde(deserialize_with = "settings::or_left_out")]
     code: String,
     /// The target of a redirect.
     url: Option<String>,
     /// Another key; at connect another application.
     rename: Option<String>,
+    #[serde(deserialize_with = "settings::or_left_out")]
     targets: Vec<Map<String, Json>>,
+    #[serde(deserialize_with = "settings::or_left_out")]
     sources: Vec<Map<String, Json>>,
     /// Where a player begins, and the media that it may have.
     start: Option<Json>,
@@ -303,6 +307,15 @@ pub(super) fn ends(reply: &Reply) -> Option<String> {
 mod tests {
     use super::*;
     use crate::stream::event::EventKind;
+
+    #[test]
+    fn what_is_null_in_an_answer_is_left_out() {
+        let call = Call::Target(Box::new(Event::new(EventKind::Target)));
+        let names = ["action", "text", "code", "url", "rename", "targets", "sources", "start", "media"];
+        let nulls = names.map(|name| format!(r#""{name}": null"#)).join(", ");
+        let reply = Reply { status: 200, location: None, body: format!("{{{nulls}}}").into() };
+        assert_eq!(verdict(&call, &reply).unwrap(), Verdict::allow());
+    }
 
     #[test]
     fn an_answer_names_no_file_of_this_machine_and_weakens_no_tls() {
