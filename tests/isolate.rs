@@ -9,6 +9,8 @@ mod c;
 mod ingest;
 #[path = "support/isolated.rs"]
 mod isolated;
+#[path = "isolate/late_reads.rs"]
+mod late_reads;
 #[path = "support/live.rs"]
 mod live;
 #[path = "support/moving.rs"]

@@ -208,6 +208,12 @@ impl RRStream {
         self.ingest().head().messages
     }
 
+    /// Calls all its threads, to see whether they go on.
+    #[cfg(test)]
+    pub(crate) fn pulses(&self) -> Vec<crate::net::poll::Pulse> {
+        self.accumulate.pulse().into_iter().chain(self.relays.pulses()).collect()
+    }
+
     /// How many hand-overs wait for accumulate.
     #[cfg(test)]
     pub(crate) fn waiting_for_accumulate(&self) -> usize {

@@ -118,9 +118,14 @@ impl Pass {
     /// Whether some consumer may have to be sent something now. Where all of them collect and none is due, a pass would
     /// find nothing, but look at the memory of every consumer.
     pub(super) fn is_due(&self, now_us: u64) -> bool {
-        let Until { unfinished, collected_us, limited_us, follows, .. } = self.until;
+        self.until.follows || self.is_due_by_own(now_us)
+    }
+
+    /// Whether that is so not only because other streams may have brought something.
+    pub(super) fn is_due_by_own(&self, now_us: u64) -> bool {
+        let Until { unfinished, collected_us, limited_us, .. } = self.until;
         let has_come = [collected_us, limited_us].into_iter().flatten().any(|at| at <= now_us);
-        !self.unchanged || unfinished || self.until.is_immediate() || follows || has_come
+        !self.unchanged || unfinished || self.until.is_immediate() || has_come
     }
 
     /// Whether that is so only because some have collected for their time, all of them collecting.
