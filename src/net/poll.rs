@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use slab::Slab;
 
 use crate::error::{Failure, RRError, Result};
-use crate::net::sleep::Sleep;
+use crate::net::sleep::{Collecting, Sleep};
 use crate::net::socket::Socket;
 use crate::sync::locked;
 
@@ -35,9 +35,6 @@ struct Sleeper {
     /// How often the thread has come to its wait; [`ENDED`] once it waits no more.
     waits: AtomicU64,
 }
-
-/// No caller keeps the time of a task.
-const NOBODY: u64 = u64::MAX;
 
 /// The count of a thread that has ended.
 const ENDED: u64 = u64::MAX;
@@ -69,19 +66,13 @@ pub(crate) struct Wake {
     sleeper: Arc<Sleeper>,
     task: usize,
     nudged: AtomicBool,
-    collecting: AtomicBool,
-    /// Media came while the task was collecting, and it has not looked for any since.
-    held: AtomicBool,
-    /// When a caller that brings media gives the collecting task its next turn, monotonic us; [`NOBODY`] if none does: then
-    /// the task's own thread keeps that time.
-    kept_us: AtomicU64,
+    collecting: Collecting,
     /// The task, from when it has come to its loop.
     seat: OnceLock<Weak<dyn MediaTurn>>,
 }
 
 impl Wake {
     fn new(sleeper: &Arc<Sleeper>) -> Result<Arc<Self>> {
-        let off = || AtomicBool::new(false);
         let task = {
             let mut numbers = locked(&sleeper.numbers);
             if numbers.len() >= sleeper.sleep.room() {
@@ -92,10 +83,8 @@ impl Wake {
         Ok(Arc::new(Self {
             sleeper: Arc::clone(sleeper),
             task,
-            nudged: off(),
-            collecting: off(),
-            held: off(),
-            kept_us: AtomicU64::new(NOBODY),
+            nudged: AtomicBool::new(false),
+            collecting: Collecting::new(),
             seat: OnceLock::new(),
         }))
     }
@@ -126,15 +115,9 @@ impl Wake {
 
     /// Calls the task for media, unless it is collecting (`merge_ms`).
     pub(crate) fn wake_for_data(&self) {
-        if self.collecting.load(Ordering::Relaxed) {
-            // This comes before the second check of `collecting`; `set_collecting` checks `held` after it has changed
-            // `collecting`.
-            self.held.store(true, Ordering::SeqCst);
-            if self.collecting.load(Ordering::SeqCst) {
-                return;
-            }
+        if !self.collecting.holds() {
+            self.sleeper.call(self.task);
         }
-        self.sleeper.call(self.task);
     }
 
     /// Has the task's work for new media done: by the calling thread if the task's thread sleeps, or is the calling thread
@@ -145,55 +128,35 @@ impl Wake {
     /// if the task's own thread does not keep it. Then the caller calls this again at that time, or [`Self::leave`] before it.
     pub(crate) fn turn_for_data(&self, is_here: bool, comes_again: bool, now_us: u64) -> Option<u64> {
         let turn = || self.seat.get().and_then(Weak::upgrade).is_some_and(|seat| seat.media_turn(comes_again));
-        let sleep = &self.sleeper.sleep;
-        let kept_us = self.kept_us();
-        if self.collecting.load(Ordering::Relaxed) && kept_us.is_none_or(|at_us| now_us < at_us) {
-            // The task's thread was awake when it began to collect. The caller keeps the time from now on if it can.
-            let is_free = kept_us.is_none() && comes_again && (is_here || sleep.is_asleep());
-            if !is_free {
-                self.wake_for_data();
-                return kept_us;
-            }
-            if turn() {
-                return self.kept_us();
-            }
+        let can = is_here || self.sleeper.sleep.is_asleep();
+        let (kept_us, is_called) = self.collecting.turn_for_data(can, comes_again, now_us, turn);
+        if is_called {
             self.sleeper.call(self.task);
-            return None;
         }
-        // Unless the turn sets it again, the task's own thread keeps its next time.
-        self.keep(None);
-        let wakes = if is_here { !turn() && sleep.call(self.task) } else { sleep.turn_or_call(self.task, turn) };
-        if wakes {
-            self.sleeper.wake();
-        }
-        self.kept_us()
+        kept_us
     }
 
     /// When a caller gives the task, which collects, its next turn, monotonic us; `None` if the task's own thread keeps that
     /// time.
     pub(crate) fn kept_us(&self) -> Option<u64> {
-        Some(self.kept_us.load(Ordering::SeqCst)).filter(|&at_us| at_us != NOBODY)
+        self.collecting.kept_us()
     }
 
     /// Sets that time. Only a turn that the caller has asked for sets one; the task itself, and the caller, may take it back.
     pub(crate) fn keep(&self, at_us: Option<u64>) {
-        self.kept_us.store(at_us.unwrap_or(NOBODY), Ordering::SeqCst);
+        self.collecting.keep(at_us);
     }
 
     /// The caller keeps the task's time no longer: the task is called, and its own thread keeps it.
     pub(crate) fn leave(&self) {
-        if self.kept_us().is_some() {
-            self.keep(None);
+        if self.collecting.leave() {
             self.sleeper.call(self.task);
         }
     }
 
     /// The task is about to look for media: what has come before needs no other look.
     pub(crate) fn look_for_data(&self) {
-        // Nearly always false, and then no locked instruction is needed.
-        if self.held.load(Ordering::Relaxed) {
-            self.held.swap(false, Ordering::SeqCst);
-        }
+        self.collecting.look_for_data();
     }
 
     /// Whether [`Self::wake`] was called since the last check: orders may wait.
@@ -212,8 +175,7 @@ impl Wake {
     /// Sets whether [`Self::wake_for_data`] leaves the task asleep; the owner calls this before it waits. True if media
     /// came while the task was collecting, after it has looked for some ([`Self::look_for_data`]), and it no longer collects.
     pub(crate) fn set_collecting(&self, on: bool) -> bool {
-        self.collecting.store(on, Ordering::SeqCst);
-        !on && self.held.swap(false, Ordering::SeqCst)
+        self.collecting.set(on)
     }
 }
 

@@ -25,6 +25,12 @@ mod real {
     pub(in crate::net) fn bits(word: &AtomicU64) -> u64 {
         word.load(SeqCst)
     }
+
+    /// A sequentially consistent store.
+    #[inline(always)]
+    pub(in crate::net) fn put(word: &AtomicU64, bits: u64) {
+        word.store(bits, SeqCst);
+    }
 }
 
 #[cfg(loom)]
@@ -42,6 +48,10 @@ mod model {
 
     pub(in crate::net) fn bits(word: &AtomicU64) -> u64 {
         word.fetch_or(0, SeqCst)
+    }
+
+    pub(in crate::net) fn put(word: &AtomicU64, bits: u64) {
+        word.swap(bits, SeqCst);
     }
 }
 

@@ -4,6 +4,10 @@
 //! A caller adds its call before it asks whether the thread sleeps; the thread notes that it sleeps before it looks for calls.
 //! So one of the two sees what the other one did.
 
+mod collecting;
+
+pub(super) use collecting::Collecting;
+
 use crate::net::calls::Calls;
 use crate::net::shim::{AtomicBool, is_set, set};
 use std::sync::atomic::Ordering::SeqCst;
@@ -57,19 +61,11 @@ impl Sleep {
     pub(super) fn is_asleep(&self) -> bool {
         is_set(&self.asleep)
     }
-
-    /// Has a task's work done by the calling thread where the task's thread sleeps: by `turn`, which is to take what the
-    /// task's own turns take, and returns false if it could not do the work, or leaves some of it. Then, or if the thread is
-    /// awake, the task is called. True if the thread has to be woken.
-    ///
-    /// The thread may wake meanwhile, which does no harm.
-    #[must_use]
-    pub(super) fn turn_or_call(&self, task: usize, turn: impl FnOnce() -> bool) -> bool {
-        let is_done = is_set(&self.asleep) && turn();
-        !is_done && self.call(task)
-    }
 }
 
 #[cfg(loom)]
 #[cfg(test)]
 mod models;
+#[cfg(loom)]
+#[cfg(test)]
+mod models_of_collecting;

@@ -93,7 +93,8 @@ impl Stream {
             self.pass(&mut relay);
             relay.has_deadline == relay.knows_deadline
         };
-        if self.sleep.turn_or_call(RELAY, turn) {
+        let is_done = self.sleep.is_asleep() && turn();
+        if !is_done && self.sleep.call(RELAY) {
             self.waker.notify();
         }
     }
