@@ -237,7 +237,12 @@ fn answer(reply: &Reply) -> Result<Answer> {
         let why = settings::wrong(&error);
         Failure::peers(RRError::Protocol, format!("its answer is not a valid answer of a hook: {why}"))
     };
-    let given: Json = settings::object(&reply.body).map_err(no_answer)?;
+    let given: Json = match settings::object(&reply.body) {
+        Ok(given) => given,
+        // Its words are out of bounds, and it denies nevertheless.
+        Err(_) if denies(&reply.body) => return Ok(Answer { action: Some("deny".to_owned()), ..Answer::default() }),
+        Err(error) => return Err(no_answer(error)),
+    };
     let text = |name: &str| given.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     if text("action") == "deny" {
         // The rest of the answer does not matter: a denial with an unknown member must not let a peer in.
@@ -249,6 +254,15 @@ fn answer(reply: &Reply) -> Result<Answer> {
         });
     }
     serde_json::from_value(given).map_err(no_answer)
+}
+
+/// Whether the action of an answer is to deny, whatever else is in it.
+fn denies(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Action {
+        action: String,
+    }
+    serde_json::from_slice::<Action>(body).is_ok_and(|given| given.action == "deny")
 }
 
 /// The meaning of an answer to a question.
@@ -307,6 +321,19 @@ pub(super) fn ends(reply: &Reply) -> Option<String> {
 mod tests {
     use super::*;
     use crate::stream::event::EventKind;
+
+    #[test]
+    fn a_denial_is_one_whatever_is_beside_it() {
+        let call = Call::Target(Box::new(Event::new(EventKind::Target)));
+        let long = "x".repeat(100_000);
+        for beside in [format!(r#""text": "{long}""#), format!(r#""{long}": 1"#), r#""urls": [1, {}]"#.to_owned()] {
+            let body = format!(r#"{{{beside}, "action": "deny"}}"#);
+            let judged = verdict(&call, &Reply { status: 200, location: None, body: body.into() });
+            assert!(matches!(judged, Ok(Verdict::Deny { .. })), "{judged:?}");
+        }
+        let allows = format!(r#"{{"action": "allow", "text": "{long}"}}"#);
+        assert!(verdict(&call, &Reply { status: 200, location: None, body: allows.into() }).is_err());
+    }
 
     #[test]
     fn what_is_null_in_an_answer_is_left_out() {
