@@ -405,16 +405,13 @@ impl Consumer {
         }
     }
 
-    /// Its socket, its place and for how long it collects, if it has been sent all up to `head`, and what it is sent next
-    /// are the log's own bytes from there on and nothing else.
-    pub(in crate::stream) fn in_step(&mut self, head: Head) -> Option<(BareSocket, &Cursor, u64)> {
-        let is_free = !self.blocked && self.close_by_ms.is_none() && !self.stops();
-        if !is_free || !self.has_sent_all(head) {
-            return None;
-        }
-        let socket = self.conn.socket.bare()?;
-        let subscription = self.subscriptions.first()?;
-        Some((socket, subscription.in_step()?, subscription.merge_us()))
+    /// Its socket, its place and for how long it collects, if what it is sent next are the log's own bytes from there on and
+    /// nothing else.
+    pub(in crate::stream) fn in_step(&mut self) -> Option<(BareSocket, &Cursor, u64)> {
+        let is_free = !self.blocked && self.close_by_ms.is_none() && !self.stops() && !self.has_more();
+        let [subscription] = self.subscriptions.as_slice() else { return None };
+        let place = subscription.in_step().filter(|_| is_free)?;
+        Some((self.conn.socket.bare()?, place, subscription.merge_us()))
     }
 
     /// Takes one that was [in step](Self::in_step) to this place: what is before it was sent, the last of it at this time.
@@ -440,12 +437,17 @@ impl Consumer {
 
     /// Whether the next plan would be to send nothing, as far as that shows without making it: the one subscription is at
     /// `head`, and nothing else waits.
-    fn has_sent_all(&mut self, head: Head) -> bool {
-        let waits = !self.private.is_empty() || self.conn.has_output() || self.conn.socket.holds_ciphertext();
+    pub(in crate::stream) fn has_sent_all(&mut self, head: Head) -> bool {
+        let has_more = self.has_more();
         match self.subscriptions.as_mut_slice() {
-            [subscription] if !waits => subscription.reaches(head),
+            [subscription] if !has_more => subscription.reaches(head),
             _ => false,
         }
+    }
+
+    /// Whether something is to be sent besides the log.
+    fn has_more(&mut self) -> bool {
+        !self.private.is_empty() || self.conn.has_output() || self.conn.socket.holds_ciphertext()
     }
 
     /// Whether the consumer itself causes its backlog: its socket takes nothing, or its rate limit holds it back.

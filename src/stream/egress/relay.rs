@@ -9,6 +9,7 @@
 //! A large stream has several relays (`spread`), which follow the log independently. The first one leads: it has all targets,
 //! and does what is done once for the stream. The relays share nothing but the log, and never wait for each other.
 
+mod ahead;
 mod consumers;
 mod export;
 mod input;

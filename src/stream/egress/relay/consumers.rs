@@ -4,13 +4,15 @@
 //! the same place. Of these the relay keeps the common place, and a list of sockets with little memory for each, so that a
 //! pass need not look at the consumers themselves: the kernel's work for hundreds of sockets displaces them from the
 //! processor's cache each time. What a consumer itself says of its place and its figures is then old. Whoever asks for it to
-//! change it gets it brought up to date and out of step, so nobody else knows of this; a later pass takes it in again.
+//! change it gets it brought up to date and out of step, so nobody else knows of this; the next pass takes it in again, unless
+//! that has changed what it is to be sent.
 
 use slab::{Slab, VacantEntry};
 
 use crate::error::Failure;
 use crate::net::socket::BareSocket;
 use crate::stream::egress::consumer::Consumer;
+use crate::stream::egress::relay::ahead::ahead;
 use crate::stream::egress::subscription::Next;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Cursor;
@@ -28,13 +30,17 @@ pub(super) struct Consumers {
 /// Those in step.
 #[derive(Default)]
 struct InStep {
-    /// Where all of them are; `None` where nobody is in step.
+    /// Where all of them are, and those are whom somebody has asked for; `None` where nobody is in step.
     place: Option<Cursor>,
     members: Vec<Member>,
+    /// The slots of those whom somebody has asked for since the last pass.
+    asked_for: Vec<usize>,
     /// The index in `members` by the slot.
     indices: Vec<Option<usize>>,
     /// From where on the consumers themselves keep the log.
     kept_from: u64,
+    /// They are sent what is before this log position without collecting any longer.
+    due_to: u64,
     /// For how long all of them collect.
     merge_us: u64,
     /// When they were last sent something.
@@ -95,7 +101,11 @@ impl Consumers {
     /// Removes a consumer, up to date.
     pub(super) fn try_remove(&mut self, slot: usize) -> Option<Box<Consumer>> {
         self.put_out_of_step(slot);
-        self.all.try_remove(slot)
+        let removed = self.all.try_remove(slot);
+        if self.all.is_empty() {
+            self.in_step.end();
+        }
+        removed
     }
 
     fn put_out_of_step(&mut self, slot: usize) {
@@ -104,8 +114,8 @@ impl Consumers {
             && let (Some(consumer), Some(place)) = (self.all.get_mut(slot), &in_step.place)
         {
             consumer.catch_up(place, in_step.sent_us);
+            in_step.asked_for.push(slot);
         }
-        in_step.forget_place_of_nobody();
     }
 
     fn put_all_out_of_step(&mut self) {
@@ -114,16 +124,61 @@ impl Consumers {
         }
     }
 
+    /// Takes those in step again whom somebody has asked for and who are as before.
+    fn take_back(&mut self) {
+        let Self { all, in_step, .. } = self;
+        let Some(place) = &in_step.place else { return };
+        let (at, merge_us) = (place.position(), in_step.merge_us);
+        let mut asked_for = std::mem::take(&mut in_step.asked_for);
+        for slot in asked_for.drain(..) {
+            if let Some((socket, place, merges_us)) = all.get_mut(slot).and_then(|consumer| consumer.in_step())
+                && (place.position(), merges_us) == (at, merge_us)
+            {
+                in_step.add(Member { slot, socket });
+            }
+        }
+        in_step.asked_for = asked_for;
+        if in_step.members.is_empty() {
+            in_step.end();
+        }
+    }
+
+    /// Brings all in step up to date.
+    fn catch_up(&mut self) {
+        let Self { all, in_step, .. } = self;
+        let Some(place) = &in_step.place else { return };
+        for (_, consumer) in ahead(all.iter_mut().filter(|(slot, _)| in_step.has(*slot))) {
+            consumer.catch_up(place, in_step.sent_us);
+        }
+        in_step.kept_from = place.keeps_from();
+    }
+
     // ---- for a pass
 
     /// Plans what all in step are sent next, `None` if nobody is in step. Where it is not as simple as that, nobody is in step
     /// any more.
     pub(super) fn plan_in_step(&mut self, head: Head, now_us: u64) -> Option<Next> {
+        self.take_back();
+        // Figures are counted in steps of time.
+        if now_us >= self.in_step.until_us {
+            self.catch_up();
+            self.in_step.until_us = Tally::step_end_us(now_us);
+        }
         let next = self.in_step.plan(head, now_us);
+        if self.in_step.is_in_another_segment() {
+            // Their own places would keep the memory of the segment before.
+            self.catch_up();
+        }
         if next.is_none() {
             self.put_all_out_of_step();
+            self.in_step.end();
         }
         next
+    }
+
+    /// Whether all in step have been sent all up to `head`.
+    pub(super) fn have_sent_all(&self, head: Head) -> bool {
+        self.in_step.place.as_ref().is_none_or(|place| place.position() >= head.position)
     }
 
     /// How many are in step.
@@ -173,7 +228,9 @@ impl Consumers {
             }
         }
         in_step.sent_us = now_us;
-        in_step.forget_place_of_nobody();
+        if in_step.members.is_empty() {
+            in_step.end();
+        }
         sent
     }
 
@@ -200,31 +257,49 @@ impl InStep {
         true
     }
 
-    /// Without members no place is kept, since a place keeps the log from there on.
-    fn forget_place_of_nobody(&mut self) {
-        if self.members.is_empty() {
-            self.place = None;
+    fn add(&mut self, member: Member) {
+        if self.indices.len() <= member.slot {
+            self.indices.resize(member.slot + 1, None);
+        }
+        if let Some(index) = self.indices.get_mut(member.slot) {
+            *index = Some(self.members.len());
+            self.members.push(member);
         }
     }
 
-    /// What all are sent next. `None` if that is not simple: nobody is there, the next step of the rates begins, the log has
-    /// another segment, or not all messages up to `head` go out as they are.
+    /// Forgets the place of nobody, since a place keeps the log from there on.
+    fn end(&mut self) {
+        self.place = None;
+        self.asked_for.clear();
+    }
+
+    /// Whether the place is no more in the segment that its members keep.
+    fn is_in_another_segment(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.keeps_from() != self.kept_from)
+    }
+
+    /// What all are sent next. `None` if that is not simple: nobody is there, or not everybody is sent the next message as it
+    /// is.
     fn plan(&mut self, head: Head, now_us: u64) -> Option<Next> {
-        let place = self.place.as_mut().filter(|_| now_us < self.until_us)?;
+        let place = self.place.as_mut()?;
         let left = head.position.saturating_sub(place.position());
         let due_us = place.mark_here().map(|mark| mark.arrival_us + self.merge_us);
+        if place.may_pass_end() {
+            return None;
+        }
+        let collects = self.merge_us > 0 && place.position() >= self.due_to;
+        if let Some(due_us) = due_us.filter(|&due_us| collects && now_us < due_us) {
+            return Some(Next::Collects(due_us));
+        }
+        self.due_to = head.position;
         let run = place.run().len();
         let len = run + place.beyond(run).len();
         // What comes during a pass is left to the next one where all collect, as for anybody else.
         let len = if self.merge_us > 0 { len.min(usize::try_from(left).ok()?) } else { len };
-        // Behind the end of a segment all are brought up to date, or their own places would keep its memory.
-        if (len as u64) < left || place.may_pass_end() || place.keeps_from() != self.kept_from {
-            return None;
-        }
-        match due_us.filter(|&due_us| self.merge_us > 0 && now_us < due_us) {
-            Some(due_us) => Some(Next::Collects(due_us)),
-            None if len == 0 => Some(Next::Nothing),
-            None => Some(Next::Log(len)),
+        match len {
+            0 if left > 0 => None,
+            0 => Some(Next::Nothing),
+            len => Some(Next::Log(len)),
         }
     }
 
@@ -240,17 +315,11 @@ impl InStep {
         }
         if self.place.is_none() {
             self.kept_from = place.keeps_from();
-            (self.place, self.merge_us, self.sent_us) = (Some(place), found.merge_us, now_us);
+            (self.place, self.merge_us, self.sent_us, self.due_to) = (Some(place), found.merge_us, now_us, 0);
             self.until_us = Tally::step_end_us(now_us);
         }
         for member in found.members.drain(..) {
-            if self.indices.len() <= member.slot {
-                self.indices.resize(member.slot + 1, None);
-            }
-            if let Some(index) = self.indices.get_mut(member.slot) {
-                *index = Some(self.members.len());
-                self.members.push(member);
-            }
+            self.add(member);
         }
     }
 }
@@ -258,7 +327,10 @@ impl InStep {
 impl Found {
     /// Notes a consumer that has been sent everything, if it can be in step with those noted before.
     pub(super) fn note(&mut self, slot: usize, consumer: &mut Consumer, head: Head) {
-        let Some((socket, place, merge_us)) = consumer.in_step(head) else { return };
+        if !consumer.has_sent_all(head) {
+            return;
+        }
+        let Some((socket, place, merge_us)) = consumer.in_step() else { return };
         match &self.place {
             Some(common) if common.position() != place.position() || self.merge_us != merge_us => return,
             Some(_) => {}

@@ -9,9 +9,9 @@
 //! consumers.
 
 use crate::error::{Failure, Result};
-use crate::net::cache::prefetch;
 use crate::stream::egress::consumer::{Consumer, Plan};
 use crate::stream::egress::join::JoinIndex;
+use crate::stream::egress::relay::ahead::ahead;
 use crate::stream::egress::relay::consumers::Consumers;
 use crate::stream::egress::subscription::Next;
 use crate::stream::event::Event;
@@ -178,20 +178,35 @@ impl Pass {
             }
         }
         if let Some(next) = in_step {
-            self.serve_in_step(consumers, next, bytes, now_us);
+            self.serve_in_step(consumers, next, head, bytes, now_us);
         }
         consumers.take_in_found(now_us);
         self.until.pass_ended(now_us);
     }
 
-    /// Sends to all consumers in step, unless that were more than these bytes.
-    fn serve_in_step(&mut self, consumers: &mut Consumers, next: Next, bytes: u64, now_us: u64) {
+    /// Sends to all consumers in step, up to `head` at least, unless that were more than these bytes.
+    fn serve_in_step(&mut self, consumers: &mut Consumers, mut next: Next, head: Head, mut bytes: u64, now_us: u64) {
         self.until.note_merge(consumers.merge_us());
-        match next {
-            Next::Log(len) if (len as u64).saturating_mul(consumers.in_step() as u64) > bytes => {
-                self.until.unfinished = true;
+        for _ in 0..RUNS {
+            let Next::Log(len) = next else { break };
+            let all = (len as u64).saturating_mul(consumers.in_step() as u64);
+            if all > bytes {
+                break;
             }
-            Next::Log(len) => self.sent += consumers.send_in_step(len, now_us, &mut self.met.failed),
+            bytes -= all;
+            self.sent += consumers.send_in_step(len, now_us, &mut self.met.failed);
+            if consumers.have_sent_all(head) {
+                return;
+            }
+            let Some(then) = consumers.plan_in_step(head, now_us) else {
+                // They are served one by one in the next pass.
+                self.until.unfinished = true;
+                return;
+            };
+            next = then;
+        }
+        match next {
+            Next::Log(_) => self.until.unfinished = true,
             Next::Collects(at) => self.until.note_collects(at),
             Next::Private | Next::Nothing | Next::Limited(_) => {}
         }
@@ -211,26 +226,6 @@ impl Pass {
         }
         Ok(())
     }
-}
-
-/// These consumers with their slots. The memory of the next two is loaded while one is served: between two passes the
-/// kernel's work for hundreds of sockets has displaced it from the processor's cache.
-fn ahead<'a>(
-    mut rest: impl Iterator<Item = (usize, &'a mut Box<Consumer>)>,
-) -> impl Iterator<Item = (usize, &'a mut Box<Consumer>)> {
-    let mut coming = [rest.next(), rest.next()];
-    std::iter::from_fn(move || {
-        let [next, second] = &mut coming;
-        let now = std::mem::replace(next, second.take());
-        *second = rest.next();
-        if let Some((_, consumer)) = second {
-            prefetch(&***consumer);
-        }
-        if let Some(subscription) = next.as_ref().and_then(|(_, consumer)| consumer.subscriptions.first()) {
-            prefetch(subscription);
-        }
-        now
-    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ use crate::stream::threading::Threading;
 /// A relay's consumers, with the log and what a pass needs.
 struct Bed {
     log: RRBuffer,
+    /// The memory of the log.
+    budget: Budget,
     join_index: JoinIndex,
     consumers: Consumers,
     pass: Pass,
@@ -37,7 +39,8 @@ struct Bed {
 impl Bed {
     /// With this many players, who collect for `merge_ms`, after a pass in which there was nothing to send.
     fn new(players: usize, merge_ms: u32) -> Self {
-        let log = RRBuffer::new(Budget::new(None));
+        let budget = Budget::new(None);
+        let log = RRBuffer::new(budget.clone());
         let join_index = JoinIndex::new(log.cursor(), 0, 0);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut consumers = Consumers::default();
@@ -57,7 +60,7 @@ impl Bed {
             let consumer = Consumer::new(conn, Who::Player(record), vec![subscription], &Budget::new(None), 0);
             consumers.vacant_entry().insert(Box::new(consumer));
         }
-        let mut bed = Self { log, join_index, consumers, pass: Pass::default(), peers };
+        let mut bed = Self { log, budget, join_index, consumers, pass: Pass::default(), peers };
         bed.run(0);
         bed
     }
@@ -97,19 +100,66 @@ fn those_in_step_get_the_same_bytes_and_figures_as_those_who_are_not() {
     let mut bed = Bed::new(3, 0);
     for at_ms in (10..=1_500).step_by(10) {
         bed.put(at_ms as usize, at_ms);
-        // The first one is never in step.
-        bed.consumers.get_mut(0).unwrap();
-        assert!(bed.consumers.in_step() == 2 || at_ms % 500 == 10, "{at_ms}");
+        // The first one is never in step, and somebody asks for the second one.
+        bed.consumers.get_mut(0).unwrap().subscriptions.first_mut().unwrap().pause(true);
+        bed.consumers.get_mut(1).unwrap();
+        bed.consumers.plan_in_step(bed.join_index.head(), at_ms * 1000).unwrap();
+        assert_eq!(bed.consumers.in_step(), 2, "{at_ms}");
+        bed.consumers.get_mut(0).unwrap().subscriptions.first_mut().unwrap().pause(false);
         bed.run(at_ms);
         assert_eq!(bed.received(0), bed.received(1));
     }
     let Sent { msgs, bytes } = bed.pass.sent;
     let expected = [150, bed.log.head().position, 0, 0, 1_500];
     assert_eq!([msgs, bytes], [3 * expected[0], 3 * expected[1]]);
-    for player in 0..3 {
+    let rates = [0, 1, 2].map(|player| {
         assert_eq!(bed.figures(player, 1_510), expected, "{player}");
-    }
+        bed.consumers.get(player).unwrap().who.counters().rate_out.per_second(1_510_000)
+    });
+    assert_eq!(rates, [rates[0]; 3], "each step of time has had the same bytes");
+    (0..3).for_each(|player| drop(bed.consumers.try_remove(player)));
     assert!(bed.consumers.in_step.place.is_none(), "nobody's place keeps no part of the log");
+}
+
+#[test]
+fn those_somebody_has_asked_for_stay_in_step_unless_that_changed_what_they_are_sent() {
+    let mut bed = Bed::new(4, 0);
+    bed.put(10, 10);
+    let head = bed.join_index.head();
+    // One stays as it is, one is paused, and one goes to another place, at which it still is when somebody asks again.
+    bed.consumers.get_mut(0).unwrap();
+    bed.consumers.get_mut(1).unwrap().subscriptions.first_mut().unwrap().pause(true);
+    bed.consumers.get_mut(2).unwrap().catch_up(&bed.join_index.here().cursor, 10_000);
+    let consumer = bed.consumers.get_mut(2).unwrap();
+    assert_eq!(consumer.in_step().unwrap().1.head(), head);
+    bed.consumers.plan_in_step(head, 10_000).unwrap();
+    assert_eq!(bed.consumers.in_step.members.iter().map(|member| member.slot).collect::<Vec<_>>(), [3, 0]);
+    bed.run(10);
+    let received = [0, 1, 2, 3].map(|player| bed.received(player).len() as u64);
+    assert_eq!(received, [head.position, 0, 0, head.position]);
+}
+
+#[test]
+fn those_in_step_stay_so_with_each_segment_and_keep_none_that_they_have_been_sent() {
+    for (merge_ms, times) in [(0, 200), (4_900, 4)] {
+        let mut bed = Bed::new(2, merge_ms);
+        let (mut sent, mut sends) = (0, 0);
+        for at_ms in (100..=20_000).step_by(100) {
+            bed.put(1_000, at_ms);
+            bed.run(at_ms);
+            assert!(!bed.pass.until.unfinished);
+            assert_eq!(bed.consumers.in_step(), 2, "{at_ms}");
+            let received = bed.received(0);
+            assert_eq!(received, bed.received(1));
+            if !received.is_empty() {
+                (sent, sends) = (sent + received.len() as u64, sends + 1);
+                assert_eq!(sent, bed.log.head().position);
+            }
+        }
+        assert_eq!(sends, times);
+        let (kept, all) = (bed.budget.used(), bed.log.head().position);
+        assert!(kept < 40_000, "{kept} of {all}");
+    }
 }
 
 #[test]
