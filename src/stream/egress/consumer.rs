@@ -408,7 +408,8 @@ impl Consumer {
     /// Its socket, its place and for how long it collects, if what it is sent next are the log's own bytes from there on and
     /// nothing else.
     pub(in crate::stream) fn in_step(&mut self) -> Option<(BareSocket, &Cursor, u64)> {
-        let is_free = !self.blocked && self.close_by_ms.is_none() && !self.stops() && !self.has_more();
+        let is_asked_about = self.question.is_some() || self.stops();
+        let is_free = !self.blocked && self.close_by_ms.is_none() && !is_asked_about && !self.has_more();
         let [subscription] = self.subscriptions.as_slice() else { return None };
         let place = subscription.in_step().filter(|_| is_free)?;
         Some((self.conn.socket.bare()?, place, subscription.merge_us()))

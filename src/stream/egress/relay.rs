@@ -240,7 +240,7 @@ impl Task for Relay {
             self.tell_others(|| Delivery::Refuse(refusal.clone()));
             self.refuse_waiting(&refusal, io);
         }
-        self.tick(io);
+        self.tick(nudged, io);
         self.pass.unchanged = false;
     }
 

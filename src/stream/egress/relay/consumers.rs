@@ -7,6 +7,8 @@
 //! change it gets it brought up to date and out of step, so nobody else knows of this; the next pass takes it in again, unless
 //! that has changed what it is to be sent.
 
+use std::io;
+
 use slab::{Slab, VacantEntry};
 
 use crate::error::Failure;
@@ -25,6 +27,8 @@ pub(super) struct Consumers {
     in_step: InStep,
     /// Those whom a pass has found to be in step, until its end.
     found: Found,
+    /// The last tick has not checked those in step.
+    unchecked: bool,
 }
 
 /// Those in step.
@@ -37,6 +41,8 @@ struct InStep {
     asked_for: Vec<usize>,
     /// The index in `members` by the slot.
     indices: Vec<Option<usize>>,
+    /// The slots of those whose sockets do not take all that they are sent, and what came of that; empty between sends.
+    others: Vec<(usize, io::Result<usize>)>,
     /// From where on the consumers themselves keep the log.
     kept_from: u64,
     /// They are sent what is before this log position without collecting any longer.
@@ -153,6 +159,23 @@ impl Consumers {
         in_step.kept_from = place.keeps_from();
     }
 
+    /// The slots of those that a tick is to check. Those in step have no deadlines but the long ones of their sessions, so every
+    /// second tick is enough for them, except where `all` are to be checked.
+    pub(super) fn slots_to_check(&mut self, all: bool) -> Vec<usize> {
+        self.unchecked = !all && !self.unchecked;
+        let left_out = if self.unchecked { self.in_step.members.len() } else { 0 };
+        let mut slots = Vec::with_capacity(self.all.len() - left_out);
+        let all = self.all.iter().map(|(slot, _)| slot);
+        slots.extend(all.filter(|&slot| !self.unchecked || !self.in_step.has(slot)));
+        slots
+    }
+
+    /// The age of what those in step are to be sent next; 0 if there is nothing, or nobody is in step.
+    pub(super) fn lag_ms_in_step(&mut self, head: Head, now_us: u64) -> u64 {
+        let lag = self.in_step.place.as_mut().map(|place| place.lag(head, now_us)).unwrap_or_default();
+        if lag.bytes == 0 { 0 } else { lag.ms }
+    }
+
     // ---- for a pass
 
     /// Plans what all in step are sent next, `None` if nobody is in step. Where it is not as simple as that, nobody is in step
@@ -193,7 +216,7 @@ impl Consumers {
 
     /// The consumers that are not in step, with their slots, and where to note who of them may be.
     pub(super) fn out_of_step(&mut self) -> (impl Iterator<Item = (usize, &mut Box<Consumer>)>, &mut Found) {
-        let Self { all, in_step, found } = self;
+        let Self { all, in_step, found, .. } = self;
         let some_are = in_step.members.len() < all.len();
         let all = some_are.then(|| all.iter_mut()).into_iter().flatten();
         (all.filter(|(slot, _)| !in_step.has(*slot)), found)
@@ -206,7 +229,7 @@ impl Consumers {
         let Some(place) = &mut in_step.place else { return Sent::default() };
         let before = place.clone();
         let run = before.ahead(len);
-        let mut others = Vec::new();
+        let mut others = std::mem::take(&mut in_step.others);
         for Member { slot, socket } in &in_step.members {
             let result = socket.send(run);
             if !matches!(result, Ok(taken) if taken == len) {
@@ -217,7 +240,7 @@ impl Consumers {
         let each = Sent { msgs: place.message_number() - before.message_number(), bytes: len as u64 };
         let whole = (in_step.members.len() - others.len()) as u64;
         let mut sent = Sent { msgs: each.msgs * whole, bytes: each.bytes * whole };
-        for (slot, result) in others {
+        for (slot, result) in others.drain(..) {
             in_step.remove(slot);
             let Some(consumer) = all.get_mut(slot) else { continue };
             consumer.catch_up(&before, in_step.sent_us);
@@ -227,6 +250,7 @@ impl Consumers {
                 failed.push((slot, failure));
             }
         }
+        in_step.others = others;
         in_step.sent_us = now_us;
         if in_step.members.is_empty() {
             in_step.end();

@@ -5,7 +5,7 @@ use super::targets::too_slow;
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::net::event_loop::Io;
-use crate::stream::egress::consumer::{Consumer, Who};
+use crate::stream::egress::consumer::Who;
 use crate::stream::log::buffer::Head;
 use crate::stream::peer::Leave;
 use crate::stream::record::Order;
@@ -14,7 +14,8 @@ use crate::stream::record::Order;
 const SLOW_REPORT_MS: u64 = 1_000;
 
 impl Relay {
-    pub(super) fn tick(&mut self, io: &mut Io<'_>) {
+    /// Checks its consumers; all of them if somebody has called (`nudged`).
+    pub(super) fn tick(&mut self, nudged: bool, io: &mut Io<'_>) {
         let now_us = io.now_us;
         let head = self.join_index.head();
         self.give_up_memory(head, io);
@@ -23,12 +24,14 @@ impl Relay {
         if self.is_pulled {
             self.tell_via();
         }
-        for slot in self.slots() {
+        let slots = self.consumers.slots_to_check(nudged);
+        for &slot in &slots {
             let stays = self.check_timers(slot, head, io);
             self.apply(slot, stays.map_err(Leave::Over), io);
         }
-        let lag_ms = |consumer: &Consumer| consumer.who.counters().queue_ms.get();
-        let lag_ms = self.consumers.iter().map(|(_, consumer)| lag_ms(consumer)).max().unwrap_or(0);
+        let checked = slots.iter().filter_map(|&slot| self.consumers.get(slot));
+        let lag_ms = checked.map(|consumer| consumer.who.counters().queue_ms.get()).max().unwrap_or(0);
+        let lag_ms = lag_ms.max(self.consumers.lag_ms_in_step(head, now_us));
         self.stream.stats().lag(self.number, lag_ms);
     }
 

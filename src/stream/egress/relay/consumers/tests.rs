@@ -221,6 +221,21 @@ fn those_who_collect_stay_in_step_until_they_are_due() {
 }
 
 #[test]
+fn those_in_step_are_checked_every_second_time_and_when_somebody_calls() {
+    let mut bed = Bed::new(3, 1_000);
+    bed.consumers.get_mut(1).unwrap().subscriptions.first_mut().unwrap().pause(true);
+    bed.put(10, 100);
+    bed.run(110);
+    let checks = [false, false, false, true, false, true, true].map(|nudged| bed.consumers.slots_to_check(nudged));
+    let (some, all) = (vec![1], vec![0, 1, 2]);
+    assert_eq!(checks.each_ref(), [&some, &all, &some, &all, &some, &all, &all]);
+    let head = bed.join_index.head();
+    assert_eq!(bed.consumers.lag_ms_in_step(head, 350_000), 250);
+    bed.run(1_100);
+    assert_eq!(bed.consumers.lag_ms_in_step(head, 1_200_000), 0, "they have been sent all");
+}
+
+#[test]
 fn what_a_pass_may_not_send_any_more_is_left_to_the_next_one() {
     let mut bed = Bed::new(2, 0);
     bed.put(1_000, 10);
