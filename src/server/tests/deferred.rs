@@ -9,6 +9,7 @@ use super::live::{Client, Live, until};
 use super::stalled::Stalled;
 use crate::config::{PublisherPolicy, ServerConfig, StreamConfig};
 use crate::net::socket::acknowledges_within_us;
+use crate::proto::message::kind;
 use crate::server::RRServer;
 use crate::server::slots;
 use crate::session::Role;
@@ -214,6 +215,22 @@ fn a_publisher_is_acknowledged_soon_as_long_as_it_is_read_late() {
     collect(&late.live, &late.stream, 0);
     late.gets_all();
     until("it is acknowledged as usual", || acknowledged_within_us(&late.publisher) == Some(200_000));
+}
+
+#[test]
+fn a_publisher_is_read_with_half_of_the_window_that_it_has_announced_meanwhile() {
+    let mut late = Late::new(StreamConfig::default());
+    let logged = late.stream.logged();
+    late.publisher.send(kind::WINDOW_ACK, 0, &20_000_u32.to_be_bytes()).unwrap();
+    late.publisher.key_frame(4_040, &[7; 70_000]).unwrap();
+    late.is_read(logged + 1);
+    settle(&late.stream);
+    assert!(late.stream.is_read_late());
+    late.publisher.key_frame(4_080, &[7; 5_000]).unwrap();
+    settle(&late.stream);
+    assert_eq!(late.stream.logged(), logged + 2);
+    late.publisher.key_frame(4_120, &[7; 6_000]).unwrap();
+    late.is_read(logged + 3);
 }
 
 #[test]

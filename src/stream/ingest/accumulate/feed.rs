@@ -54,8 +54,10 @@ pub(super) struct Feed {
     pub(super) owed: Owed,
     /// Whether its socket can be read late; `None` as long as nobody has asked.
     can_wait: Option<bool>,
-    /// Its socket is reported only with more bytes than one.
+    /// It is left alone until it has sent much.
     waits: bool,
+    /// Its socket is reported with so many bytes.
+    reported_from: u32,
     /// This was so since its timers were checked last.
     has_waited: bool,
     /// What comes is acknowledged soon also if nobody reads it.
@@ -100,6 +102,7 @@ impl Feed {
             owed: Owed::of(owed, now_ms * 1000),
             can_wait: None,
             waits: false,
+            reported_from: 1,
             has_waited: false,
             acknowledges_soon: false,
             short_by_ms: None,
@@ -118,9 +121,12 @@ impl Feed {
 
     /// Lets the poller report it only once it has sent much, or has ended; or again as soon as it has sent anything.
     pub(super) fn wait_for_more(&mut self, on: bool) {
-        if on != std::mem::replace(&mut self.waits, on) {
-            let bytes = if on { UNREAD_BYTES.min(self.peer.conn.may_be_unread()) } else { 1 };
+        // The peer may have announced another window since.
+        let bytes = if on { UNREAD_BYTES.min(self.peer.conn.may_be_unread()) } else { 1 };
+        if bytes != std::mem::replace(&mut self.reported_from, bytes) {
             self.peer.conn.socket.read_from(bytes);
+        }
+        if on != std::mem::replace(&mut self.waits, on) {
             self.has_waited = true;
             if !std::mem::replace(&mut self.acknowledges_soon, true) {
                 self.peer.conn.socket.acknowledge_soon(true);
