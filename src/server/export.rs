@@ -90,7 +90,7 @@ impl RRServer {
         let is_lost = || self.core.is_closing() || self.stream(id).is_err();
         let exported = stream.export(room, caller).and_then(|()| {
             let ended = || Err(Failure::ours(RRError::State, "the stream is ending"));
-            wait.outcome(is_lost).unwrap_or_else(ended)
+            wait.outcome(is_lost).unwrap_or_else(ended)?.outcome(room)
         });
         let exported = match exported {
             Ok(StreamExport::State(state)) if self.core.workers().is_some() => known_here(&stream, state, room),

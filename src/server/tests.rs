@@ -26,6 +26,7 @@ mod relays;
 mod requests;
 mod stalled;
 mod states;
+mod stream_export;
 mod waiting;
 mod words;
 

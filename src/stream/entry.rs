@@ -12,9 +12,9 @@ use crate::stream::book::{Claim, HostClaim};
 use crate::stream::egress::relay::Relay;
 use crate::stream::event::EventKind;
 use crate::stream::exported::MovedFeed;
-use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::stream::{ExportedStream, ToExport};
 use crate::stream::front::RRStream;
-use crate::stream::handover::{Delivery, ForAccumulate, NewPublisher, Pulled, StreamExport};
+use crate::stream::handover::{Delivery, ForAccumulate, NewPublisher, Pulled};
 use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::ingest::{Incoming, held};
 use crate::stream::link::refused;
@@ -233,11 +233,11 @@ impl RRStream {
         Ok(None)
     }
 
-    /// Lets the relay make the state with which the stream continues in another process.
+    /// Lets the relay give what the state is made of with which the stream continues in another process.
     ///
     /// # Errors
     /// [`RRError::State`] where the stream is ending.
-    pub(crate) fn export(self: &Arc<Self>, room: usize, caller: Caller<StreamExport>) -> Result<()> {
+    pub(crate) fn export(self: &Arc<Self>, room: usize, caller: Caller<ToExport>) -> Result<()> {
         self.deliver(Delivery::Export { room, caller, of_others: None }).map_err(|(_, failure)| failure)
     }
 

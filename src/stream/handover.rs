@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::net::conn::Conn;
 use crate::stream::book::Claim;
 use crate::stream::exported::MovedFeed;
-use crate::stream::exported::stream::StreamState;
+use crate::stream::exported::stream::ToExport;
 use crate::stream::exported::target::MovedPush;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::memory::budget::Charge;
@@ -29,7 +29,7 @@ pub(crate) enum Delivery {
         /// The most bytes that its state may have.
         room: usize,
         /// Who waits for the outcome.
-        caller: Caller<StreamExport>,
+        caller: Caller<ToExport>,
         /// What the other relays have said to it; `None` where it has not been to them.
         of_others: Option<Box<OfOthers>>,
     },
@@ -136,15 +136,6 @@ pub(in crate::stream) enum ForAccumulate {
         /// Who waits for the outcome.
         caller: Caller<TargetExport>,
     },
-}
-
-/// The outcome of a stream's export.
-#[derive(Debug)]
-pub enum StreamExport {
-    /// Its state, with which another process goes on.
-    State(StreamState),
-    /// There is too little room for the state; this many bytes are enough now.
-    Needs(usize),
 }
 
 /// A source that has had `Play.Start`.

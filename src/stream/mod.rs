@@ -35,10 +35,9 @@ mod upcalls;
 
 pub(crate) use self::book::Claim;
 pub(crate) use self::egress::subscription::Subscription;
-pub use self::exported::stream::StreamState;
+pub use self::exported::stream::{StreamExport, StreamState};
 pub(crate) use self::front::{Hold, RRStream};
 pub(crate) use self::further_relays::FurtherRelays;
-pub use self::handover::StreamExport;
 pub(crate) use self::handover::{Delivery, Pulled};
 pub(crate) use self::name::{DOT_PART, StreamName, take_apart};
 pub use self::process::starts::WorkerCounts;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::stream::event::Id;
-use crate::stream::exported::stream::StreamState;
+use crate::stream::exported::stream::StreamParts;
 
 const OPEN: u8 = 0;
 const KEPT: u8 = 1;
@@ -137,8 +137,8 @@ pub(crate) enum OfferedPublisher {
 /// A stream as another process gets it, without its publishers.
 #[derive(Debug)]
 pub(crate) struct OfferedStream {
-    /// Its state.
-    pub(crate) state: StreamState,
+    /// What its state is made of.
+    pub(crate) parts: Box<StreamParts>,
     /// Its players.
     pub(crate) players: Vec<OfferedSession>,
     /// Its connected targets, over connections that can move.

@@ -16,7 +16,7 @@ use crate::stream::offer::{OfferedPublisher, OfferedSession, OfferedTarget, Verd
 use crate::stream::record::{Caller, Wait};
 use crate::stream::remote::target::backoff::Backoff;
 use crate::stream::remote::target::{News, Target};
-use crate::stream::{Hold, RRStream};
+use crate::stream::{Hold, RRStream, StreamExport};
 
 /// How long players of a stream that has moved, and that could not move with it, may take to get the rest of its log.
 const FLUSH_MS: u64 = 2_000;
@@ -282,10 +282,15 @@ impl<'a> Offering<'a> {
         let offered = std::mem::take(&mut self.streams);
         let mut of_several = Vec::new();
         for (offered, (publishers, mut jobs, relay)) in offered.into_iter().zip(goes) {
-            match self.outcome(&relay) {
-                Ok(stream) => {
+            let made = self.outcome(&relay).and_then(|stream| match stream.parts.export(usize::MAX)? {
+                StreamExport::State(state) => Ok((state, stream.players, stream.targets)),
+                StreamExport::Needs(_) => Err(RRError::Limit.into()),
+            });
+            match made {
+                Ok((state, players, targets)) => {
                     self.streams.push(offered);
-                    self.say(channel, kind::STREAM, &stream.state, None)?;
+                    self.say(channel, kind::STREAM, &state, None)?;
+                    drop(state);
                     for publisher in &publishers {
                         match publisher {
                             OfferedPublisher::Session(session) => self.send_session(channel, session)?,
@@ -293,10 +298,10 @@ impl<'a> Offering<'a> {
                         }
                     }
                     let (several, one): (Vec<_>, Vec<_>) =
-                        stream.players.into_iter().partition(|player| player.besides.is_some());
+                        players.into_iter().partition(|player| player.besides.is_some());
                     self.send_sessions(channel, &one)?;
                     of_several.extend(several);
-                    for target in &stream.targets {
+                    for target in &targets {
                         self.send_target(channel, target, &mut jobs)?;
                     }
                     self.send_targets(channel, jobs)?;

@@ -1,6 +1,7 @@
 //! The state of a stream that goes on in another process: its name and settings, its time, the headers of its publisher,
 //! and the tail of its log, which is what those who play it have not got yet and what joiners begin with.
 
+use std::fmt;
 use std::ops::{Deref, Range};
 
 use minicbor::{Decode, Encode};
@@ -11,10 +12,12 @@ use crate::proto::cbor::{self, Form};
 use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write::{encode, wire_len};
 use crate::proto::message::{MessageHead, kind};
+use crate::stream::exported::GROWTH_BYTES;
 use crate::stream::exported::settings::{self, SettingState, Settings};
 use crate::stream::ingest::clock::ClockState;
 use crate::stream::ingest::kept::{HeaderState, MAX_KEPT_BYTES};
 use crate::stream::log::buffer::{STREAM_ID, chunk_stream_of, may_stand_in_log};
+use crate::stream::log::cursor::Cursor;
 use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS, Moved};
 use crate::stream::name::StreamName;
 
@@ -120,6 +123,87 @@ impl Deref for StreamState {
 
     fn deref(&self) -> &[u8] {
         self.message.get(self.at.clone()).unwrap_or_default()
+    }
+}
+
+/// The outcome of a stream's export.
+#[derive(Debug)]
+pub enum StreamExport {
+    /// Its state, with which another process goes on.
+    State(StreamState),
+    /// There is too little room for the state; this many bytes are enough now.
+    Needs(usize),
+}
+
+/// What the state of a stream is made of. It may have gigabytes, which whoever waits for it copies: others wait for the
+/// thread of the relay that gives this.
+pub(crate) struct StreamParts {
+    /// The stream without its tail.
+    stream: ExportedStream,
+    /// Where the tail begins and ends in the log.
+    begin: Cursor,
+    end: u64,
+}
+
+impl fmt::Debug for StreamParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamParts").field("stream", &self.stream).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+impl StreamParts {
+    /// Those of a stream, which has no tail yet, with the log from `begin` to this position.
+    pub(in crate::stream) fn new(stream: ExportedStream, begin: Cursor, end: u64) -> Self {
+        Self { stream, begin, end }
+    }
+
+    /// The state, if there is room for it.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn export(self, room: usize) -> Result<StreamExport> {
+        let Self { mut stream, begin: mut cursor, end } = self;
+        let bytes = usize::try_from(end.saturating_sub(cursor.position())).unwrap_or(usize::MAX);
+        // With too little room the state is not made, only measured.
+        if bytes <= room {
+            stream.tail.try_reserve_exact(bytes).map_err(|_| RRError::NoMem)?;
+            while cursor.position() < end
+                && let Some(message) = cursor.message()
+            {
+                stream.tail.extend_from_slice(message.wire);
+                stream.flags.push(message.mark.flags & MOVED_FLAGS);
+                cursor.skip_message();
+            }
+        }
+        let state = stream.state()?;
+        if bytes <= room && state.len() <= room {
+            return Ok(StreamExport::State(state.into()));
+        }
+        // A message takes a byte beside it, and more than ten on the wire.
+        let missing = if bytes <= room { 0 } else { bytes + bytes / 10 };
+        Ok(StreamExport::Needs(state.len() + missing + GROWTH_BYTES))
+    }
+}
+
+/// How far the export of a stream has come when the thread that has the stream is done with it.
+#[derive(Debug)]
+pub(crate) enum ToExport {
+    /// The state is to be made.
+    Parts(Box<StreamParts>),
+    /// The stream's process has made it.
+    Made(StreamExport),
+}
+
+impl ToExport {
+    /// The outcome, with this room for the state. This takes time.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn outcome(self, room: usize) -> Result<StreamExport> {
+        match self {
+            Self::Parts(parts) => parts.export(room),
+            Self::Made(outcome) => Ok(outcome),
+        }
     }
 }
 

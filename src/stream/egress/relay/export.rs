@@ -7,19 +7,19 @@ use std::os::fd::OwnedFd;
 
 use super::{Relay, begins};
 use crate::config::media;
-use crate::error::{Failure, RRError, Result};
+use crate::error::{Failure, RRError};
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::Who;
 use crate::stream::egress::join::JoinIndex;
 use crate::stream::egress::relay::tail::Tail;
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::exported;
-use crate::stream::exported::stream::ExportedStream;
+use crate::stream::exported::stream::{ExportedStream, StreamParts, ToExport};
 use crate::stream::exported::target::{About, Pause};
 use crate::stream::front::RRStream;
-use crate::stream::handover::{Delivery, OfOthers, StreamExport};
+use crate::stream::handover::{Delivery, OfOthers};
 use crate::stream::log::cursor::Cursor;
-use crate::stream::log::lineage::{LogPlace, MOVED_FLAGS};
+use crate::stream::log::lineage::LogPlace;
 use crate::stream::peer::Peer;
 use crate::stream::record::{Caller, Export, TargetExport};
 use crate::stream::remote::target::Target;
@@ -190,12 +190,12 @@ impl Relay {
         caller.tell(Ok(TargetExport::Gone { fd: (!anew).then(|| conn.into_fd()), state }));
     }
 
-    /// Makes the state with which the stream goes on in another process, once all relays have said what they need of the
-    /// log.
+    /// Gives what the state is made of with which the stream goes on in another process, once all relays have said what they
+    /// need of the log.
     pub(super) fn export_stream(
         &mut self,
         room: usize,
-        caller: Caller<StreamExport>,
+        caller: Caller<ToExport>,
         of_others: Option<Box<OfOthers>>,
         now_us: u64,
     ) {
@@ -206,7 +206,7 @@ impl Relay {
             return self.pass_on_order(Delivery::Export { room, caller, of_others: Some(of_others) });
         }
         if caller.take() {
-            caller.tell(self.stream_state(room, of_others.needs_from, now_us));
+            caller.tell(Ok(ToExport::Parts(self.stream_parts(of_others.needs_from, now_us))));
         }
     }
 
@@ -224,46 +224,26 @@ impl Relay {
         needed.chain(of_others).chain(others).min_by_key(Cursor::position)
     }
 
-    /// The state, with the log from `needed` or from the newest key frame on.
-    pub(super) fn stream_state(&self, room: usize, needed: Option<Cursor>, now_us: u64) -> Result<StreamExport> {
+    /// What the state is made of, with the log from `needed` or from the newest key frame on.
+    pub(super) fn stream_parts(&self, needed: Option<Cursor>, now_us: u64) -> Box<StreamParts> {
         let (head, bound) = (self.join_index.head().position, self.tail_bytes());
         let newest_key = self.join_index.newest_key().cloned();
         let key = newest_key.iter().map(|key| key.cursor.clone());
         let key = key.filter(|cursor| head.saturating_sub(cursor.position()) <= bound);
         let within = needed.into_iter().chain(key);
-        let mut cursor = within.min_by_key(Cursor::position).unwrap_or_else(|| self.join_index.here().cursor);
+        let begin = within.min_by_key(Cursor::position).unwrap_or_else(|| self.join_index.here().cursor);
         let headers = newest_key.map_or_else(|| self.join_index.here().headers, |key| key.headers);
-        let position = cursor.position();
-        let bytes = usize::try_from(head.saturating_sub(position)).unwrap_or(usize::MAX);
-        let (mut tail, mut flags) = (Vec::new(), Vec::new());
-        // With too little room the state is not made, only measured.
-        if bytes <= room {
-            tail.try_reserve_exact(bytes).map_err(|_| RRError::NoMem)?;
-            while cursor.position() < head
-                && let Some(message) = cursor.message()
-            {
-                tail.extend_from_slice(message.wire);
-                flags.push(message.mark.flags & MOVED_FLAGS);
-                cursor.skip_message();
-            }
-        }
-        let state = ExportedStream {
+        let stream = ExportedStream {
             name: self.stream.name().clone(),
             config: (*self.stream.config()).clone(),
             reserved: self.stream.book().is_reserved(),
             clock: self.stream.ingest().clock_state(now_us),
-            from: LogPlace { position, ..self.stream.log_place() },
+            from: LogPlace { position: begin.position(), ..self.stream.log_place() },
             headers: headers.headers().iter().map(|header| (header.type_id, header.body.to_vec())).collect(),
-            tail,
-            flags,
+            tail: Vec::new(),
+            flags: Vec::new(),
             publisher_moves: self.stream.book().publisher_can_move(),
-        }
-        .state()?;
-        if bytes <= room && state.len() <= room {
-            return Ok(StreamExport::State(state.into()));
-        }
-        // A message takes a byte beside it, and more than ten on the wire.
-        let missing = if bytes <= room { 0 } else { bytes + bytes / 10 };
-        Ok(StreamExport::Needs(state.len() + missing + exported::GROWTH_BYTES))
+        };
+        Box::new(StreamParts::new(stream, begin, head))
     }
 }

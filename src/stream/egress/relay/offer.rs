@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Relay;
-use crate::error::{RRError, Result};
+use crate::error::Result;
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::{Consumer, Who};
-use crate::stream::handover::{Delivery, OfOthers, StreamExport};
+use crate::stream::handover::{Delivery, OfOthers};
 use crate::stream::offer::{Besides, Offer, OfferedSession, OfferedStream, OfferedTarget, Verdict};
 use crate::stream::record::Caller;
 use crate::stream::remote::target::Target;
@@ -36,15 +36,11 @@ impl Relay {
         if !caller.take() {
             return;
         }
-        let state = match self.stream_state(usize::MAX, needed, now_us) {
-            Ok(StreamExport::State(state)) => state,
-            Ok(StreamExport::Needs(_)) => return caller.tell(Err(RRError::Limit.into())),
-            Err(failure) => return caller.tell(Err(failure)),
-        };
+        let parts = self.stream_parts(needed, now_us);
         let (offer, mut players, targets) = self.offer_consumers(&verdict, &mut targets, now_us);
         self.offer = Some(offer);
         players.extend(of_others.players);
-        caller.tell(Ok(OfferedStream { state, players, targets }));
+        caller.tell(Ok(OfferedStream { parts, players, targets }));
     }
 
     /// Makes the states of all that can go.

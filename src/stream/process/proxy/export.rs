@@ -10,10 +10,9 @@ use super::waits::{TargetOrder, WAITING};
 use super::{ORDER_MS, Proxy, WorkerSession, WorkerTarget, not_its, refuse};
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::event_loop::Io;
-use crate::stream::exported::stream::StreamState;
+use crate::stream::exported::stream::{StreamExport, StreamState, ToExport};
 use crate::stream::exported::target::{About, ExportedTarget, Pause};
 use crate::stream::exported::{self, Doing, ExportedSession, stream};
-use crate::stream::handover::StreamExport;
 use crate::stream::name::StreamName;
 use crate::stream::record::{Caller, Export, TargetExport};
 use crate::stream::remote::source::{self, Goes};
@@ -59,7 +58,7 @@ impl Proxy {
     }
 
     /// Lets the worker make the state of the stream. Without one there is nothing beside its name and settings.
-    pub(super) fn export_stream(&mut self, room: usize, caller: Caller<StreamExport>, now_us: u64) {
+    pub(super) fn export_stream(&mut self, room: usize, caller: Caller<ToExport>, now_us: u64) {
         let now_ms = now_us / 1000;
         let many = || Failure::ours(RRError::Again, "others wait for the stream's state already: try again");
         let may = self.may_go().and_then(|()| if self.waits.states.len() < WAITING { Ok(()) } else { Err(many()) });
@@ -72,8 +71,8 @@ impl Proxy {
         if self.worker.is_none() {
             let state = self.without_log(self.stream.book().is_reserved(), now_us).state();
             return caller.tell(state.map(|state| match state.len() {
-                needs if needs > room => StreamExport::Needs(needs),
-                _ => StreamExport::State(state.into()),
+                needs if needs > room => ToExport::Made(StreamExport::Needs(needs)),
+                _ => ToExport::Made(StreamExport::State(state.into())),
             }));
         }
         let orders = self.order_settings(now_ms).and_then(|()| self.order_hold(now_ms));
@@ -108,7 +107,7 @@ impl Proxy {
         Ok(())
     }
 
-    fn asked_for_state(&mut self) -> Result<Caller<StreamExport>> {
+    fn asked_for_state(&mut self) -> Result<Caller<ToExport>> {
         let asked = self.waits.states.pop_front();
         let (_, caller) = asked.ok_or_else(|| impossible("nobody wanted the state of the stream"))?;
         self.waits.answered();
@@ -117,7 +116,8 @@ impl Proxy {
 
     /// The state of the stream has come, at this place of a message. It is checked by the thread that waits for it.
     pub(super) fn stream_exported(&mut self, message: Vec<u8>, at: Range<usize>) -> Result<()> {
-        self.asked_for_state()?.tell(Ok(StreamExport::State(StreamState::within(message, at))));
+        let state = StreamState::within(message, at);
+        self.asked_for_state()?.tell(Ok(ToExport::Made(StreamExport::State(state))));
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Proxy {
         let needs = needs.map(|needs| room_needed(needs, room, STREAM_ROOM)).transpose()?;
         let caller = self.asked_for_state()?;
         match (needs, cause) {
-            (Some(needs), _) => caller.tell(Ok(StreamExport::Needs(needs))),
+            (Some(needs), _) => caller.tell(Ok(ToExport::Made(StreamExport::Needs(needs)))),
             (None, Some(cause)) => caller.tell(Err(cause)),
             // The caller learns that it is not possible now.
             (None, None) => {}

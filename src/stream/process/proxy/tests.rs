@@ -10,8 +10,8 @@ use crate::config::{ServerConfig, Start, StreamConfig, media};
 use crate::fuzzing::snapshot::exported_seeds;
 use crate::fuzzing::worker::Nobody;
 use crate::net::fd_channel::Message;
+use crate::stream::exported::stream::{StreamExport, ToExport};
 use crate::stream::exported::{Doing, ExportedSession};
-use crate::stream::handover::StreamExport;
 use crate::stream::memory::budget::Budget;
 use crate::stream::name::StreamName;
 use crate::stream::process::wire::{Cause, ToServer};
@@ -160,7 +160,7 @@ fn a_worker_asks_for_more_room_than_there_was_and_for_no_more_than_states_need()
         says(ToServer::StreamStays { needs, cause });
         let session = matches!(of_session.1.try_outcome(), Some(Some(Ok(Export::Needs(1_001)))));
         let target = matches!(of_target.1.try_outcome(), Some(Some(Ok(TargetExport::Needs(1_001)))));
-        let stream = matches!(of_stream.1.try_outcome(), Some(Some(Ok(StreamExport::Needs(1_001)))));
+        let stream = matches!(of_stream.1.try_outcome(), Some(Some(Ok(ToExport::Made(StreamExport::Needs(1_001))))));
         assert_eq!([session, target, stream], [is_possible; 3]);
     }
 }
@@ -173,6 +173,8 @@ fn the_state_of_a_stream_is_handed_on_where_it_lies() {
     let (kind, body) = ToServer::Stream { state: &[7; 1000] }.encode().unwrap();
     let lies = body.as_ptr().addr()..body.as_ptr().addr() + body.len();
     proxy.take_report(Message { kind, body, fd: None }, 1).unwrap();
-    let Some(Some(Ok(StreamExport::State(state)))) = wait.try_outcome() else { panic!("there was room") };
+    let Some(Some(Ok(ToExport::Made(StreamExport::State(state))))) = wait.try_outcome() else {
+        panic!("there was room")
+    };
     assert!(*state == [7; 1000] && lies.contains(&state.as_ptr().addr()));
 }

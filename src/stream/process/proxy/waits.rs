@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Failure;
-use crate::stream::handover::StreamExport;
+use crate::stream::exported::stream::ToExport;
 use crate::stream::record::{Caller, TargetExport};
 use crate::stream::remote::target::Target;
 use crate::stream::upcalls::Upcalls;
@@ -16,7 +16,7 @@ pub(super) const WAITING: usize = 16;
 #[derive(Default)]
 pub(super) struct Waits {
     /// Who waits for its state, and the room for that, in the order in which the worker answers.
-    pub(super) states: VecDeque<(usize, Caller<StreamExport>)>,
+    pub(super) states: VecDeque<(usize, Caller<ToExport>)>,
     /// Who waits until it goes on from another server.
     pub(super) goes_on: Option<Caller<()>>,
     /// When the worker must have answered, monotonic ms.

@@ -47,7 +47,7 @@ impl Worker {
             refused.0.tell(Err(failure));
             wait = refused.1;
         }
-        self.exports.push(Leaving::Stream(wait));
+        self.exports.push(Leaving::Stream(bytes(room), wait));
     }
 
     /// Goes on with the stream of another server.

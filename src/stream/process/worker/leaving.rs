@@ -3,14 +3,15 @@
 use super::super::wire::{Cause, Handle, Parted, ToServer};
 use super::server::Server;
 use crate::error::{Failure, RRError};
-use crate::stream::handover::StreamExport;
+use crate::stream::exported::stream::{StreamExport, ToExport};
 use crate::stream::record::{Export, TargetExport, Wait};
 
 /// What is to be given away, and whose thread has not answered yet.
 pub(super) enum Leaving {
     Session(Handle, Wait<Export>),
     Target(Handle, Wait<TargetExport>),
-    Stream(Wait<StreamExport>),
+    /// The stream, with the room for its state.
+    Stream(usize, Wait<ToExport>),
 }
 
 impl Leaving {
@@ -19,7 +20,7 @@ impl Leaving {
         match self {
             Self::Session(id, wait) => tell_session(server, *id, wait),
             Self::Target(id, wait) => tell_target(server, *id, wait),
-            Self::Stream(wait) => tell_stream(server, wait),
+            Self::Stream(room, wait) => tell_stream(server, *room, wait),
         }
     }
 
@@ -41,7 +42,7 @@ impl Leaving {
                 }
                 outcome.is_some()
             }
-            Self::Stream(wait) => wait.try_outcome().is_some(),
+            Self::Stream(_, wait) => wait.try_outcome().is_some(),
         }
     }
 }
@@ -51,7 +52,7 @@ impl Leaving {
 pub(super) fn tell_all(exports: &mut Vec<Leaving>, server: &Server) {
     let mut is_awaited = false;
     exports.retain(|leaving| {
-        let is_of_stream = matches!(leaving, Leaving::Stream(_));
+        let is_of_stream = matches!(leaving, Leaving::Stream(..));
         let stays = (is_of_stream && is_awaited) || !leaving.tell(server);
         is_awaited |= is_of_stream && stays;
         stays
@@ -97,13 +98,13 @@ fn tell_target(server: &Server, id: Handle, wait: &Wait<TargetExport>) -> bool {
     true
 }
 
-fn tell_stream(server: &Server, wait: &Wait<StreamExport>) -> bool {
+fn tell_stream(server: &Server, room: usize, wait: &Wait<ToExport>) -> bool {
     let Some(outcome) = wait.try_outcome() else { return false };
     let stays = |needs, cause: Option<&Failure>| {
         let cause = cause.map(Cause::of);
         server.tell(&ToServer::StreamStays { needs, cause }, None);
     };
-    match outcome {
+    match outcome.map(|parts| parts?.outcome(room)) {
         Some(Ok(StreamExport::State(state))) => server.tell(&ToServer::Stream { state: &state }, None),
         Some(Ok(StreamExport::Needs(needs))) => stays(Some(needs as u64), None),
         Some(Err(failure)) => stays(None, Some(&failure)),
@@ -126,13 +127,14 @@ mod tests {
         let (outbox, there) = Outbox::started();
         let server = Server::new(&Begin::example(), &ServerConfig::default(), outbox);
         let ([first, second], session) = ([Caller::new(), Caller::new()], Caller::new());
-        let needs = |needs: usize| Ok(StreamExport::Needs(needs));
-        let mut exports = vec![Leaving::Stream(first.1), Leaving::Session(7, session.1), Leaving::Stream(second.1)];
+        let needs = |needs: usize| Ok(ToExport::Made(StreamExport::Needs(needs)));
+        let mut exports =
+            vec![Leaving::Stream(0, first.1), Leaving::Session(7, session.1), Leaving::Stream(0, second.1)];
         second.0.tell(needs(2));
         drop(session.0);
         tell_all(&mut exports, &server);
         // The session has ended.
-        assert!(matches!(exports[..], [Leaving::Stream(_), Leaving::Stream(_)]));
+        assert!(matches!(exports[..], [Leaving::Stream(..), Leaving::Stream(..)]));
         first.0.tell(needs(1));
         tell_all(&mut exports, &server);
         assert!(exports.is_empty());
