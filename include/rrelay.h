@@ -381,7 +381,7 @@ typedef struct rr_stats {
        us from call to call, and follows a clock that is set. */
     int64_t last_media_us;
     /* The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; up to
-       some 0.3 s old. */
+       some 0.6 s old. */
     int64_t last_ts_ms;
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
     /* A consumer's lag: age of the oldest unsent byte, ms. Stream or server: the largest lag of its consumers. */

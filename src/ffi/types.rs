@@ -449,7 +449,7 @@ pub struct rr_stats {
     /// from call to call, and follows a clock that is set.
     pub last_media_us: i64,
     /// The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; up to
-    /// some 0.3 s old.
+    /// some 0.6 s old.
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
