@@ -434,7 +434,6 @@ fn set_option(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, va
 
 /// Within how many microseconds the system acknowledges what is not read from the socket of this process with this peer.
 #[cfg(test)]
-#[cfg(not(loom))]
 #[allow(unsafe_code)] // the test has not got the socket
 pub(crate) fn acknowledges_within_us(peer: SocketAddr) -> Option<u32> {
     let is_it = |fd: &libc::c_int| {
