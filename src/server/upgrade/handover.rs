@@ -246,7 +246,8 @@ impl<'a> Offering<'a> {
         })
     }
 
-    /// Offers all streams that can go. Their threads work at the same time; none waits for another.
+    /// Offers all streams that can go. Their threads say at the same time what goes; the states are made one after another, so
+    /// there is memory for one. A stream whose turn comes too late stays.
     fn send_streams(&mut self, channel: &FdChannel, mut jobs: Vec<OfferedJob>) -> Result<()> {
         let hold_ms = u32::try_from(self.by_ms.saturating_sub(clock::now_ms())).unwrap_or(u32::MAX).max(1);
         let streams = self.core.registry().streams.all()?;
@@ -282,9 +283,14 @@ impl<'a> Offering<'a> {
         let offered = std::mem::take(&mut self.streams);
         let mut of_several = Vec::new();
         for (offered, (publishers, mut jobs, relay)) in offered.into_iter().zip(goes) {
-            let made = self.outcome(&relay).and_then(|stream| match stream.parts.export(usize::MAX)? {
-                StreamExport::State(state) => Ok((state, stream.players, stream.targets)),
-                StreamExport::Needs(_) => Err(RRError::Limit.into()),
+            let made = self.outcome(&relay).and_then(|stream| {
+                if clock::now_ms() >= self.by_ms {
+                    return Err(Failure::ours(RRError::Timeout, "the states of others took too long"));
+                }
+                match stream.parts.export(usize::MAX)? {
+                    StreamExport::State(state) => Ok((state, stream.players, stream.targets)),
+                    StreamExport::Needs(_) => Err(RRError::Limit.into()),
+                }
             });
             match made {
                 Ok((state, players, targets)) => {

@@ -244,6 +244,8 @@ impl Consumer {
     pub(in crate::stream) fn remove(&mut self, mut goes: impl FnMut(&Subscription) -> bool) -> Vec<Subscription> {
         debug_assert!(self.is_between(), "nothing may be half sent");
         self.count_sent();
+        // Whoever hears of the end reads the figures at once.
+        self.tally.report(self.who.counters());
         let mut gone = Vec::new();
         let mut at = 0;
         while let Some(subscription) = self.subscriptions.get(at) {

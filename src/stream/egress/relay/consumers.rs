@@ -124,6 +124,12 @@ impl Consumers {
         }
     }
 
+    /// Puts all out of step, until a pass finds them at one place again: they are about to leave it, and nothing is to keep it.
+    pub(super) fn leave_place(&mut self) {
+        self.put_all_out_of_step();
+        self.in_step.end();
+    }
+
     fn put_all_out_of_step(&mut self) {
         while let Some(member) = self.in_step.members.last() {
             self.put_out_of_step(member.slot);
@@ -193,8 +199,7 @@ impl Consumers {
             self.catch_up();
         }
         if next.is_none() {
-            self.put_all_out_of_step();
-            self.in_step.end();
+            self.leave_place();
         }
         next
     }
@@ -308,9 +313,6 @@ impl InStep {
         let place = self.place.as_mut()?;
         let left = head.position.saturating_sub(place.position());
         let due_us = place.mark_here().map(|mark| mark.arrival_us + self.merge_us);
-        if place.may_pass_end() {
-            return None;
-        }
         let collects = self.merge_us > 0 && place.position() >= self.due_to;
         if let Some(due_us) = due_us.filter(|&due_us| collects && now_us < due_us) {
             return Some(Next::Collects(due_us));
@@ -318,6 +320,10 @@ impl InStep {
         self.due_to = head.position;
         let run = place.run().len();
         let len = run + place.beyond(run).len();
+        // This comes after the run is read: what another publisher sends goes to nobody before the end of the one before.
+        if place.may_pass_end() {
+            return None;
+        }
         // What comes during a pass is left to the next one where all collect, as for anybody else.
         let len = if self.merge_us > 0 { len.min(usize::try_from(left).ok()?) } else { len };
         match len {

@@ -104,6 +104,7 @@ impl Relay {
         let furthest = self.furthest(head, now_us).max(lag_bytes);
         let bound = (furthest / 2).max(NEAR_BYTES);
         let (mut jumped, mut messages_dropped) = (0, 0);
+        self.consumers.leave_place();
         for (_, consumer) in self.consumers.iter_mut() {
             let counters = consumer.who.counters();
             for subscription in consumer.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign()) {

@@ -221,6 +221,19 @@ fn those_who_collect_stay_in_step_until_they_are_due() {
 }
 
 #[test]
+fn who_hears_of_the_end_of_a_play_finds_all_that_was_sent_in_the_figures() {
+    let mut bed = Bed::new(1, 0);
+    for at_ms in 10..20 {
+        bed.put(10, at_ms);
+        bed.run(at_ms);
+    }
+    let consumer = bed.consumers.get_mut(0).unwrap();
+    assert_eq!(consumer.remove(|_| true).len(), 1);
+    let counters = consumer.who.counters();
+    assert_eq!([counters.msgs_out.get(), counters.bytes_out.get()], [10, bed.log.head().position]);
+}
+
+#[test]
 fn those_in_step_are_checked_every_second_time_and_when_somebody_calls() {
     let mut bed = Bed::new(3, 1_000);
     bed.consumers.get_mut(1).unwrap().subscriptions.first_mut().unwrap().pause(true);
