@@ -94,6 +94,8 @@ impl Server {
         let (out, errors) = (file("out"), file("errors"));
         let mut this = Self::printing_to(test, room, out, errors, "0", options);
         this.says("out", "listens on port ", 1);
+        // To print the first time of day the program opens a file for a moment: after that it holds what it will hold.
+        this.says("out", ": ACCEPTING", 1);
         let words = this.words("out");
         let (_, rest) = words.split_once("listens on port ").unwrap();
         this.port = rest.split([',', ' ', '\n']).next().unwrap().parse().unwrap();

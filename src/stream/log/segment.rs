@@ -203,7 +203,7 @@ impl Size {
     }
 
     /// Marks of a segment.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(in crate::stream) fn marks(self) -> u32 {
         self.marks
     }
