@@ -208,6 +208,11 @@ impl Client {
         }
     }
 
+    /// Whether such a message has come and was not taken yet.
+    pub(crate) fn has_message(&self, such: impl Fn(&(MessageHead, Vec<u8>)) -> bool) -> bool {
+        self.messages.iter().any(such)
+    }
+
     /// A message of a publisher's as it goes over the wire.
     pub(crate) fn wire(&self, type_id: u8, ts_ms: u32, body: &[u8]) -> Vec<u8> {
         let stream_id = self.session.stream_id();
