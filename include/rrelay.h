@@ -1001,7 +1001,8 @@ RR_API int rr_server_handover(rr_server *s, int fd, unsigned int within_ms, unsi
    their waits, and keep their connections, except over TLS, where they connect anew. User pointers do not come
    along.
 
-   Everything that comes is checked completely before the other process lets go of it.
+   Everything that comes is checked completely before the other process lets go of it. A stop that comes afterwards,
+   before this returns, ends in order all that has come.
    Waits: For the other process, within_ms (1 to 60000) at most.
    Returns: RR_OK; RR_ERR_ARG: not a connected unix stream socket, within_ms is out of its range, or what came is
    malformed; RR_ERR_VERSION: the other process is newer and sends what this library cannot read; RR_ERR_EXISTS: one

@@ -315,7 +315,8 @@ pub unsafe extern "C" fn rr_server_handover(
 /// server apply to them. Targets and sources have their settings and what remains of their waits, and keep their
 /// connections, except over TLS, where they connect anew. User pointers do not come along.
 ///
-/// Everything that comes is checked completely before the other process lets go of it.
+/// Everything that comes is checked completely before the other process lets go of it. A stop that comes afterwards, before this
+/// returns, ends in order all that has come.
 ///
 /// # Waits
 /// For the other process, `within_ms` (1 to 60000) at most.

@@ -29,6 +29,7 @@ use crate::server::placement::Placement;
 use crate::server::registry::Registry;
 use crate::server::secure::Certificate;
 use crate::server::slots::next_server;
+use crate::server::stopping::{Elsewhere, Stop, Stopping};
 use crate::session::{self, State};
 use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::log::segment::Spares;
@@ -52,9 +53,6 @@ const KEPT_UP: usize = 1_000;
 /// The reason of the end of a session that another process continues.
 const EXPORTED: &str = "handed over to another process";
 
-/// The value of the deadline while the server runs.
-const NEVER: u64 = u64::MAX;
-
 /// The control thread's work; the number of streams bounds it.
 #[derive(Debug, Default)]
 pub(super) struct ToReap {
@@ -65,13 +63,6 @@ pub(super) struct ToReap {
     pub(super) nudge: bool,
     /// The control thread has ended and takes no more work.
     over: bool,
-}
-
-/// Where peers are sent that understand reconnect requests.
-#[derive(Clone, Debug)]
-pub(super) struct Elsewhere {
-    /// The url; `None`: the same again, at which another process listens.
-    pub(super) url: Option<String>,
 }
 
 /// The shared part of a server.
@@ -115,9 +106,8 @@ pub(super) struct Core {
     pub(super) state: AtomicU32,
     /// The server's listeners.
     pub(super) listening: Listeners,
-    stop_by_ms: AtomicU64,
-    /// Where peers are sent while the server drains.
-    reconnect: Mutex<Option<Elsewhere>>,
+    /// How far its end has come.
+    pub(super) stopping: Stopping,
     /// Whether the server is being handed over.
     pub(super) moves: AtomicBool,
     /// Changes that the host and control by HTTP make.
@@ -134,6 +124,17 @@ pub(super) struct Core {
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Registry({} streams, {} sessions)", self.streams.len(), self.sessions.len())
+    }
+}
+
+/// A takeover that commits: as long as this is there, a stop is only noted. Dropped, it carries out the one that has come.
+pub(super) struct Commit<'a>(&'a Core);
+
+impl Drop for Commit<'_> {
+    fn drop(&mut self) {
+        if let Some(stop) = self.0.stopping.committed() {
+            self.0.begin_stop(stop);
+        }
     }
 }
 
@@ -183,8 +184,7 @@ impl Core {
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             listening: Listeners::default(),
-            stop_by_ms: AtomicU64::new(NEVER),
-            reconnect: Mutex::default(),
+            stopping: Stopping::default(),
             moves: AtomicBool::new(false),
             changes: Changes::default(),
             on_their_way: Arc::default(),
@@ -209,15 +209,14 @@ impl Core {
 
     // ---- the server's end
 
+    /// # Errors
+    /// [`RRError::State`] once the server stops.
     pub(super) fn still_open(&self) -> Result<()> {
-        if self.stop_by_ms().is_some() {
-            return Err(Failure::ours(RRError::State, "the server is stopping"));
-        }
-        Ok(())
+        self.stopping.still_open()
     }
 
     pub(super) fn stop_by_ms(&self) -> Option<u64> {
-        Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&by| by != NEVER)
+        self.stopping.by_ms()
     }
 
     /// Whether the threads are to end.
@@ -225,18 +224,42 @@ impl Core {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Begins to take over what another process lets go of. Only one takeover commits at a time.
+    ///
+    /// # Errors
+    /// [`RRError::State`] once the server stops.
+    pub(super) fn commit(&self) -> Result<Commit<'_>> {
+        self.stopping.commit()?;
+        Ok(Commit(self))
+    }
+
+    /// Stops all streams; they have this time for their last messages.
     pub(super) fn stop(&self, deadline_ms: u64) {
-        self.begin_stop(deadline_ms);
-        self.stop_streams(deadline_ms);
-        self.listener_wake.wake();
-        self.nudge_control();
+        self.begin_stop(Stop::within(deadline_ms));
     }
 
     /// Admits no new peers from now on and asks peers that support it to reconnect. The control thread stops the streams
     /// when all peers have gone, or in time before the deadline.
-    pub(super) fn drain(&self, elsewhere: &Elsewhere, deadline_ms: u64) {
-        *locked(&self.reconnect) = Some(elsewhere.clone());
-        self.begin_stop(deadline_ms);
+    pub(super) fn drain(&self, url: Option<String>, deadline_ms: u64) {
+        self.begin_stop(Stop { elsewhere: Some(Elsewhere { url }), ..Stop::within(deadline_ms) });
+    }
+
+    fn begin_stop(&self, stop: Stop) {
+        let Some((stop, is_first)) = self.stopping.begin(stop) else { return };
+        if is_first {
+            self.move_to(State::Stopping, None);
+            self.changes.look_again();
+        }
+        match stop.elsewhere {
+            None => self.stop_streams(stop.by_ms.saturating_sub(clock::now_ms())),
+            Some(elsewhere) => self.send_away(&elsewhere),
+        }
+        self.listener_wake.wake();
+        self.nudge_control();
+    }
+
+    /// Asks peers that support it to reconnect.
+    fn send_away(&self, elsewhere: &Elsewhere) {
         let mut at = 0;
         while let Some((session, next)) = self.next_session(at) {
             at = next;
@@ -244,31 +267,16 @@ impl Core {
                 let _ = session.order(Order::Reconnect(elsewhere.url.clone(), "the server stops".to_owned()));
             }
         }
-        self.listener_wake.wake();
-        self.nudge_control();
-    }
-
-    /// Where peers are sent while the server drains.
-    pub(super) fn elsewhere(&self) -> Option<Elsewhere> {
-        locked(&self.reconnect).clone()
     }
 
     /// During a drain: stops the streams when no peer is left, or early enough before the deadline that consumers can
     /// take the last messages.
     pub(super) fn end_drain(&self) {
-        let Some(by) = self.stop_by_ms().filter(|_| self.elsewhere().is_some()) else { return };
+        let Some(by) = self.stop_by_ms().filter(|_| self.stopping.elsewhere().is_some()) else { return };
         let left_ms = by.saturating_sub(clock::now_ms());
         if left_ms <= DRAIN_FLUSH_MS || self.registry().sessions.is_empty() {
-            *locked(&self.reconnect) = None;
+            self.stopping.end_drain();
             self.stop_streams(left_ms);
-        }
-    }
-
-    fn begin_stop(&self, deadline_ms: u64) {
-        let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
-        if self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER {
-            self.move_to(State::Stopping, None);
-            self.changes.look_again();
         }
     }
 

@@ -543,7 +543,7 @@ impl Listener {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         let plays = !pending.peer.subscriptions.is_empty();
         if stop_by_ms.is_some() && !plays && !matches!(pending.state, PendingState::Leaves { .. }) {
-            let elsewhere = self.core.elsewhere();
+            let elsewhere = self.core.stopping.elsewhere();
             if let (Some(elsewhere), Some(pending)) = (elsewhere, self.pending_peer(slot)) {
                 pending.peer.ask_to_reconnect(elsewhere.url.as_deref(), STOPPING);
             }

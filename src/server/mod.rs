@@ -39,6 +39,7 @@ mod secure;
 pub(crate) mod slots;
 mod source;
 mod state;
+mod stopping;
 mod upgrade;
 
 use std::os::fd::{OwnedFd, RawFd};
@@ -65,7 +66,7 @@ use crate::net::heap;
 use crate::net::socket::{self, Socket};
 use crate::net::thread;
 use crate::server::bans::{Ban, MAX_BAN_MS};
-use crate::server::core::{Core, Elsewhere};
+use crate::server::core::Core;
 use crate::server::dialler::Dialler;
 use crate::server::events::{Events, EventsConfig, refuse_in_callback};
 #[cfg(feature = "rest")]
@@ -157,8 +158,7 @@ impl RRServer {
         self.core.state()
     }
 
-    /// Listens on an address ("0.0.0.0:1935", `"[::]:1935"` and ":1935" for both families, port 0 for any) and returns
-    /// the port.
+    /// Listens on an address ("0.0.0.0:1935", `"[::]:1935"`, ":1935" for both, port 0 for any) and returns the port.
     ///
     /// # Errors
     /// Those of [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
@@ -254,7 +254,7 @@ impl RRServer {
     /// None at present. A second call shortens the deadline.
     pub fn stop(&self, reconnect_url: Option<&str>, deadline_ms: u32) -> Result<()> {
         match reconnect_url {
-            Some(url) => self.core.drain(&Elsewhere { url: Some(url.to_owned()) }, u64::from(deadline_ms)),
+            Some(url) => self.core.drain(Some(url.to_owned()), u64::from(deadline_ms)),
             None => self.core.stop(u64::from(deadline_ms)),
         }
         Ok(())

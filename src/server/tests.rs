@@ -1,7 +1,7 @@
 //! Tests of a server that need access to its internals.
 
 #[path = "../../tests/support/live.rs"]
-mod live;
+pub(super) mod live;
 #[path = "../../tests/support/secure.rs"]
 mod secure;
 

@@ -9,7 +9,7 @@ use super::wire::{self, Hello, kind};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::fd_channel::{FdChannel, Patience};
-use crate::server::core::{Core, Elsewhere};
+use crate::server::core::Core;
 use crate::server::inbox::{OfferedJob, OfferedListener, ToDialler, ToListener};
 use crate::stream::exported::target::{About, Pause};
 use crate::stream::offer::{OfferedPublisher, OfferedSession, OfferedTarget, Verdict};
@@ -349,7 +349,7 @@ impl<'a> Offering<'a> {
     /// Ends here what the new process has, and drains the rest.
     fn end(self) {
         // First, so that nobody is accepted here any more, and who is left knows that there is somebody else.
-        self.core.drain(&Elsewhere { url: None }, self.drain_ms);
+        self.core.drain(None, self.drain_ms);
         // The dialler takes this news when it goes on, before it does anything else with these targets.
         for target in &self.targets {
             self.core.end_exported_target(target);

@@ -51,9 +51,9 @@ const LOOK_MS: u64 = 20;
 pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Result<Listeners> {
     let mut entering = Entering::new(core);
     let received = entering.receive_all(channel, by_ms);
-    // Whoever came to a server that stops would be lost.
-    let stop = match received.and_then(|stop| core.still_open().map(|()| stop)) {
-        Ok(stop) => stop,
+    // Whoever came to a server that stops would be lost, so a stop waits from here on until all have begun.
+    let (stop, commit) = match received.and_then(|stop| Ok((stop, core.commit()?))) {
+        Ok(received) => received,
         Err(failure) => {
             // Where it does not arrive, the other process sees that the socket has ended.
             let _ = wire::refusal(&failure).and_then(|text| channel.send(kind::REFUSED, &text, None, by_ms));
@@ -69,6 +69,7 @@ pub(super) fn take_over(core: &Arc<Core>, channel: &FdChannel, by_ms: u64) -> Re
         return Err(failure);
     }
     let (streams, sessions) = entering.begin();
+    drop(commit);
     log::info!("took over {streams} streams and {sessions} sessions");
     Ok(Listeners(std::mem::take(&mut entering.listeners)))
 }
