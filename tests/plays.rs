@@ -27,7 +27,7 @@ use rrelay::proto::chunk_write;
 use rrelay::proto::command::build;
 use rrelay::proto::message::{MessageHead, kind};
 use rrelay::proto::url::RtmpUrl;
-use rrelay::server::{EventKind, Id, LevelFilter, ListenOptions, RRServer, kind as objects};
+use rrelay::server::{EventKind, Id, LevelFilter, ListenOptions, RRRestOut, RRServer, kind as objects};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
 use threading::threaded;
 
@@ -332,5 +332,29 @@ fn a_foreign_play_that_was_paused_or_muted_goes_on_at_a_key_frame_and_never_back
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
         assert!(numbers[before] > numbers[before - 1] + 5, "what came meanwhile is past: {numbers:?}");
     }
+    player.has_no_gap(2);
+}
+
+#[test]
+fn a_foreign_play_takes_the_new_settings_of_its_stream() {
+    const LONG_MS: u32 = 10_000;
+    let mut rig = Rig::new();
+    rig.feed("one", 0);
+    rig.feed("two", 1_000_000);
+    let mut player = Player::of(&rig, "one");
+    player.sees(1, 5);
+    player.also(2, "two");
+    player.sees(2, 5);
+    let id = rig.server.stream_find(b"live", b"one").unwrap();
+    let collects = |merge_ms| {
+        let was = Box::new(rig.server.stream_config(id).unwrap());
+        let config = Box::new(StreamConfig { merge_ms, ..(*was).clone() });
+        RRRestOut::ChangeStream { stream: id, was, config }.carry_out(&rig.server).unwrap();
+    };
+    collects(LONG_MS);
+    player.sees_no_more(1, 2);
+    collects(0);
+    player.sees(1, 20);
+    player.has_no_gap(1);
     player.has_no_gap(2);
 }

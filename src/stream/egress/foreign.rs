@@ -149,6 +149,8 @@ pub(in crate::stream) struct Foreign {
     /// The stream's publisher is sending.
     pub(in crate::stream) live: bool,
     registration: Arc<Registration>,
+    /// How often the stream's settings had changed when they were taken last; `None` before the first time.
+    settings_changes: Option<u64>,
 }
 
 impl Foreign {
@@ -165,7 +167,13 @@ impl Foreign {
             dropped: Drops::default(),
             place: Mutex::default(),
         };
-        Self { join_index: join_index.fork(), live, registration: Arc::new(registration) }
+        let registration = Arc::new(registration);
+        Self { join_index: join_index.fork(), live, registration, settings_changes: None }
+    }
+
+    /// Whether the stream, whose settings have changed so often, may have others than those that were taken; true once.
+    pub(in crate::stream) fn has_changed(&mut self, changes: u64) -> bool {
+        self.settings_changes.replace(changes) != Some(changes)
     }
 
     pub(in crate::stream) fn registration(&self) -> &Arc<Registration> {

@@ -215,6 +215,10 @@ impl Subscription {
         if self.stream().id() != owner {
             return false;
         }
+        if self.player.is_some() {
+            // They may have changed on its way here, where nobody takes them.
+            self.take_settings_of_stream();
+        }
         let Some(foreign) = self.foreign.take() else {
             self.lag_watch.came(now_us);
             if self.start == Start::Key && self.player.is_some() {
@@ -254,12 +258,21 @@ impl Subscription {
         self.foreign.is_some()
     }
 
+    /// Takes the settings that the stream has now; for players.
+    fn take_settings_of_stream(&mut self) {
+        let config = self.stream.identity().config();
+        self.take_settings(&config, None);
+    }
+
     /// Follows another stream's log with the subscription's own join index, and acts on the notes of that stream's
     /// relay.
     pub(in crate::stream) fn follow(&mut self, now_us: u64) {
         let Some(mut foreign) = self.foreign.take() else { return };
         let seen = foreign.join_index.advance_to_end(foreign.live, u64::MAX);
         foreign.live |= seen.messages > 0;
+        if foreign.has_changed(self.stream.identity().changes()) {
+            self.take_settings_of_stream();
+        }
         let head = foreign.join_index.head();
         let lets_go = foreign.take_let_go();
         if lets_go {
