@@ -325,7 +325,7 @@ const struct rule rules[] = {
      "refuse WHO, as in: --allow publish 10.0.0.0/8 --deny publish all"},
     {"--publish-key", "FILE", take_text, AT(publish_key), 0, 0, LOADS,
      "a file of the stream keys that may publish, one a line (default: any). With\n"
-     "a line show?pass=abc, players still play show"},
+     "a line show?pass=abc, players still play show, except with --keep-args"},
     {"--proxy", NULL, take_flag, AT(proxy), 0, 0, BARE,
      "each connection begins with a balancer's PROXY header, version 1 or 2;\nconnections without one are closed"},
     {"--policy", "WORD", take_policy, 0, 0, 0, 0,

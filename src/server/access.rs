@@ -125,8 +125,12 @@ impl Keys {
         let mut parts = of_path.splitn(2, |&byte| byte == b'?');
         let key = parts.next().unwrap_or_default();
         let arguments = parts.next().unwrap_or(&names.query);
-        let (alone, whole) = (digest(key), digest(&[key, b"?", arguments].concat()));
-        let same = |known: &[u8; 32]| known.ct_eq(&alone) | known.ct_eq(&whole);
+        // The peer may have sent others behind the application, which come first.
+        let of_app = [&names.app_query[..], b"&"].concat();
+        let own = arguments.strip_prefix(&of_app[..]).filter(|_| !names.app_query.is_empty()).unwrap_or(arguments);
+        let with = |arguments| digest(&[key, b"?", arguments].concat());
+        let (alone, whole, apart) = (digest(key), with(arguments), with(own));
+        let same = |known: &[u8; 32]| known.ct_eq(&alone) | known.ct_eq(&whole) | known.ct_eq(&apart);
         self.0.iter().fold(Choice::from(0), |found, known| found | same(known)).into()
     }
 }
@@ -226,6 +230,25 @@ mod tests {
             assert!(!failure.text.contains("sho") && !failure.text.contains("lobby"), "{failure}");
         }
         access.check(&peer("live", "any", ""), false).unwrap();
+    }
+
+    #[test]
+    fn a_key_with_arguments_matches_also_where_others_stand_behind_the_application() {
+        let file = Held::new("both", "show?pass=abc\n");
+        let access = Access::default();
+        access.set(file.config(), Args::Apart).unwrap();
+        let sent = |of_app: &str, query: &str| {
+            let peer = peer("live", "show", query);
+            peer.rename(|names| names.app_query = of_app.into());
+            access.check(&peer, true).is_ok()
+        };
+        assert!(sent("vhost=x", "vhost=x&pass=abc"));
+        assert!(sent("pass=abc", "pass=abc"), "some encoders put them there");
+        for (of_app, query) in
+            [("vhost=x", "vhost=x&pass=abcd"), ("vhost=x", "vhost=x"), ("", "&pass=abc"), ("", "vhost=x&pass=abc")]
+        {
+            assert!(!sent(of_app, query), "{of_app} {query}");
+        }
     }
 
     #[test]
