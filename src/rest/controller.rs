@@ -33,7 +33,7 @@ use self::heartbeat::Heartbeat;
 use self::http::Http;
 use self::matters::{Comes, Matter, Matters, Waiting};
 use self::memory::Memory;
-use self::question::{Answer, Controller, Deed, Load, Question, Why};
+use self::question::{Answer, Controller, Deed, Loads, Question, Why};
 use super::worker::{self, Seated, Tasks};
 use crate::config::{ControllerConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
@@ -109,6 +109,7 @@ struct Desk {
     server: Weak<RRServer>,
     setup: Mutex<Arc<Setup>>,
     matters: Matters,
+    loads: Loads,
     tasks: Tasks,
     losses: mpsc::Sender<Loss>,
     /// Wakes the heartbeat, because the settings have changed.
@@ -172,7 +173,7 @@ impl Desk {
     fn question(&self, server: &RRServer, setup: &Setup, matter: &Matter, name: &StreamName) -> Option<Question> {
         let why = self.why(server, matter, name)?;
         let tried = setup.memory().tried(name);
-        Some(Question { why, name: name.clone(), load: Load::of(server), tried })
+        Some(Question { why, name: name.clone(), load: self.loads.of(server, clock::now_ms()), tried })
     }
 
     /// Whether there is still something to ask.
@@ -422,6 +423,7 @@ impl NextThread {
                 server: Arc::downgrade(server),
                 setup: Mutex::new(Arc::new(setup)),
                 matters: Matters::default(),
+                loads: Loads::default(),
                 tasks,
                 losses,
                 changed: Notify::new(),

@@ -2,6 +2,7 @@
 //! it goes next.
 
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,6 +14,10 @@ use crate::server::RRServer;
 use crate::server::slots::kind;
 use crate::stream::StreamName;
 use crate::stream::event::Action;
+use crate::sync::locked;
+
+/// How long the load that questions tell is used, ms.
+const LOAD_MS: u64 = 500;
 
 /// The reason for a question.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +73,29 @@ impl Load {
         let stats = server.stats(0).unwrap_or_default();
         let streams = server.list(0, kind::STREAM).map_or(0, |streams| streams.len());
         Self { streams, sessions: stats.sessions, kbps_in: stats.kbps_in, kbps_out: stats.kbps_out }
+    }
+}
+
+/// The load that questions tell. To sum up the figures of thousands of streams takes longer than all the rest of a question, and
+/// figures have new values twice a second only.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    /// The last one, and its time.
+    last: Mutex<Option<(u64, Load)>>,
+}
+
+impl Loads {
+    /// The load at this time, or up to half a second before.
+    pub(super) fn of(&self, server: &RRServer, now_ms: u64) -> Load {
+        let last = *locked(&self.last);
+        if let Some((at_ms, load)) = last
+            && now_ms < at_ms + LOAD_MS
+        {
+            return load;
+        }
+        let load = Load::of(server);
+        *locked(&self.last) = Some((now_ms, load));
+        load
     }
 }
 
@@ -148,4 +176,22 @@ pub(super) trait Controller: Send + Sync {
     /// # Errors
     /// The reason why the report did not arrive.
     fn heartbeat<'a>(&'a self, beat: &'a Heartbeat) -> Pending<'a, Result<()>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::log::LevelFilter;
+
+    #[test]
+    fn the_load_is_summed_up_twice_a_second_at_most() {
+        let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+        let loads = Loads::default();
+        let streams_at = |now_ms| loads.of(&server, now_ms).streams;
+        assert_eq!(streams_at(10_000), 0);
+        server.stream_create(b"live", b"show", None).unwrap();
+        assert_eq!(streams_at(10_499), 0);
+        assert_eq!(streams_at(10_500), 1);
+    }
 }

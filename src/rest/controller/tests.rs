@@ -8,7 +8,7 @@ use crate::log::LevelFilter;
 use crate::proto::message;
 use crate::rest::controller::matters::{Open, Step};
 use crate::rest::controller::memory::LOSS_PAUSE;
-use crate::rest::controller::question::Pending;
+use crate::rest::controller::question::{Load, Pending};
 use crate::server::ListenOptions;
 use crate::session::{ClientSession, SessionConfig};
 
