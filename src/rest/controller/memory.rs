@@ -62,11 +62,15 @@ impl Kept {
         self.answers.get(path)
     }
 
+    fn forget(&mut self, path: &[u8]) {
+        if let Some((before, _)) = self.answers.remove(path) {
+            self.bytes -= bytes_of(path, &before);
+        }
+    }
+
     /// Keeps an answer in place of the one before. Without room there is none then.
     fn keep(&mut self, path: Vec<u8>, answer: Answer, until: Instant) {
-        if let Some((before, _)) = self.answers.remove(&path) {
-            self.bytes -= bytes_of(&path, &before);
-        }
+        self.forget(&path);
         let bytes = bytes_of(&path, &answer);
         if !self.has_room(bytes) {
             let now = Instant::now();
@@ -100,9 +104,12 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Keeps an answer for the time that it is valid. Relays that replace a lost one replace it in the stored answer,
-    /// which keeps its other relays and lasts at least as long as before.
+    /// which keeps its other relays and lasts at least as long as before. After a wait there is no answer about a stream that
+    /// begins: what was said before it counts no longer.
     pub(super) fn keep(&mut self, question: &Question, answer: &Answer) {
         let answers = match (&answer.deed, &question.why) {
+            (Deed::Wait, Why::Publish) => return self.published.forget(&question.name.path()),
+            (Deed::Wait, Why::Play) => return self.played.forget(&question.name.path()),
             (Deed::Relay(_), _) | (Deed::Reject(_), Why::Publish) => &mut self.published,
             (Deed::Pull(_), _) | (Deed::Reject(_), Why::Play) => &mut self.played,
             (Deed::Reject(_) | Deed::Wait, _) => return,
@@ -249,6 +256,14 @@ mod tests {
         assert!(memory.answer(&question(Why::Play, "show")).is_some());
         memory.keep(&question(Why::Play, "later"), &Answer { deed: Deed::Wait, ttl: lasting });
         assert_eq!(memory.answer(&question(Why::Play, "later")), None, "a wait says nothing of what is to be done");
+        let wait = Answer { deed: Deed::Wait, ttl: lasting };
+        memory.keep(&question(lost("rtmp://x/y"), "show"), &wait);
+        assert!(memory.answer(&question(Why::Publish, "show")).is_some(), "that was about another one");
+        for why in [Why::Publish, Why::Play] {
+            memory.keep(&question(why.clone(), "show"), &wait);
+            assert_eq!(memory.answer(&question(why, "show")), None, "what was said before is past");
+        }
+        assert_eq!((memory.published.bytes, memory.played.bytes), (0, 0));
     }
 
     #[test]
