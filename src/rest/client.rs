@@ -175,6 +175,14 @@ pub(super) fn post(url: &str) -> Builder {
         .header(CONNECTION, "close")
 }
 
+/// A failed request in words of a log line: who gave no valid answer is the back end, and none of the server's peers.
+pub(super) fn of_back_end(failure: &Failure) -> String {
+    match failure.kind {
+        RRError::Protocol => format!("the back end gave no valid answer: {}", failure.text),
+        _ => failure.to_string(),
+    }
+}
+
 /// The text of an error and of its causes.
 pub(super) fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

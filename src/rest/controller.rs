@@ -34,6 +34,7 @@ use self::http::Http;
 use self::matters::{Comes, Matter, Matters, Waiting};
 use self::memory::Memory;
 use self::question::{Answer, Controller, Deed, Loads, Question, Why};
+use super::client::of_back_end;
 use super::worker::{self, Seated, Tasks};
 use crate::config::{ControllerConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
@@ -211,7 +212,7 @@ impl Desk {
             Err(failure) => {
                 let stands = setup.memory().answer(question);
                 let instead = if stands.is_some() { "the last answer is used" } else { "nothing changes" };
-                log::warn!(target: told::STREAM, "controller, {}: {failure}; {instead}", shown());
+                log::warn!(target: told::STREAM, "controller, {}: {}; {instead}", shown(), of_back_end(&failure));
                 (stands, Some(failure))
             }
         };
@@ -375,7 +376,7 @@ async fn beat(desk: Arc<Desk>, mut stopping: watch::Receiver<bool>) {
             let Some(ms) = setup.config.heartbeat_ms else { return std::future::pending().await };
             let Some(beat) = desk.server.upgrade().map(|server| Heartbeat::of(&server)) else { return };
             if let Err(failure) = setup.controller.heartbeat(&beat).await {
-                log::warn!("the heartbeat failed: {failure}");
+                log::warn!("the heartbeat failed: {}", of_back_end(&failure));
             }
             tokio::time::sleep(Duration::from_millis(ms.into())).await;
         };

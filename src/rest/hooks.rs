@@ -22,7 +22,7 @@ use axum::http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::client::{Client, Reply, Use};
+use super::client::{Client, Reply, Use, of_back_end};
 use super::worker::{self, Seated, Tasks};
 use crate::config::{Decision, Dialect, HooksConfig};
 use crate::error::{Failure, RRError, Result};
@@ -232,10 +232,14 @@ impl Setup {
             }
         };
         let reply = self.send(call.hook(), request).await?;
-        match self.config.dialect {
+        let verdict = match self.config.dialect {
             Dialect::Json => json::verdict(call, &reply),
             Dialect::Nginx => nginx::verdict(call, &reply, self.config.relay_redirect),
-        }
+        };
+        verdict.map_err(|failure| match failure.kind {
+            RRError::Arg => Failure::peers(RRError::Protocol, format!("its answer: {}", failure.text)),
+            _ => failure,
+        })
     }
 
     /// Sends a notification, and repeats it if it fails, for the configured time and as long as there is a free place
@@ -260,7 +264,7 @@ impl Setup {
             place = place.or_else(|| self.retries.try_acquire().ok());
             let gives_up = place.is_none() || Instant::now() + wait > until;
             if gives_up || tokio::time::timeout(wait, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
-                log::warn!("{name} failed: {failure}");
+                log::warn!("{name} failed: {}", of_back_end(&failure));
                 return;
             }
             wait = (wait * 2).min(RETRY_LONGEST);
@@ -279,10 +283,10 @@ impl Setup {
             // A request without a free place was never sent, and an answer without room not read: the back end has not
             // failed.
             (Dialect::Nginx, Err(failure)) if !self.config.fail_open && failure.kind != RRError::Limit => {
-                Some(format!("on_update was not answered: {failure}"))
+                Some(format!("on_update was not answered: {}", of_back_end(&failure)))
             }
             (_, Err(failure)) => {
-                log::warn!("on_update failed: {failure}");
+                log::warn!("on_update failed: {}", of_back_end(&failure));
                 None
             }
         }
@@ -293,8 +297,18 @@ impl Setup {
         if self.config.fail_open {
             return Verdict::allow();
         }
-        let text = format!("no back end could be asked: {}", failure.kind.sentence());
-        Verdict::Deny { code: wanted.failed().to_owned(), text }
+        Verdict::Deny { code: wanted.failed().to_owned(), text: in_its_place(failure).to_owned() }
+    }
+}
+
+/// What a peer is told that is refused because its back end failed: that it is not the peer's fault, and what helps. The details
+/// are in the log.
+fn in_its_place(failure: &Failure) -> &'static str {
+    match failure.kind {
+        RRError::Limit | RRError::NoMem => "this server has no room for a question to its back end: try again later",
+        RRError::Timeout => "the back end of this server did not answer in time: try again later",
+        RRError::Connect => "the back end of this server cannot be reached: try again later, or tell its operator",
+        _ => "the back end of this server gave no valid answer: tell its operator, whose log has the reason",
     }
 }
 
@@ -371,7 +385,7 @@ impl Hooks for Desk {
             let asked = tokio::time::timeout_at(deadline, setup.ask(&call)).await;
             let asked = asked.unwrap_or_else(|_| Err(Failure::peers(RRError::Timeout, "no answer in time")));
             let verdict = asked.unwrap_or_else(|failure| {
-                log::warn!("{} failed: {failure}", call.hook().name());
+                log::warn!("{} failed: {}", call.hook().name(), of_back_end(&failure));
                 setup.default_of(&wanted, &failure)
             });
             let Some(server) = server.upgrade() else { return };

@@ -203,9 +203,14 @@ fn a_back_end_that_fails_keeps_sessions_out_or_lets_them_in_as_it_is_set() {
                 Ok(_) => assert!(fail_open, "{what}: it was let in"),
                 Err(failure) => {
                     assert!(!fail_open && failure.text.contains("NetStream.Publish.Failed"), "{what}: {failure}");
+                    let helps = if what == "silent" { "try again" } else { "tell its operator" };
+                    for words in ["the back end of this server", helps] {
+                        assert!(failure.text.contains(words), "whose fault it is, and what helps: {failure}");
+                    }
                 }
             }
-            hooked.live.line_with(&["on_publish failed", words]);
+            let line = hooked.live.line_with(&["on_publish failed", words]);
+            assert!(!line.contains("the peer"), "{line}");
         }
     }
     // This port is not listened on.
@@ -214,7 +219,10 @@ fn a_back_end_that_fails_keeps_sessions_out_or_lets_them_in_as_it_is_set() {
     let port = reserved.local_addr().unwrap().as_socket().unwrap().port();
     let on_publish = Some(format!("http://127.0.0.1:{port}/"));
     let hooked = Hooked::new(HooksConfig { on_publish, ..HooksConfig::default() });
-    assert!(begin(&hooked, "show", true).err().unwrap().text.contains("NetStream.Publish.Failed"));
+    let failure = begin(&hooked, "show", true).err().unwrap();
+    for words in ["NetStream.Publish.Failed", "the back end of this server cannot be reached"] {
+        assert!(failure.text.contains(words), "{failure}");
+    }
 }
 
 #[test]

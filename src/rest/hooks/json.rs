@@ -15,7 +15,7 @@ use crate::config::{Decision, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::rest::answer;
-use crate::rest::client::{Reply, post};
+use crate::rest::client::{Reply, of_back_end, post};
 use crate::rest::model::id_text;
 use crate::rest::nginx::client_number;
 use crate::rest::settings;
@@ -312,7 +312,7 @@ fn allowed(answer: Answer) -> Result<Verdict> {
 
 /// The reason why an answer to an update ends the session: it denies.
 pub(super) fn ends(reply: &Reply) -> Option<String> {
-    let answer = answer(reply).inspect_err(|failure| log::warn!("on_update: {failure}")).ok()?;
+    let answer = answer(reply).inspect_err(|failure| log::warn!("on_update: {}", of_back_end(failure))).ok()?;
     let denies = (200..300).contains(&reply.status) && answer.action.as_deref() == Some("deny");
     denies.then(|| if answer.text.is_empty() { "on_update denied it".to_owned() } else { answer.text })
 }
