@@ -309,7 +309,10 @@ fn a_client_is_dropped_by_its_number_of_stat() {
     until("it counts no longer", || drop_it(&format!("client?clientid={number}")) == (200, "0".to_owned()));
     let (status, reason) = ask(shown.rest, "POST", "/control/redirect/client");
     assert!(status == 400 && reason.contains("newname is missing"), "{status} {reason}");
-    assert_eq!(drop_it("subscriber?app=live&addr=127.0.0.1"), (200, "2".to_owned()));
+    for filter in ["app=other", "app=&name=", "app=&addr=", "app=&clientid="] {
+        assert_eq!(drop_it(&format!("subscriber?{filter}")), (200, "0".to_owned()), "{filter}");
+    }
+    assert_eq!(drop_it("subscriber?app=&addr=127.0.0.1"), (200, "2".to_owned()), "an empty application is any");
     for player in &mut shown.players {
         player.closed();
     }

@@ -289,7 +289,8 @@ pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(S
         let Ok(info) = server.info(id) else { continue };
         let address = host_of(&info.addr);
         let matches = wanted(info.role)
-            && arg("app").is_none_or(|app| app.as_bytes() == info.app)
+            // nginx-rtmp takes an empty application, and no other empty filter, as none.
+            && arg("app").is_none_or(|app| app.is_empty() || app.as_bytes() == info.app)
             && arg("name").is_none_or(|name| name.as_bytes() == info.key)
             && arg("addr").is_none_or(|addr| addr == address)
             && arg("clientid").is_none_or(|number| number == client_number(id).to_string());
