@@ -2,6 +2,7 @@
 
 mod ways;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -189,7 +190,10 @@ fn who_follows_by_a_switch_comes_after_what_the_publisher_has_sent_before_and_ei
 fn a_publisher_is_read_once_it_has_sent_much() {
     let mut late = Late::new(StreamConfig::default());
     let logged = late.stream.logged();
-    late.publisher.key_frame(4_040, &[7; 100_000]).unwrap();
+    // Many small messages: each time so much has come, a whole one is among it, wherever in them the read before has ended.
+    let much: Vec<u8> = (1..=20).flat_map(|n| late.publisher.wire(kind::VIDEO, 4_000 + n * 40, &[7; 10_000])).collect();
+    late.publisher.session.note_sent(much.len() as u64);
+    late.publisher.socket.write_all(&much).unwrap();
     late.is_read(logged);
 }
 
