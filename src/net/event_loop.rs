@@ -1,8 +1,8 @@
 //! The event loop of a thread, and [`Task`], the trait of what a loop drives: a group of connections, for example one
 //! stream's publishers or consumers.
 //!
-//! The loop owns the poller, every task's inbox, backlog and tick, and the buffer into which its tasks read. A task
-//! owns its connections and handles their bytes; it never waits and knows nothing of its thread. A loop drives any
+//! The loop owns the poller, every task's inbox, backlog and tick, and in a round a buffer into which its tasks read
+//! ([`scratch`]). A task owns its connections and handles their bytes; it never waits and knows nothing of its thread. A loop drives any
 //! number of tasks: in a round each task that has something to do gets one bounded turn. A task that panics ends
 //! without harm to the others, and a task that is over leaves the loop. Tasks can be added while the loop runs
 //! ([`LoopHandle`]).
@@ -19,6 +19,7 @@
 //! connection that the poller reports, and no allocation.
 
 mod deadlines;
+mod scratch;
 mod seat;
 
 use std::convert::Infallible;
@@ -30,12 +31,13 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use self::deadlines::{Deadlines, NEVER};
+use self::scratch::{Right, Scratch};
 use self::seat::{BoxedSeat, NextTick, Outcome, Seat, SharedSeat};
 use crate::error::{Failure, RRError, Result};
 use crate::net::backlog::Backlog;
+use crate::net::clock;
 use crate::net::poll::{Poller, Ready, Wake, Watch};
 use crate::net::socket::Socket;
-use crate::net::{clock, heap};
 use crate::sync::panic_text;
 
 /// Most messages that one task takes in a round.
@@ -243,7 +245,7 @@ pub(crate) struct EventLoop {
     called: Vec<usize>,
     /// New tasks from other threads, and the wake for them; `None` as long as there is no handle.
     newcomers: Option<(Receiver<BoxedSeat>, Arc<Wake>)>,
-    scratch: Vec<u8>,
+    right_to_scratch: Right,
     /// Read after each wait and each turn.
     now_us: u64,
 }
@@ -319,7 +321,7 @@ impl EventLoop {
     /// A loop without tasks, for a few of them.
     ///
     /// # Errors
-    /// [`RRError::Limit`] if the process has no fd left.
+    /// [`RRError::Limit`] if the process has no fd left, [`RRError::NoMem`] if it has no memory for a read buffer.
     pub(crate) fn new() -> Result<Self> {
         Self::with_room(FEW)
     }
@@ -337,7 +339,7 @@ impl EventLoop {
             due: Vec::new(),
             called: Vec::new(),
             newcomers: None,
-            scratch: Vec::new(),
+            right_to_scratch: Right::new()?,
             now_us: clock::now_us(),
         })
     }
@@ -362,33 +364,14 @@ impl EventLoop {
     }
 
     /// Adds a task, to which `wake` belongs from now on. `on_panic` is called with the panic's text if the task panics.
-    ///
-    /// # Errors
-    /// [`RRError::NoMem`] if there is no memory for the read buffer.
-    pub(crate) fn add<T: Task>(
-        &mut self,
-        task: T,
-        inbox: Receiver<T::Message>,
-        wake: Arc<Wake>,
-        on_panic: OnPanic,
-    ) -> Result<()> {
-        self.grow_scratch(T::SCRATCH_BYTES)?;
+    pub(crate) fn add<T: Task>(&mut self, task: T, inbox: Receiver<T::Message>, wake: Arc<Wake>, on_panic: OnPanic) {
         self.take_seat(Seat::new(task, inbox, wake, on_panic, None));
-        Ok(())
     }
 
     /// Takes a new task in and gives it a turn at once, because calls before this moment reached no task.
     fn take_seat(&mut self, seat: BoxedSeat) {
         let number = self.seats.insert(seat);
         self.seats.note(number, &mut self.again);
-    }
-
-    /// Makes the buffer to read into at least this long.
-    fn grow_scratch(&mut self, bytes: usize) -> Result<()> {
-        if bytes > self.scratch.len() {
-            self.scratch = heap::zeroed(bytes)?;
-        }
-        Ok(())
     }
 
     /// Drives the tasks until the last one has left.
@@ -417,10 +400,7 @@ impl EventLoop {
         }
         while let Some((newcomers, _)) = &self.newcomers {
             match newcomers.try_recv() {
-                Ok(seat) => match self.grow_scratch(seat.scratch_bytes()) {
-                    Ok(()) => self.take_seat(seat),
-                    Err(failure) => fall(seat, &failure.text),
-                },
+                Ok(seat) => self.take_seat(seat),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => self.newcomers = None,
             }
@@ -452,10 +432,10 @@ impl EventLoop {
     fn round(&mut self) {
         let Self { poller, seats, due, .. } = self;
         poller.take_calls(|task| seats.note(task, due));
-        let mut at = 0;
+        let (mut scratch, mut at) = (self.right_to_scratch.take(), 0);
         while let Some(&task) = self.due.get(at) {
-            self.turn(task);
-            self.turn_of_called();
+            self.turn(task, &mut scratch);
+            self.turn_of_called(&mut scratch);
             at += 1;
         }
         self.due.clear();
@@ -463,27 +443,27 @@ impl EventLoop {
 
     /// Gives one turn to each task that was called meanwhile. They follow at once, because the data for which they were
     /// called is still in the processor's cache.
-    fn turn_of_called(&mut self) {
+    fn turn_of_called(&mut self, scratch: &mut Scratch) {
         let Self { poller, seats, called, .. } = self;
         poller.take_calls(|task| seats.note(task, called));
         let mut at = 0;
         while let Some(&task) = self.called.get(at) {
-            self.turn(task);
+            self.turn(task, scratch);
             at += 1;
         }
         self.called.clear();
     }
 
-    fn turn(&mut self, task: usize) {
+    fn turn(&mut self, task: usize, scratch: &mut Scratch) {
         let Some(place) = self.seats.get(task) else { return };
         place.is_due = false;
-        let (now_us, watch, scratch) = (self.now_us, self.poller.watch(task), &mut self.scratch);
-        let outcome = place.seat.round(now_us, &mut place.ready, watch, scratch);
+        let (now_us, watch) = (self.now_us, self.poller.watch(task));
+        let outcome = place.seat.round(now_us, &mut place.ready, watch, scratch.bytes());
         place.has_left = !place.ready.is_empty();
         match outcome {
             Outcome::Next(0) => self.seats.note(task, &mut self.again),
             Outcome::Next(at_us) => self.deadlines.set(task, at_us),
-            Outcome::Over => self.end(task),
+            Outcome::Over => self.end(task, scratch),
             Outcome::Fell(seat, panic) => {
                 self.leave(task);
                 seat.into_iter().for_each(|seat| fall(seat, panic_text(panic.as_ref())));
@@ -493,10 +473,9 @@ impl EventLoop {
     }
 
     /// Ends a task that leaves in order.
-    fn end(&mut self, task: usize) {
+    fn end(&mut self, task: usize, scratch: &mut Scratch) {
         let Some(place) = self.seats.get(task) else { return };
-        let (watch, scratch) = (self.poller.watch(task), &mut self.scratch);
-        let ended = place.seat.end(watch, scratch);
+        let ended = place.seat.end(self.poller.watch(task), scratch.bytes());
         self.leave(task);
         match ended {
             Some((seat, Some(panic))) => fall(seat, panic_text(panic.as_ref())),
@@ -510,7 +489,8 @@ impl EventLoop {
     }
 
     fn end_all(&mut self) {
-        (0..self.seats.places.len()).for_each(|task| self.end(task));
+        let mut scratch = self.right_to_scratch.take();
+        (0..self.seats.places.len()).for_each(|task| self.end(task, &mut scratch));
     }
 }
 

@@ -25,6 +25,11 @@ const WAKE: Token = Token(usize::MAX);
 /// A poller's token holds a task of the thread and a slot of that task.
 const SLOT_BITS: u32 = 32;
 
+/// A wait takes in so many events at first, and twice as many after one that was full, up to the second number. So a thread
+/// with few connections has little memory for them.
+const FEWEST_EVENTS: usize = 16;
+const MOST_EVENTS: usize = 1024;
+
 /// The sleep of a poller's thread, and what wakes it.
 #[derive(Debug)]
 struct Sleeper {
@@ -308,7 +313,7 @@ impl Poller {
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
         let (sleep, numbers, waits) = (Sleep::with_room(tasks), Mutex::default(), AtomicU64::new(0));
         let sleeper = Arc::new(Sleeper { waker, sleep, numbers, waits });
-        Ok(Self { poll, events: Events::with_capacity(tasks.clamp(256, 1024)), sleeper })
+        Ok(Self { poll, events: Events::with_capacity(FEWEST_EVENTS), sleeper })
     }
 
     /// Creates the means to call one task of this poller's thread.
@@ -330,6 +335,10 @@ impl Poller {
     /// # Errors
     /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> Result<()> {
+        let room = self.events.capacity();
+        if room < MOST_EVENTS && self.events.iter().count() == room {
+            self.events = Events::with_capacity(2 * room);
+        }
         // No other thread writes it.
         let waits = self.sleeper.waits.load(Ordering::Relaxed);
         self.sleeper.waits.store(waits + 1, Ordering::Release);

@@ -121,8 +121,8 @@ impl RRServer {
             let core = Arc::clone(&core);
             Box::new(move |text: &str| core.thread_failed(text))
         };
-        listener_loop.add(Listener::new(Arc::clone(&core)), inboxes.listener, listener_wake, failed())?;
-        dial_loop.add(Dialler::new(Arc::clone(&core)), inboxes.dialler, dial_wake, failed())?;
+        listener_loop.add(Listener::new(Arc::clone(&core)), inboxes.listener, listener_wake, failed());
+        dial_loop.add(Dialler::new(Arc::clone(&core)), inboxes.dialler, dial_wake, failed());
         let (orphans, search) = Orphans::new(&core, failed())?.unzip();
         let (threads, shared) = (Mutex::default(), Mutex::default());
         let server = Self { core: Arc::clone(&core), threads, shared, orphans };

@@ -71,7 +71,7 @@ impl Orphans {
         let mut event_loop = EventLoop::new()?;
         let (orders, inbox) = bounded(1);
         let wake = event_loop.wake()?;
-        event_loop.add(Search::new(Arc::clone(core), Folder::make(dir)?), inbox, Arc::clone(&wake), failed)?;
+        event_loop.add(Search::new(Arc::clone(core), Folder::make(dir)?), inbox, Arc::clone(&wake), failed);
         Ok(Some((Self { orders, wake, has_begun: Mutex::new(false) }, event_loop)))
     }
 

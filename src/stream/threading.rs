@@ -109,8 +109,8 @@ impl Threading {
     /// Prepares the place where one of the tasks will run. For a loop of its own this makes system calls.
     ///
     /// # Errors
-    /// [`RRError::Limit`] if the process has no fd left, or the shared loop no room; [`RRError::State`] once the server
-    /// stops.
+    /// [`RRError::Limit`] if the process has no fd left, or the shared loop no room; [`RRError::NoMem`] if it has no memory
+    /// for a read buffer; [`RRError::State`] once the server stops.
     pub(in crate::stream) fn spot(&self) -> Result<Spot<'_>> {
         match self {
             Self::Own => {
@@ -141,8 +141,7 @@ impl Spot<'_> {
     /// Runs the task. `start` starts the thread for a loop of its own.
     ///
     /// # Errors
-    /// The errors of `start`; [`RRError::Limit`] if the shared loop is overrun, [`RRError::NoMem`] if there is no
-    /// memory for the read buffer.
+    /// The errors of `start`; [`RRError::Limit`] if the shared loop is overrun.
     pub(in crate::stream) fn run<T: Task>(
         self,
         task: T,
@@ -152,7 +151,7 @@ impl Spot<'_> {
     ) -> Result<Running> {
         match self.on {
             On::Own(mut event_loop) => {
-                event_loop.add(task, inbox, self.wake, on_panic)?;
+                event_loop.add(task, inbox, self.wake, on_panic);
                 Ok(Running::Thread(start(event_loop)?))
             }
             On::Shared(shared) => {

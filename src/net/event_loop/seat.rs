@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, TryLockError, Weak};
 use crossbeam::channel::{Receiver, Sender};
 
 use super::deadlines::NEVER;
-use super::{Io, MESSAGES, OnPanic, Task};
+use super::{Io, MESSAGES, OnPanic, Task, scratch};
 use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::poll::{MediaTurn, Ready, Wake, Watch};
@@ -75,6 +75,7 @@ impl<T: Task> Seat<T> {
         on_panic: OnPanic,
         ends: Option<Sender<Infallible>>,
     ) -> Box<Self> {
+        const { assert!(T::SCRATCH_BYTES <= scratch::BYTES, "the loop's buffer suffices for the task") };
         Box::new(Self {
             task,
             inbox,
@@ -124,7 +125,6 @@ pub(super) trait AnySeat: Send {
     fn media_turn(&mut self, comes_again: bool) -> bool;
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
     fn wake(&self) -> &Arc<Wake>;
-    fn scratch_bytes(&self) -> usize;
     fn take_on_panic(&mut self) -> OnPanic;
 }
 
@@ -220,10 +220,6 @@ impl<T: Task> AnySeat for Seat<T> {
 
     fn wake(&self) -> &Arc<Wake> {
         &self.wake
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        T::SCRATCH_BYTES
     }
 
     fn take_on_panic(&mut self) -> OnPanic {

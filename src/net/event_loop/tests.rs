@@ -257,7 +257,7 @@ impl Handle {
 
     fn on(event_loop: &mut EventLoop) -> Self {
         Self::new(event_loop.wake().unwrap(), |probe, inbox, wake, on_panic| {
-            event_loop.add(probe, inbox, wake, on_panic).unwrap()
+            event_loop.add(probe, inbox, wake, on_panic)
         })
     }
 
