@@ -38,6 +38,7 @@ use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::poll::{Poller, Ready, Wake, Watch};
 use crate::net::socket::Socket;
+use crate::net::stack::Stack;
 use crate::sync::panic_text;
 
 /// Most messages that one task takes in a round.
@@ -245,7 +246,11 @@ pub(crate) struct EventLoop {
     called: Vec<usize>,
     /// New tasks from other threads, and the wake for them; `None` as long as there is no handle.
     newcomers: Option<(Receiver<BoxedSeat>, Arc<Wake>)>,
+    /// The stack of the thread that runs the loop.
+    stack: Option<Stack>,
     right_to_scratch: Right,
+    /// A task has taken messages since the thread last gave pages of its stack back.
+    had_mail: bool,
     /// Read after each wait and each turn.
     now_us: u64,
 }
@@ -339,7 +344,9 @@ impl EventLoop {
             due: Vec::new(),
             called: Vec::new(),
             newcomers: None,
+            stack: None,
             right_to_scratch: Right::new()?,
+            had_mail: false,
             now_us: clock::now_us(),
         })
     }
@@ -376,6 +383,8 @@ impl EventLoop {
 
     /// Drives the tasks until the last one has left.
     pub(crate) fn run(mut self) {
+        // Where many tasks share a stack, it has few pages for each.
+        self.stack = if self.newcomers.is_none() { Stack::of_caller() } else { None };
         loop {
             self.take_in();
             if self.seats.taken == 0 && self.newcomers.is_none() {
@@ -408,6 +417,11 @@ impl EventLoop {
     }
 
     fn wait(&mut self) -> Result<()> {
+        if self.had_mail && self.again.is_empty() {
+            // To take a connection over, tasks go twice as deep as otherwise, and threads may have few of them in their life.
+            self.had_mail = false;
+            self.stack.iter().for_each(Stack::give_back);
+        }
         let timeout = match self.deadlines.first() {
             _ if !self.again.is_empty() => Some(Duration::ZERO),
             NEVER => None,
@@ -461,8 +475,13 @@ impl EventLoop {
         let outcome = place.seat.round(now_us, &mut place.ready, watch, scratch.bytes());
         place.has_left = !place.ready.is_empty();
         match outcome {
-            Outcome::Next(0) => self.seats.note(task, &mut self.again),
-            Outcome::Next(at_us) => self.deadlines.set(task, at_us),
+            Outcome::Next { at_us, had_mail } => {
+                self.had_mail |= had_mail;
+                match at_us {
+                    0 => self.seats.note(task, &mut self.again),
+                    at_us => self.deadlines.set(task, at_us),
+                }
+            }
             Outcome::Over => self.end(task, scratch),
             Outcome::Fell(seat, panic) => {
                 self.leave(task);

@@ -18,6 +18,7 @@ pub(crate) mod proxy;
 mod shim;
 mod sleep;
 pub mod socket;
+pub(crate) mod stack;
 #[cfg(feature = "librtmp")]
 pub(crate) mod swf;
 pub(crate) mod tcp_info;

@@ -27,6 +27,8 @@ pub(super) struct Seat<T: Task> {
     /// The inbox may have messages. Whoever sends one calls the task afterwards ([`Wake::wake`]), so a round without such a
     /// call does not look.
     has_mail: bool,
+    /// The task has taken messages, and the loop does not know it yet.
+    had_mail: bool,
     /// The task was called so, and has had no tick since.
     nudged: bool,
     wake: Arc<Wake>,
@@ -80,6 +82,7 @@ impl<T: Task> Seat<T> {
             task,
             inbox,
             has_mail: true,
+            had_mail: false,
             nudged: false,
             wake,
             backlog: Backlog::default(),
@@ -125,6 +128,8 @@ pub(super) trait AnySeat: Send {
     fn media_turn(&mut self, comes_again: bool) -> bool;
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
     fn wake(&self) -> &Arc<Wake>;
+    /// Whether the task has taken a message since the last call of this.
+    fn had_mail(&mut self) -> bool;
     fn take_on_panic(&mut self) -> OnPanic;
 }
 
@@ -152,6 +157,7 @@ impl<T: Task> AnySeat for Seat<T> {
         self.has_mail |= self.nudged;
         if self.has_mail {
             for message in self.inbox.try_iter().take(MESSAGES) {
+                self.had_mail = true;
                 self.task.on_message(message, io);
                 if self.task.is_paused() {
                     return Some(NEVER);
@@ -222,6 +228,10 @@ impl<T: Task> AnySeat for Seat<T> {
         &self.wake
     }
 
+    fn had_mail(&mut self) -> bool {
+        std::mem::take(&mut self.had_mail)
+    }
+
     fn take_on_panic(&mut self) -> OnPanic {
         std::mem::replace(&mut self.on_panic, Box::new(|_| {}))
     }
@@ -238,8 +248,8 @@ impl fmt::Debug for SharedSeat {
 
 /// How a round has ended.
 pub(super) enum Outcome {
-    /// The time of the next round if the task is not called; 0 means at once.
-    Next(u64),
+    /// The time of the next round if the task is not called; 0 means at once. Messages may have been taken.
+    Next { at_us: u64, had_mail: bool },
     /// The task wants to leave.
     Over,
     /// The task has panicked.
@@ -260,7 +270,7 @@ impl SharedSeat {
         let mut place = locked(&self.0);
         let Some(seat) = &mut *place else { return Outcome::Over };
         match catch_unwind(AssertUnwindSafe(|| seat.round(now_us, ready, watch, scratch))) {
-            Ok(Some(at_us)) => Outcome::Next(at_us),
+            Ok(Some(at_us)) => Outcome::Next { at_us, had_mail: seat.had_mail() },
             Ok(None) => Outcome::Over,
             Err(panic) => Outcome::Fell(place.take(), panic),
         }

@@ -55,6 +55,8 @@ enum Say {
     Pause(Arc<AtomicBool>),
     /// The task does not return from this call as long as the test holds this.
     Hang(Arc<Mutex<()>>),
+    /// The task goes so many bytes deep, and tells where its stack is.
+    GoDeep(usize, Sender<Stack>),
     Panic,
     End,
 }
@@ -174,6 +176,10 @@ impl Task for Probe {
             Say::OnMedia(on_media) => self.on_media = on_media,
             Say::Pause(paused) => self.paused = paused,
             Say::Hang(held) => drop(locked(&held)),
+            Say::GoDeep(bytes, told) => {
+                crate::net::stack::go_deep(bytes);
+                told.send(Stack::of_caller().unwrap()).unwrap();
+            }
             Say::Panic => panic!("as expected"),
             Say::End => self.over = true,
         }
@@ -755,5 +761,23 @@ fn a_panic_in_another_thread_ends_the_task_and_not_that_thread() {
     lives.say(Say::Number(7));
     until("the other goes on", || *locked(&lives.seen.messages) == [7]);
     lives.say(Say::End);
+    thread.join().unwrap();
+}
+
+/// The depth of a hand-over stays in nobody's memory: a stream has two threads, and each takes a few connections over.
+#[test]
+fn a_thread_gives_back_what_its_tasks_have_used_of_the_stack_for_messages() {
+    const DEEP_BYTES: usize = 512 * 1024;
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let thread = run(event_loop);
+    let (tell, told) = unbounded();
+    for _ in 0..3 {
+        task.say(Say::GoDeep(DEEP_BYTES, tell.clone()));
+        let stack = told.recv().unwrap();
+        until("it is given back", || stack.resident_bytes() < DEEP_BYTES / 2);
+        assert!(stack.resident_bytes() > 0);
+    }
+    task.say(Say::End);
     thread.join().unwrap();
 }
