@@ -177,6 +177,13 @@ impl Wake {
         Pulse { sleeper: Arc::clone(&self.sleeper), waits }
     }
 
+    /// Whether the thread sleeps until something comes. The caller is the only one who calls its tasks.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn finds_sleep(&self) -> bool {
+        // In this order: a thread that has calls left does not sleep on, and without new ones it has none left later.
+        self.sleeper.sleep.has_no_calls() && self.sleeper.sleep.is_asleep()
+    }
+
     /// Sets whether [`Self::wake_for_data`] leaves the task asleep; the owner calls this before it waits. True if media
     /// came while the task was collecting, after it has looked for some ([`Self::look_for_data`]), and it no longer collects.
     pub(crate) fn set_collecting(&self, on: bool) -> bool {

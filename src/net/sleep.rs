@@ -50,6 +50,12 @@ impl Sleep {
 
     // ---- other threads
 
+    /// Whether no call waits to be taken.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn has_no_calls(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     /// Calls a task. True if the thread has to be woken by a system call: of several callers one wakes it.
     #[must_use]
     pub(super) fn call(&self, task: usize) -> bool {

@@ -301,11 +301,10 @@ impl Handle {
     fn falls_asleep(&self, on_media: OnMedia) {
         self.say(Say::OnMedia(on_media));
         until("the order is there", || self.inbox.is_empty());
+        until("it sleeps", || self.wake.finds_sleep());
         let before = self.seen.media_turns.load(Ordering::Acquire);
-        until("it sleeps", || {
-            self.offer_media();
-            self.seen.media_turns.load(Ordering::Acquire) > before
-        });
+        self.offer_media();
+        assert_eq!(self.seen.media_turns.load(Ordering::Acquire), before + 1);
     }
 
     fn has_ended(&self) -> bool {
