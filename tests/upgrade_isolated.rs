@@ -268,6 +268,9 @@ fn where_the_successor_fails_at_any_step_the_processes_stay_with_their_server() 
     let live = Live::new(isolated());
     let load = Load::on(live.port, 2, 2, 5);
     until("media flows", || live.server.stats(0).unwrap().msgs_out > 50);
+    until("the host was told of all", || {
+        live.events_of(EventKind::Session).iter().filter(|event| event.state == State::InProgress).count() == 2 + 4
+    });
     let (before, processes) = (live.events_of(EventKind::Session).len(), workers());
     let mut channels = 0;
     for last in 0.. {
