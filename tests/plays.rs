@@ -257,8 +257,10 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
         let end = Instant::now() + PATIENCE;
         loop {
             let stats = rig.server.stats(id).unwrap();
-            assert!(Instant::now() < end && stats.msgs_out <= stats.msgs_in, "{key}: {frames} frames, {stats:?}");
-            if stats.msgs_out >= frames && stats.bytes_out >= frames * 300 {
+            assert!(Instant::now() < end, "{key}: {frames} frames, {stats:?}");
+            // A frame can be sent a moment before it is counted as one that came.
+            let is_plausible = stats.msgs_out <= stats.msgs_in;
+            if is_plausible && stats.msgs_out >= frames && stats.bytes_out >= frames * 300 {
                 break;
             }
             player.look();
