@@ -26,13 +26,19 @@ fn arrived(server: &RRServer, stream: u64) -> u64 {
     server.stats(stream).unwrap().msgs_in
 }
 
-/// Bytes that the other side's kernel has not taken yet, by `/proc/net/tcp`.
-fn unsent(publisher: &Raw) -> u64 {
-    let port = format!(":{:04X}", publisher.socket.local_addr().unwrap().port());
+/// Bytes that the other side's kernel has not taken yet, by `/proc/net/tcp`. `None` where a look at the table, which
+/// changes meanwhile, has missed the connection.
+fn unsent(publisher: &Raw) -> Option<u64> {
+    // Another connection, which may be over, can have one of these ports, but not both.
+    let port = |addr: SocketAddr| format!(":{:04X}", addr.port());
+    let socket = &publisher.socket;
+    let (here, there) = (port(socket.local_addr().unwrap()), port(socket.peer_addr().unwrap()));
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let line = table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)));
-    let queues = line.unwrap().split_whitespace().nth(4).unwrap();
-    u64::from_str_radix(queues.split(':').next().unwrap(), 16).unwrap()
+    table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_ours = words[1].ends_with(&here) && words[2].ends_with(&there);
+        is_ours.then(|| u64::from_str_radix(words[4].split_once(':').unwrap().0, 16).unwrap())
+    })
 }
 
 /// Small messages, for which reading takes longer than sending.
@@ -79,7 +85,7 @@ fn bytes_in_our_socket_are_read_before_a_publishers_reset_counts() {
     // The publisher wants an acknowledgement of every byte, so that a write to it fails between two reads.
     publisher.send(5, 0, &1_u32.to_be_bytes());
     publisher.socket.write_all(&messages(100_000)).unwrap();
-    until("all of it in the server's socket", || (unsent(&publisher) == 0).then_some(()));
+    until("all of it in the server's socket", || (unsent(&publisher) == Some(0)).then_some(()));
     SockRef::from(&publisher.socket).set_linger(Some(Duration::ZERO)).unwrap();
     drop(publisher);
     assert_eq!(arrived(&server, stream), 100_000);
