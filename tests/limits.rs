@@ -195,8 +195,9 @@ fn of_five_thousand_at_once_a_thousand_stay_and_the_rest_is_closed_at_once() {
     };
     until("all but those who found room are closed", || crowd.iter().filter(|socket| open(socket)).count() == 998);
     // All were closed long before the handshake's deadline.
-    let took = began.elapsed();
-    let lines = live.lines_with("connections refused") as u64;
+    let lines = || live.lines_with("connections refused") as u64;
+    until("the log tells of it", || lines() > 0);
+    let (lines, took) = (lines(), began.elapsed());
     assert!((1..=took.as_secs() + 2).contains(&lines), "{lines} lines in {took:?}");
     publisher.key_frame(80, b"2").unwrap();
     assert!(player.message().1.ends_with(b"2"));
@@ -211,13 +212,9 @@ fn commands_of_peers_wait_while_the_host_takes_no_events() {
     let mut early = shaken(port);
     // Each connection begins with an event that may not be dropped.
     let _crowd: Vec<TcpStream> = (0..2 * LIMIT).map(|_| raw(port)).collect();
-    // With a full queue no further peer is accepted. The number of accepted peers depends on how many came in one turn.
-    let mut inside = 0;
-    until("the queue is full", || {
-        std::thread::sleep(Duration::from_millis(300));
-        let before = std::mem::replace(&mut inside, server.list(0, objects::SESSION).unwrap().len());
-        inside > 1 && inside == before
-    });
+    // One event of each and one of the server are more than the limit. The thread that has accepted them reads the next
+    // command after that.
+    until("the queue is full", || server.list(0, objects::SESSION).unwrap().len() >= LIMIT as usize);
     early.write_all(&connect()).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     early.set_nonblocking(true).unwrap();
@@ -435,13 +432,12 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
         }
         player.message();
     }
-    let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
-    assert_eq!((stream.msgs_in, stream.key_interval_ms, stream.last_ts_ms), (70, 1000, 69 * 40));
-    // On a loaded machine the test's own pace is not exact; the figures' own tests check their precision.
-    assert!((20_000..=30_000).contains(&stream.fps_milli), "{}", stream.fps_milli);
-    // 25 frames of 5005 bytes.
-    assert!((800..=1_200).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
-    assert!((800..=1_200).contains(&stream.kbps_out), "{}", stream.kbps_out);
+    let id = live.server.stream_find(b"live", b"show").unwrap();
+    // The last message can be played a moment before it is counted.
+    until("all came", || live.server.stats(id).unwrap().last_ts_ms == 69 * 40);
+    let stream = live.server.stats(id).unwrap();
+    assert_eq!(stream.video_kbps, stream.kbps_in);
+    assert_eq!((stream.msgs_in, stream.key_interval_ms), (70, 1000));
     assert_eq!((stream.sessions, stream.targets, stream.dropped_msgs), (2, 0, 0));
     for id in live.server.list(0, objects::SESSION).unwrap() {
         // The first look asks for fresh figures.
@@ -471,6 +467,19 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     let server = live.server.stats(0).unwrap();
     assert_eq!((server.msgs_in, server.sessions), (70, 2));
     assert!(server.last_media_us > server.started_us && server.started_us > 0 && server.queue_bytes > 0, "{server:?}");
+
+    // On a loaded machine the test's own pace is not exact, so it goes on until it has kept it for a while; the figures'
+    // own tests check their precision.
+    let mut frame = 70;
+    until("figures of 25 frames of 5005 bytes in a second", || {
+        std::thread::sleep(Duration::from_millis(37));
+        publisher.send(9, frame * 40, &[&[0x27, 1, 0, 0, 0][..], &payload].concat()).unwrap();
+        player.message();
+        frame += 1;
+        let now = live.server.stats(id).unwrap();
+        (20_000..=30_000).contains(&now.fps_milli)
+            && [now.kbps_in, now.video_kbps, now.kbps_out].iter().all(|kbps| (800..=1_200).contains(kbps))
+    });
 }
 
 /// Reading figures makes no system call and waits for nobody: ten thousand sessions may be read each second. (That

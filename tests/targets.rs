@@ -128,8 +128,8 @@ fn a_target_gives_up_after_so_many_failures_or_so_much_time() {
     let by_count = rig.server.target_add(rig.stream, by_count).unwrap();
     let by_time = TargetConfig { retry_total_ms: Some(300), ..push(&url) };
     let by_time = rig.server.target_add(rig.stream, by_time).unwrap();
-    rig.begin(0);
     let begin = Instant::now();
+    rig.begin(0);
     assert_eq!(rig.wait_for(by_count, State::Failed).error, Some(RRError::GiveUp));
     assert_eq!(rig.states(by_count).iter().filter(|&&state| state == State::Recovering).count(), 2);
     assert_eq!(rig.wait_for(by_time, State::Failed).error, Some(RRError::GiveUp));
