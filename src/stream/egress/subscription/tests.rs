@@ -43,3 +43,22 @@ fn a_message_that_comes_during_a_pass_waits_for_the_next_one_where_media_is_coll
         }
     }
 }
+
+#[test]
+fn what_is_half_sent_goes_out_whole_where_the_end_was_set_by_one_who_has_not_seen_it() {
+    let (mut log, mut join_index, mut subscription) = subscription(0);
+    let mut private = Private::new(&Budget::new(None));
+    put(&mut log, 0);
+    join_index.advance();
+    let end = join_index.head();
+    put(&mut log, 10);
+    put(&mut log, 20);
+    let message = log.head().position as usize / 3;
+    subscription.advance(Taken::of(Some(message + 5)));
+    subscription.end_at(end.position);
+    assert_eq!(subscription.plan(&mut private, true, end, 20_000).unwrap(), Next::Log(message - 5));
+    assert!(!subscription.has_ended());
+    subscription.advance(Taken::of(Some(message - 5)));
+    assert_eq!(subscription.plan(&mut private, true, end, 20_000).unwrap(), Next::Nothing);
+    assert!(subscription.has_ended());
+}
