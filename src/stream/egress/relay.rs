@@ -169,6 +169,7 @@ impl Task for Relay {
     }
 
     fn on_message(&mut self, delivery: Box<Delivery>, io: &mut Io<'_>) {
+        self.let_go(io);
         self.see_to_met(io);
         self.pass.unchanged = false;
         let Some(delivery) = self.send_round(*delivery) else { return };
@@ -195,7 +196,6 @@ impl Task for Relay {
             }
             Delivery::Export { room, caller, of_others } => self.export_stream(room, caller, of_others, io.now_us),
             Delivery::Offer { verdict, targets, caller, of_others } => {
-                self.let_go(io);
                 // An order that came before is carried out here: afterwards it would find nobody.
                 self.on_tick(true, io);
                 self.offer(verdict, targets, caller, of_others, io.now_us);

@@ -106,12 +106,12 @@ impl Task for Accumulate {
     }
 
     fn on_message(&mut self, message: Box<ForAccumulate>, io: &mut Io<'_>) {
+        self.let_go(io);
         self.catch_up(io);
         self.end_deferral();
         match *message {
             ForAccumulate::Publisher(publisher) => self.adopt(*publisher, io),
             ForAccumulate::Offer { verdict, sources, caller } => {
-                self.let_go(io);
                 // An order that came before is carried out here: afterwards it would find nobody.
                 self.check_timers(io);
                 self.offer(verdict, sources, &caller, io);
@@ -304,7 +304,9 @@ impl Accumulate {
         if self.deferral.slot() == Some(slot) {
             self.end_deferral();
         }
-        self.feeds.try_remove(slot)
+        let mut feed = self.feeds.try_remove(slot)?;
+        feed.reset_acknowledgement();
+        Some(feed)
     }
 
     fn read_and_answer(&mut self, ready: Ready, io: &mut Io<'_>) -> Stays {

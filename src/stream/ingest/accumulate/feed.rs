@@ -137,7 +137,14 @@ impl Feed {
     /// Once it has not waited for a while, what comes is acknowledged as usual again.
     fn acknowledge_as_usual(&mut self) {
         let has_waited = std::mem::take(&mut self.has_waited) || self.waits;
-        if !has_waited && std::mem::take(&mut self.acknowledges_soon) {
+        if !has_waited {
+            self.reset_acknowledgement();
+        }
+    }
+
+    /// What comes is acknowledged as usual, also when another task or process has the connection.
+    pub(super) fn reset_acknowledgement(&mut self) {
+        if std::mem::take(&mut self.acknowledges_soon) {
             self.peer.conn.socket.acknowledge_soon(false);
         }
     }

@@ -56,6 +56,7 @@ impl Accumulate {
     ) -> Option<Result<OfferedPublisher>> {
         let (place, now_ms) = (is_live.then(|| self.stream.log_place()), clock::now_ms());
         let feed = self.feeds.get_mut(slot).filter(|feed| feed.gone.is_none())?;
+        feed.reset_acknowledgement();
         let Some(source) = feed.source.clone() else {
             let state = feed.state(place, now_ms);
             let session =
