@@ -43,7 +43,9 @@ pub(crate) struct Rate {
 impl Rate {
     /// Counts `n` at this moment; owner only. True if this is the first count of its step.
     pub(crate) fn add(&self, n: u64, now_us: u64) -> bool {
-        let (step, seen) = (now_us / STEP_US, self.step.get());
+        let seen = self.step.get();
+        // Whoever counts may have read the clock before the last count.
+        let step = (now_us / STEP_US).max(seen);
         if step != seen {
             for stale in (seen + 1..=step).rev().take(PLACES) {
                 self.place(stale).set(0);
@@ -157,6 +159,10 @@ mod tests {
         rate.add(125_000, 60_000_000);
         assert_eq!(rate.kbps(60_400_000), 0, "what came before the silence is forgotten");
         assert_eq!(rate.kbps(60_600_000), 500);
+        rate.add(125_000, 60_500_001);
+        rate.add(125_000, 60_499_999);
+        rate.add(125_000, 60_500_002);
+        assert_eq!(rate.kbps(61_100_000), 2000, "time that was read before the last count takes nothing away");
     }
 
     #[test]
