@@ -55,7 +55,6 @@ impl Resolver {
     /// A resolver that calls `wake` with every answer.
     pub(super) fn new(wake: Arc<Wake>) -> Self {
         let (questions, jobs) = bounded(QUEUE);
-        // There is room for an answer to each possible question, so that sending one never blocks.
         let (answered, answers) = bounded(QUEUE + THREADS);
         Self { questions, jobs, answered, answers, wake, threads: 0 }
     }
@@ -106,7 +105,8 @@ fn serve(jobs: &Receiver<Question>, answered: &Sender<Answer>, wake: &Wake) {
             Ok(found) => Ok(found.take(MAX_ADDRESSES).collect()),
             Err(error) => Err(Failure::ours(RRError::Resolve, format!("{host}: {error}"))),
         };
-        if answered.try_send(Answer { target, round, addresses }).is_err() {
+        // Where many answers wait, the thread does, too, until the dialler has taken some; with the dialler it ends.
+        if answered.send(Answer { target, round, addresses }).is_err() {
             return;
         }
         wake.wake();
@@ -118,6 +118,23 @@ fn serve(jobs: &Receiver<Question>, answered: &Sender<Answer>, wake: &Wake) {
 mod tests {
     use super::*;
     use crate::net::poll::Poller;
+
+    #[test]
+    fn a_thread_goes_on_once_there_is_room_for_its_answers_again() {
+        let wake = Poller::new(1).unwrap().wake().unwrap();
+        let ((questions, jobs), (answered, answers)) = (bounded(QUEUE), bounded(1));
+        for target in 1..=5 {
+            let by_ms = clock::now_ms() + 60_000;
+            questions.send(Question { target, round: 1, host: "localhost".to_owned(), port: 1, by_ms }).unwrap();
+        }
+        drop(questions);
+        let thread = std::thread::spawn(move || serve(&jobs, &answered, &wake));
+        while !answers.is_full() && !thread.is_finished() {
+            std::thread::yield_now();
+        }
+        assert_eq!(answers.iter().map(|answer| answer.target).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        thread.join().unwrap();
+    }
 
     #[test]
     fn a_name_whose_time_is_over_takes_no_thread_from_those_who_wait() {
