@@ -279,6 +279,10 @@ impl Setup {
         };
         match (self.config.dialect, reply) {
             (Dialect::Json, Ok(reply)) => json::ends(&reply),
+            (Dialect::Nginx, Ok(reply)) if self.config.fail_open && reply.status / 100 == 5 => {
+                log::warn!("on_update failed: the back end answered with status {}", reply.status);
+                None
+            }
             (Dialect::Nginx, Ok(reply)) => nginx::ends(&reply, self.config.strict_update),
             // A request without a free place was never sent, and an answer without room not read: the back end has not
             // failed.

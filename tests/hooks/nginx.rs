@@ -227,8 +227,12 @@ fn an_update_that_is_answered_by_no_ends_the_session() {
 
 #[test]
 fn a_back_end_that_answers_no_update_ends_the_session_unless_it_fails_open() {
-    for fail_open in [false, true] {
-        let backend = Backend::new(|asked| if asked.path() == "/on_update" { Answer::Close } else { status("200 OK") });
+    for (fail_open, answers) in [(false, false), (true, false), (false, true), (true, true)] {
+        let backend = Backend::new(move |asked| match asked.path() {
+            "/on_update" if answers => status("502 Bad Gateway"),
+            "/on_update" => Answer::Close,
+            _ => status("200 OK"),
+        });
         let config = HooksConfig {
             on_update: Some(backend.url("on_update")),
             update_ms: Some(1_000),
