@@ -18,7 +18,7 @@ use quick_xml::events::Event;
 use rrelay::config::ServerConfig;
 use rrelay::proto::command::CAPS_RECONNECT;
 use rrelay::rest::{Rest, RestOptions};
-use rrelay::server::ListenOptions;
+use rrelay::server::{ListenOptions, Role, kind};
 use rrelay::session::{Event as Said, SessionConfig};
 use serde::Deserialize;
 
@@ -312,6 +312,14 @@ fn a_client_is_dropped_by_its_number_of_stat() {
     for filter in ["app=other", "app=&name=", "app=&addr=", "app=&clientid="] {
         assert_eq!(drop_it(&format!("subscriber?{filter}")), (200, "0".to_owned()), "{filter}");
     }
+    let mut begins = live::shaken(shown.live.port);
+    begins.write_all(&live::connect()).unwrap();
+    until("it is connected", || {
+        let sessions = shown.live.server.list(0, kind::SESSION).unwrap();
+        let infos = sessions.into_iter().filter_map(|id| shown.live.server.info(id).ok());
+        infos.filter(|info| info.role == Role::None && info.app == b"live").count() == 1
+    });
+    assert_eq!(drop_it("client?app=live&name="), (200, "0".to_owned()), "it neither publishes nor plays");
     assert_eq!(drop_it("subscriber?app=&addr=127.0.0.1"), (200, "2".to_owned()), "an empty application is any");
     for player in &mut shown.players {
         player.closed();

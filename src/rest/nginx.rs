@@ -274,8 +274,9 @@ pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(S
     let arg = |name: &str| args.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
     let wanted = |role: Role| match method {
         "publisher" => matches!(role, Role::Publisher | Role::Standby),
-        "subscriber" => !matches!(role, Role::Publisher | Role::Standby),
-        _ => true,
+        "subscriber" => role == Role::Player,
+        // One that only asks to publish or play is in no list of nginx-rtmp's yet.
+        _ => role != Role::None,
     };
     if !matches!(method, "publisher" | "subscriber" | "client") || !matches!(section, "drop" | "redirect") {
         return Err(Failure::ours(RRError::NotFound, format!("{section}/{method}: there is no such command")));
