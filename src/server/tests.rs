@@ -43,19 +43,19 @@ fn no_thread_of_a_server_takes_the_hosts_signals() {
     let config = TargetConfig { url: "rtmp://localhost:1/live/x".to_owned(), ..TargetConfig::default() };
     server.target_add(stream, config).unwrap();
     let wanted = ["listenerThread", "dialThread", "controlThread", "eventThread", "relayDataThread", "resolverThread"];
-    live::until("all threads run with SIGTERM blocked", || {
-        let mut blocked = Vec::new();
+    live::until("all threads run, and none of them without SIGTERM blocked", || {
+        let (mut blocked, mut open) = (Vec::new(), Vec::new());
         for task in std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok) {
             let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
             let mask =
                 read("status").lines().find_map(|line| line.strip_prefix("SigBlk:").map(str::trim).map(str::to_owned));
             let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
             let name = read("comm").trim().to_owned();
-            if mask & (1 << (libc::SIGTERM - 1)) != 0 {
-                blocked.push(name);
-            }
+            let is_blocked = mask & (1 << (libc::SIGTERM - 1)) != 0;
+            if is_blocked { &mut blocked } else { &mut open }.push(name);
         }
-        wanted.iter().all(|name| blocked.iter().any(|other| other == name))
+        let is_in = |names: &[String], wanted: &str| names.iter().any(|name| name == wanted);
+        wanted.iter().all(|name| is_in(&blocked, name) && !is_in(&open, name))
     });
     server.shutdown().unwrap();
 }
