@@ -76,7 +76,7 @@ fn cycle(live: &Live, round: u32) {
     }
 }
 
-/// Waits until all peers have gone, and returns what the process holds.
+/// Waits until all peers have gone, and returns what the process holds: the least of each within a while.
 fn at_rest(live: &Live) -> (Holds, i64) {
     until("all have gone", || live.sessions() == 0 && live.server.list(0, kind::STREAM).unwrap().is_empty());
     // The id of a stream ends a moment before its memory goes.
@@ -91,7 +91,8 @@ fn at_rest(live: &Live) -> (Holds, i64) {
     for _ in 0..20 {
         std::thread::sleep(std::time::Duration::from_millis(10));
         let now = by_now();
-        least = if now.0.threads < least.0.threads || now.1 < least.1 { now } else { least };
+        let held = Holds { threads: now.0.threads.min(least.0.threads), fds: now.0.fds.min(least.0.fds) };
+        least = (held, now.1.min(least.1));
     }
     least
 }
