@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::config::{Start, StreamConfig, media};
@@ -25,6 +26,9 @@ use crate::stream::name::StreamName;
 use crate::stream::record::RRSession;
 use crate::stream::threading::Threading;
 
+/// After this time, what a player waits for does not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A relay's consumers, with the log and what a pass needs.
 struct Bed {
     log: RRBuffer,
@@ -33,7 +37,14 @@ struct Bed {
     join_index: JoinIndex,
     consumers: Consumers,
     pass: Pass,
-    peers: Vec<TcpStream>,
+    peers: Vec<Peer>,
+}
+
+/// The other end of a player's connection.
+struct Peer {
+    socket: TcpStream,
+    /// Bytes it has read.
+    bytes: u64,
 }
 
 impl Bed {
@@ -48,7 +59,9 @@ impl Bed {
         let config = StreamConfig { merge_ms, ..StreamConfig::default() };
         let stream = Arc::new(Alone::new(config));
         for number in 1..=players as u64 {
-            peers.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            peers.push(Peer { socket, bytes: 0 });
             let socket = Socket::adopt(listener.accept().unwrap().0.into()).unwrap();
             let session = ServerSession::new(&SessionConfig::default(), 0);
             let record = Arc::new(RRSession::new(number, String::new(), None, String::new()));
@@ -75,13 +88,30 @@ impl Bed {
         self.pass.run(&mut self.consumers, &self.join_index, u64::MAX, now_ms * 1000);
     }
 
-    /// All that this player has been sent and not read.
-    fn received(&self, player: usize) -> Vec<u8> {
-        let mut peer = &self.peers[player];
-        peer.set_nonblocking(true).unwrap();
+    /// What has come to this player by now. More of what was sent may be on its way.
+    fn arrived(&mut self, player: usize) -> Vec<u8> {
+        let peer = &mut self.peers[player];
         let mut bytes = Vec::new();
-        assert_eq!(peer.read_to_end(&mut bytes).unwrap_err().kind(), ErrorKind::WouldBlock);
+        peer.socket.set_nonblocking(true).unwrap();
+        assert_eq!(peer.socket.read_to_end(&mut bytes).unwrap_err().kind(), ErrorKind::WouldBlock);
+        peer.socket.set_nonblocking(false).unwrap();
+        peer.bytes += bytes.len() as u64;
         bytes
+    }
+
+    /// What this player has not read yet of the log up to `position`. It is sent that, and no more.
+    fn received(&mut self, player: usize, position: u64) -> Vec<u8> {
+        let peer = &mut self.peers[player];
+        let mut bytes = vec![0; (position - peer.bytes) as usize];
+        peer.socket.read_exact(&mut bytes).unwrap();
+        peer.bytes = position;
+        assert_eq!(self.arrived(player).len(), 0, "{player}");
+        bytes
+    }
+
+    /// What this player has not read yet of the log, all of which it is sent.
+    fn received_all(&mut self, player: usize) -> Vec<u8> {
+        self.received(player, self.log.head().position)
     }
 
     /// Messages and bytes in the figures of this player, its backlog, and when its socket last took something.
@@ -107,7 +137,7 @@ fn those_in_step_get_the_same_bytes_and_figures_as_those_who_are_not() {
         assert_eq!(bed.consumers.in_step(), 2, "{at_ms}");
         bed.consumers.get_mut(0).unwrap().subscriptions.first_mut().unwrap().pause(false);
         bed.run(at_ms);
-        assert_eq!(bed.received(0), bed.received(1));
+        assert_eq!(bed.received_all(0), bed.received_all(1));
     }
     let Sent { msgs, bytes } = bed.pass.sent;
     let expected = [150, bed.log.head().position, 0, 0, 1_500];
@@ -135,8 +165,9 @@ fn those_somebody_has_asked_for_stay_in_step_unless_that_changed_what_they_are_s
     bed.consumers.plan_in_step(head, 10_000).unwrap();
     assert_eq!(bed.consumers.in_step.members.iter().map(|member| member.slot).collect::<Vec<_>>(), [3, 0]);
     bed.run(10);
-    let received = [0, 1, 2, 3].map(|player| bed.received(player).len() as u64);
-    assert_eq!(received, [head.position, 0, 0, head.position]);
+    for (player, bytes) in [head.position, 0, 0, head.position].into_iter().enumerate() {
+        bed.received(player, bytes);
+    }
 }
 
 #[test]
@@ -149,10 +180,10 @@ fn those_in_step_stay_so_with_each_segment_and_keep_none_that_they_have_been_sen
             bed.run(at_ms);
             assert!(!bed.pass.until.unfinished);
             assert_eq!(bed.consumers.in_step(), 2, "{at_ms}");
-            let received = bed.received(0);
-            assert_eq!(received, bed.received(1));
-            if !received.is_empty() {
-                (sent, sends) = (sent + received.len() as u64, sends + 1);
+            let by_now = bed.pass.sent.bytes / 2;
+            assert_eq!(bed.received(0, by_now), bed.received(1, by_now));
+            if by_now > sent {
+                (sent, sends) = (by_now, sends + 1);
                 assert_eq!(sent, bed.log.head().position);
             }
         }
@@ -171,13 +202,13 @@ fn one_whose_socket_takes_no_more_gets_out_of_step_and_the_rest_later() {
         at_ms += 1;
         bed.put(50_000, at_ms);
         bed.run(at_ms);
-        read.extend(bed.received(0));
+        read.extend(bed.received_all(0));
     }
     assert_eq!(bed.consumers.in_step(), 1);
     let mut late = Vec::new();
     while late.len() < read.len() {
         at_ms += 1;
-        late.extend(bed.received(1));
+        late.extend(bed.arrived(1));
         bed.consumers.get_mut(1).unwrap().blocked = false;
         bed.run(at_ms);
     }
@@ -204,7 +235,7 @@ fn one_whose_peer_has_gone_is_reported_once_and_the_others_go_on() {
     assert_eq!(bed.consumers.in_step(), 2);
     bed.consumers.try_remove(1).unwrap();
     for peer in [0, 1] {
-        assert_eq!(bed.received(peer).len() as u64, bed.log.head().position);
+        bed.received_all(peer);
     }
 }
 
@@ -214,9 +245,9 @@ fn those_who_collect_stay_in_step_until_they_are_due() {
     bed.put(10, 100);
     bed.put(10, 110);
     bed.run(119);
-    assert_eq!((bed.received(0).len(), bed.pass.until.collected_us), (0, Some(120_000)));
+    assert_eq!((bed.pass.sent.bytes, bed.pass.until.collected_us), (0, Some(120_000)));
     bed.run(120);
-    assert_eq!(bed.received(0).len() as u64, bed.log.head().position);
+    bed.received_all(0);
     assert_eq!((bed.consumers.in_step(), bed.pass.until.collected_us), (2, None));
 }
 
@@ -254,9 +285,9 @@ fn what_a_pass_may_not_send_any_more_is_left_to_the_next_one() {
     bed.put(1_000, 10);
     bed.pass.run(&mut bed.consumers, &bed.join_index, 1_500, 10_000);
     assert!(bed.pass.until.unfinished);
-    assert_eq!(bed.received(0).len() + bed.received(1).len(), 0);
+    assert_eq!(bed.pass.sent.bytes, 0);
     bed.run(11);
-    assert_eq!(bed.received(0), bed.received(1));
+    assert_eq!(bed.received_all(0), bed.received_all(1));
     assert!(!bed.pass.until.unfinished);
 }
 
@@ -268,15 +299,15 @@ fn one_who_collects_is_sent_all_that_had_come_in_however_many_runs_and_passes() 
     }
     bed.run(10_100);
     assert!(bed.pass.until.unfinished, "the log has more segments than a pass sends");
-    let mut all = bed.received(0);
     while bed.pass.until.unfinished {
+        bed.arrived(0);
         bed.run(10_100);
-        all.extend(bed.received(0));
     }
-    assert_eq!(all.len() as u64, bed.log.head().position);
+    bed.received_all(0);
+    let sent = bed.pass.sent.bytes;
     bed.put(10, 10_200);
     bed.run(10_200);
-    assert_eq!((bed.received(0).len(), bed.pass.until.collected_us), (0, Some(20_200_000)));
+    assert_eq!((bed.pass.sent.bytes, bed.pass.until.collected_us), (sent, Some(20_200_000)));
 }
 
 #[test]
