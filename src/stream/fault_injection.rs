@@ -51,6 +51,7 @@ impl FaultInjection {
     /// Lets this relay stand still after it has read the log and before it sends, until [`go_on`](Self::go_on). The caller
     /// wakes the thread.
     pub(crate) fn stall(&self, thread: In) {
+        self.is_stalled.store(false, Ordering::Release);
         self.stalls.store(thread.number(), Ordering::Release);
     }
 
