@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-/* A line in the making; what does not fit is cut. */
+/* A line in the making; what does not fit is cut. A byte is left for the NUL of text_of(). */
 struct line {
     size_t len;
     char text[3072];
@@ -25,9 +25,16 @@ static const char *const json_levels[] = {"off", "error", "warn", "info", "debug
 static const int journal_levels[] = {3, 3, 4, 6, 7, 7};
 
 static void add_bytes(struct line *l, const char *text, size_t len) {
-    if (len > sizeof l->text - l->len) len = sizeof l->text - l->len;
+    size_t room = sizeof l->text - 1 - l->len;
+    if (len > room) len = room;
     memcpy(l->text + l->len, text, len);
     l->len += len;
+}
+
+/* The line so far, as a C string. */
+static const char *text_of(struct line *l) {
+    l->text[l->len] = '\0';
+    return l->text;
 }
 
 static void add(struct line *l, const char *text) {
@@ -260,7 +267,6 @@ void print_start(const struct options *o, const struct places *at) {
     add(&url, "rtmp://");
     add_host(&url, host);
     add_format(&url, ":%d/live", at->ports[0]);
-    add_bytes(&url, "", 1);
     add_format(&l, "rr_server %s listens on ", rr_version_string());
     add_ports(&l, o, at->ports);
     if (form != FORM_PLAIN) {
@@ -272,17 +278,16 @@ void print_start(const struct options *o, const struct places *at) {
         if (o->https) add_place(&l, "https://", o->https, at->https_port);
         if (o->rest) add(&l, ", control by HTTP at ");
         if (o->rest) add_page(&l, o, at);
-        add_bytes(&l, "", 1);
-        print_note(RR_LOG_INFO, "start", l.text);
+        print_note(RR_LOG_INFO, "start", text_of(&l));
         return;
     }
     out_line(TO_STDOUT, l.text, l.len);
     greet("");
-    greet("  publish  ffmpeg -re -i FILE -c copy -f flv %s/show", url.text);
-    greet("           OBS: server %s, stream key show", url.text);
+    greet("  publish  ffmpeg -re -i FILE -c copy -f flv %s/show", text_of(&url));
+    greet("           OBS: server %s, stream key show", text_of(&url));
     greet("           no file? ffmpeg -re -f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i sine \\");
-    greet("             -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv %s/show", url.text);
-    greet("  play     ffplay %s/show", url.text);
+    greet("             -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv %s/show", text_of(&url));
+    greet("  play     ffplay %s/show", text_of(&url));
     if (o->http) greet_player("http://", o->http, at->http_port);
     if (o->https) greet_player("https://", o->https, at->https_port);
     if (o->tls) {
@@ -319,8 +324,7 @@ void print_push_error(const struct push *p, int code) {
     l.len = 0;
     add(&l, "push to ");
     add_push(&l, p);
-    add_bytes(&l, "", 1);
-    print_note(RR_LOG_ERROR, l.text, *detail ? detail : rr_strerror(code));
+    print_note(RR_LOG_ERROR, text_of(&l), *detail ? detail : rr_strerror(code));
 }
 
 /* ---- events ---------------------------------------------------------------------------------------------------------- */
@@ -389,18 +393,14 @@ static void json_event(struct line *l, const struct options *o, const rr_event *
     json_string(l, "app", ev->app);
     part.len = 0;
     add_key(&part, o, ev);
-    add_bytes(&part, "", 1);
-    part.text[sizeof part.text - 1] = '\0';
-    json_string(l, "key", part.text);
+    json_string(l, "key", text_of(&part));
     json_number(l, "stream", (long long)(ev->stream & 0xffffffffu));
     json_number(l, "session", (long long)(ev->session & 0xffffffffu));
     json_number(l, "target", (long long)(ev->target & 0xffffffffu));
     json_string(l, "addr", ev->addr);
     part.len = 0;
     if (ev->target || ev->type == RR_EV_NEXT) add_url(&part, o, ev->url);
-    add_bytes(&part, "", 1);
-    part.text[sizeof part.text - 1] = '\0';
-    json_string(l, "url", part.text);
+    json_string(l, "url", text_of(&part));
     json_number(l, "value", (long long)ev->value);
     json_string(l, "error", ev->error != RR_OK ? rr_strerror(ev->error) : "");
     json_string(l, "text", ev->text);

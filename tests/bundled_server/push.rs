@@ -155,3 +155,14 @@ fn the_end_of_a_push_is_printed_once() {
     assert_eq!(lines("next try in"), lines(": RECOVERING"), "{said}");
     assert_eq!(lines(" publishes "), 0, "{said}");
 }
+
+#[test]
+fn a_refused_push_is_named_however_long_its_url_is() {
+    let mut server = Server::start(&["--push", &format!("rtmp://127.0.0.1:1/{}", "a".repeat(9000))]);
+    let _publisher = publish(server.port, "live", "show");
+    let line = server.complains("push to rtmp://127.0.0.1:1/aaa");
+    assert!(line.len() < 4096, "it is cut: {line}");
+    server.signal(15);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+}
