@@ -3,7 +3,7 @@
 //!
 //! DESIGN. `restThread` accepts, reads requests and runs handlers, all on one runtime. A handler only calls the
 //! server's methods, which take a lock for a moment; no handler waits for a peer of the media side. [`Listener::stop`]
-//! ends the accept loop, waits briefly for open requests, and joins the thread.
+//! ends the accept loop; open requests go on for a short time.
 //!
 //! Bounds: the number of connections, the size of a head and of a body, and the time for each.
 
@@ -46,7 +46,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10
 const WRITE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// Longest time for open requests after the listener stops.
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 500 });
 
 /// Stack of the thread, larger than on the media side, because handlers and JSON nest deeper.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
@@ -93,7 +93,7 @@ impl Listener {
                     Err(error) => log::error!("REST cannot listen: {error}"),
                 }
             });
-            // Connections that are still open end with the runtime, within the bound.
+            // Connections that have not ended in time end with the runtime.
             runtime.shutdown_timeout(STOP_TIMEOUT);
         };
         let thread = crate::sync::spawn_with_stack("restThread", STACK_BYTES, body, |text| {
@@ -107,30 +107,28 @@ impl Listener {
         self.address
     }
 
-    /// Ends the listener and waits for its thread.
-    pub(crate) fn stop(mut self) {
-        self.join();
-    }
-
-    fn join(&mut self) {
+    /// Stops the listener. Its thread, which lets open requests go on for a short time, is joined when it is dropped.
+    pub(crate) fn stop(&self) {
         let _ = self.stop.send(true);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.join();
-    }
-}
-
+/// Serves connections until the listener stops, and then those that have a request, until their answers are sent or
+/// `STOP_TIMEOUT` is over.
 async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
-            () = until_true(&mut stopped) => return,
+            () = until_true(&mut stopped) => break,
             accepted = accept(&listener, &room) => accepted,
         };
         let Some((socket, permit)) = accepted else { continue };
@@ -146,12 +144,15 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiv
                 _ = connection.as_mut() => {}
                 () = until_true(&mut ending) => {
                     connection.as_mut().graceful_shutdown();
-                    let _ = tokio::time::timeout(STOP_TIMEOUT, connection).await;
+                    let _ = connection.await;
                 }
             }
             drop(permit);
         });
     }
+    drop(listener);
+    // Connections run only as long as this function does.
+    let _ = tokio::time::timeout(STOP_TIMEOUT, room.acquire_many(MAX_CONNECTIONS as u32)).await;
 }
 
 /// Waits until the flag is set, or its sender has gone.

@@ -159,7 +159,8 @@ impl Rest {
     /// Ends all listeners; open requests get half a second.
     pub fn stop(&self) {
         let listeners = std::mem::take(&mut *locked(&self.listeners));
-        listeners.into_iter().for_each(http::Listener::stop);
+        // All are stopped before the first is waited for.
+        listeners.iter().for_each(http::Listener::stop);
     }
 
     /// Answers one request for a host that has its own web server and has checked the request's access itself.

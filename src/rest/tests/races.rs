@@ -1,11 +1,13 @@
 //! Requests that come at the same time as others, or as a stream ends.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use super::Rig;
+use super::{PATIENCE, Rig, TOKEN};
 use crate::config::{ServerConfig, StreamConfig, TargetConfig};
 use crate::log::LevelFilter;
 use crate::server::RRServer;
@@ -94,4 +96,34 @@ fn changes_are_asked_again_once_another_process_has_taken_over() {
     assert_eq!(rig.ask("GET", "/v1/streams", "").0, 200);
     assert!(rig.server.stream_stop(stream, 0).is_err());
     assert!(next.stream_find(b"live", b"show").is_ok(), "nothing was done to it");
+}
+
+#[test]
+fn a_request_that_is_in_progress_is_answered_after_a_stop() {
+    let rig = Rig::new();
+    let next = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    // The hand-over waits for this request, and a change that comes meanwhile for the hand-over.
+    let first = rig.server.begin_request().expect("nothing moves");
+    std::thread::scope(|scope| {
+        scope.spawn(|| next.take_over(theirs.into(), 60_000).unwrap());
+        scope.spawn(|| rig.server.hand_over(ours.into(), 60_000, 60_000).unwrap());
+        while rig.server.begin_request().is_some() {
+            std::thread::yield_now();
+        }
+        let mut waiting = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+        waiting.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0");
+        waiting.write_all(format!("PUT /v1/streams/live/show HTTP/1.1\r\n{head}\r\n\r\n").as_bytes()).unwrap();
+        // Connections are served in the order in which they come.
+        assert_eq!(rig.ask("GET", "/v1/server", "").0, 200);
+        scope.spawn(|| rig.rest.stop());
+        while TcpStream::connect(("127.0.0.1", rig.port)).is_ok() {
+            std::thread::yield_now();
+        }
+        drop(first);
+        let mut answer = String::new();
+        waiting.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("RR_ERR_AGAIN"), "{answer}");
+    });
 }
