@@ -50,7 +50,7 @@ const FIELDS: [&str; 18] = [
 /// # Errors
 /// [`RRError::Arg`] if the url and the fields do not make a valid address, [`RRError::NoMem`].
 pub(super) fn request(url: &str, call: &Call, get: bool) -> Result<Request<Bytes>> {
-    let no_address = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
+    let no_address = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{}: {error}", mask_url(url)));
     let joint = if url.contains('?') { '&' } else { '?' };
     let before = if get { format!("{url}{joint}") } else { String::new() };
     let form = form(call, &before)?;
@@ -315,6 +315,15 @@ mod tests {
         let form = form(&Call::Target(Box::new(event)), "").unwrap();
         let form = std::str::from_utf8(&form).unwrap();
         assert!(form.contains("&url=rtmp://host/live%3Ftoken=***&"), "{form}");
+    }
+
+    #[test]
+    fn a_refusal_of_an_address_shows_no_credentials() {
+        let mut event = Event::new(EventKind::Target);
+        event.app = vec![b'a'; 70_000];
+        let call = Call::Target(Box::new(event));
+        let failure = request("http://me:hidden@host/hook?token=hidden", &call, true).unwrap_err();
+        assert!(failure.text.contains("host/hook?token=***") && !failure.text.contains("hidden"), "{failure}");
     }
 
     #[test]
