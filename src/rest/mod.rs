@@ -95,7 +95,7 @@ impl Rest {
     /// [`RRError::Limit`] if no thread or fd is left.
     pub fn listen(&self, address: &str, token: &str, options: RestOptions) -> Result<u16> {
         let address = parse_address(address)?;
-        let access = access::Access::new(token, options.readers_open, address.ip().is_loopback())?;
+        let access = access::Access::new(token, options.readers_open, address.ip().to_canonical().is_loopback())?;
         let router = api::guarded(Arc::clone(&self.server), access, options);
         let listener = http::Listener::start(address, router, Arc::clone(&self.server))?;
         let port = listener.address().port();

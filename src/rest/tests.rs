@@ -80,6 +80,16 @@ fn requests_have_a_lower_priority_than_media() {
 }
 
 #[test]
+fn a_listener_on_loopback_serves_no_foreign_name_however_its_address_is_written() {
+    let rig = Rig::new();
+    for address in ["127.0.0.1:0", "[::ffff:127.0.0.1]:0"] {
+        let port = rig.rest.listen(address, TOKEN, RestOptions::default()).unwrap();
+        let status = |host: &str| raw(port, &format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")).0;
+        assert_eq!([status("localhost"), status("evil.example")], [200, 403], "{address}");
+    }
+}
+
+#[test]
 fn streams_are_found_by_their_coded_path() {
     let rig = Rig::new();
     let id = rig.server.stream_create(b"live/room", b"a b?\xff", None).unwrap();
