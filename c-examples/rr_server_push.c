@@ -17,9 +17,12 @@ void push_free(struct push *p) {
 /* What is left of a stream's path behind the parts that the push is for (behind the first one, where it is for all), to be
    freed: the stream's key, however its encoder has cut the path. NULL: the push is not for it. */
 static char *key_behind(const struct push *p, const char *app, const char *key) {
-    size_t app_len = strlen(app), key_len = strlen(key);
-    size_t begin, named = strcspn(key, "?"); /* --keep-args */
-    char *path = (char *)malloc(app_len + key_len + 2), *left;
+    size_t app_len = strlen(app), key_len, begin, named;
+    char *path, *left;
+    key += strspn(key, "/"); /* of live and /show the path is live/show */
+    key_len = strlen(key);
+    named = strcspn(key, "?"); /* --keep-args */
+    path = (char *)malloc(app_len + key_len + 2);
     if (!path) return NULL;
     memcpy(path, app, app_len);
     path[app_len] = '/';

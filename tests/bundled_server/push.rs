@@ -38,7 +38,7 @@ fn a_push_matches_the_path_however_its_encoder_cuts_it_and_rooms_keys_do_not_col
     let options: Vec<&str> = pushes.iter().flat_map(|push| ["--push", push]).collect();
     let server = Server::start(&options);
     let _a = publish(server.port, "live", "a/cam");
-    let _b = publish(server.port, "live/b", "cam?token=hidden");
+    let _b = publish(server.port, "live/b", "/cam?token=hidden");
     let _other = publish(server.port, "lively", "cam");
     for relay in [&by_app, &all] {
         has(relay, "to", "a/cam");
