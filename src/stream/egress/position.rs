@@ -111,10 +111,8 @@ impl Position {
     /// Sets the end, unless there is one; behind the message that is half sent, if that goes further: messages are sent as
     /// soon as they are in the log, and whoever sets an end may have seen less of it.
     pub(super) fn end_at(&mut self, position: u64) {
-        if self.leave_at.is_none() {
-            let is_between = self.cursor().is_none_or(Cursor::at_boundary);
-            self.leave_at = Some(if is_between { position } else { position.max(self.next_position()) });
-        }
+        let next = self.next_position();
+        self.leave_at.get_or_insert_with(|| position.max(next));
     }
 
     /// Sets the end behind the message that is half sent, unless it is nearer already.
