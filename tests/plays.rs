@@ -142,6 +142,17 @@ impl Player {
         Self { socket, session, frames: Vec::new(), refusals: Vec::new() }
     }
 
+    /// One who plays "one", at whose relay it is, and "two"; both have publishers from now on.
+    fn of_two_streams(rig: &mut Rig) -> Self {
+        rig.feed("one", 0);
+        rig.feed("two", 1_000_000);
+        let mut player = Self::of(rig, "one");
+        player.sees(1, 5);
+        player.also(2, "two");
+        player.sees(2, 5);
+        player
+    }
+
     fn call(&mut self, stream_id: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let (mut body, mut wire) = (Vec::new(), Vec::new());
         write(&mut body);
@@ -311,12 +322,7 @@ fn a_stream_that_stops_ends_only_its_own_play() {
 #[test]
 fn a_foreign_play_that_was_paused_or_muted_goes_on_at_a_key_frame_and_never_back() {
     let mut rig = Rig::new();
-    rig.feed("one", 0);
-    rig.feed("two", 1_000_000);
-    let mut player = Player::of(&rig, "one");
-    player.sees(1, 5);
-    player.also(2, "two");
-    player.sees(2, 5);
+    let mut player = Player::of_two_streams(&mut rig);
     let pause = |player: &mut Player, on: bool| {
         let values = [Value::Null, Value::Bool(on), Value::Number(0.0)];
         player.call(1, |out| build::call(out, "pause", 0.0, &values));
@@ -341,12 +347,7 @@ fn a_foreign_play_that_was_paused_or_muted_goes_on_at_a_key_frame_and_never_back
 fn a_foreign_play_takes_the_new_settings_of_its_stream() {
     const LONG_MS: u32 = 10_000;
     let mut rig = Rig::new();
-    rig.feed("one", 0);
-    rig.feed("two", 1_000_000);
-    let mut player = Player::of(&rig, "one");
-    player.sees(1, 5);
-    player.also(2, "two");
-    player.sees(2, 5);
+    let mut player = Player::of_two_streams(&mut rig);
     let id = rig.server.stream_find(b"live", b"one").unwrap();
     let collects = |merge_ms| {
         let was = Box::new(rig.server.stream_config(id).unwrap());
