@@ -203,7 +203,8 @@ pub unsafe extern "C" fn rr_server_set_tls(
 /// "all". `publish_keys` is a file of the stream keys that may publish, one a line; empty lines and lines that begin
 /// with # are ignored. A key is the part of a stream's path after the application; a key with ?arguments
 /// ("show?pass=abc") is for publishers that send the same, while players need only "show" (with
-/// RR_ARGS_KEY the whole). With RR_ARGS_DROP nobody can send such a key, and a log line says so. NULL means no rules, or any key.
+/// RR_ARGS_KEY the whole). With RR_ARGS_DROP nobody can send such a key, and a log line says so. NULL means no rules,
+/// or any key.
 ///
 /// Peers are checked before hooks and the host are asked, and a refused peer is told why: by RTMP with
 /// NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with

@@ -2,10 +2,10 @@
 //! stream's publishers or consumers.
 //!
 //! The loop owns the poller, every task's inbox, backlog and tick, and in a round a buffer into which its tasks read
-//! ([`scratch`]). A task owns its connections and handles their bytes; it never waits and knows nothing of its thread. A loop drives any
-//! number of tasks: in a round each task that has something to do gets one bounded turn. A task that panics ends
-//! without harm to the others, and a task that is over leaves the loop. Tasks can be added while the loop runs
-//! ([`LoopHandle`]).
+//! ([`scratch`]). A task owns its connections and handles their bytes; it never waits and knows nothing of its thread.
+//! A loop drives any number of tasks: in a round each task that has something to do gets one bounded turn. A task that
+//! panics ends without harm to the others, and a task that is over leaves the loop. Tasks can be added while the loop
+//! runs ([`LoopHandle`]).
 //!
 //! A task gets a turn when the poller reports one of its connections, when another task or thread calls it ([`Wake`]),
 //! when its deadline has come, or when it left work over from its last turn. The loop does not visit other tasks,

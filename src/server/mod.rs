@@ -158,7 +158,7 @@ impl RRServer {
         self.core.state()
     }
 
-    /// Listens on an address ("0.0.0.0:1935", `"[::]:1935"`, ":1935" for both, port 0 for any) and returns the port.
+    /// Listens on an address ("0.0.0.0:1935", `"[::]:1935"`, ":1935" for both families, port 0 for any); returns the port.
     ///
     /// # Errors
     /// Those of [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
