@@ -424,8 +424,9 @@ typedef struct rr_info {
     const char *key;
     const char *addr;                  /* The peer's address. */
     const char *local_addr;            /* Our address on that connection. */
-    const char *url;                   /* Target: the url in use, without login and key. Session: its tcUrl. */
-    const char *agent;                 /* The program that the peer claims to be (flashVer). */
+    /* Target: the url in use, without login and key. Session: its tcUrl, of which 1024 bytes are kept before a ?. */
+    const char *url;
+    const char *agent;                 /* The program that the peer claims to be (flashVer); the first 512 bytes. */
     /* Stream: the name of its video codec, "H.264", of the lowest track; "" while there is none. The string is
        static. */
     const char *video_codec;

@@ -27,6 +27,8 @@ mod successor;
 mod ends;
 #[path = "hooks/json.rs"]
 mod json;
+#[path = "hooks/names.rs"]
+mod names;
 #[path = "hooks/nginx.rs"]
 mod nginx;
 #[path = "hooks/tls.rs"]

@@ -68,5 +68,12 @@ pub const MAX_STANDBYS: usize = 4;
 /// KiB.
 pub const MAX_NAME_BYTES: usize = 4096;
 
+/// Most bytes that are kept of what a peer says about itself: its program, its page and the program in that. Real ones are
+/// seldom half as long.
+pub const MAX_STATEMENT_BYTES: usize = 512;
+
+/// Most bytes that are kept of the url that a peer dialled, before its arguments.
+pub const MAX_TC_URL_BYTES: usize = 1024;
+
 /// Longest url of a setting, in bytes; no text of a setting is longer.
 pub const MAX_URL_BYTES: usize = 8192;

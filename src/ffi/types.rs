@@ -527,9 +527,9 @@ pub struct rr_info {
     pub addr: *const c_char,
     /// Our address on that connection.
     pub local_addr: *const c_char,
-    /// Target: the url in use, without login and key. Session: its tcUrl.
+    /// Target: the url in use, without login and key. Session: its tcUrl, of which 1024 bytes are kept before a `?`.
     pub url: *const c_char,
-    /// The program that the peer claims to be (flashVer).
+    /// The program that the peer claims to be (flashVer); the first 512 bytes.
     pub agent: *const c_char,
     /// Stream: the name of its video codec, "H.264", of the lowest track; "" while there is none. The string is static.
     pub video_codec: *const c_char,

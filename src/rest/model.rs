@@ -83,7 +83,7 @@ pub(crate) struct Session {
     pub(crate) local_addr: String,
     /// Whether the connection is encrypted.
     pub(crate) tls: bool,
-    /// The program that the peer claims to be.
+    /// The program that the peer claims to be; the first 512 bytes.
     pub(crate) agent: String,
     /// Its figures.
     pub(crate) stats: Stats,

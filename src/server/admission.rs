@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Args, Decision, MAX_NAME_BYTES, Start};
+use crate::config::{Args, Decision, MAX_NAME_BYTES, MAX_STATEMENT_BYTES, MAX_TC_URL_BYTES, Start};
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::mask::{escape, mask_key, mask_url};
@@ -110,10 +110,11 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
             let Some(info) = connect else { return };
             record.rename(|names| {
                 names.app = clean(info.app_name());
-                names.agent = clean(info.flash_ver);
                 let (tc_url, tc_query) = take_apart(info.tc_url, args);
-                (names.tc_url, names.tc_query) = (clean(tc_url), clean(tc_query));
-                (names.page_url, names.swf_url) = (clean(info.page_url), clean(info.swf_url));
+                (names.tc_url, names.tc_query) = (clean(&url_cut(tc_url)), clean(tc_query));
+                let statement = |text| clean(cut(text, MAX_STATEMENT_BYTES));
+                names.agent = statement(info.flash_ver);
+                (names.page_url, names.swf_url) = (statement(info.page_url), statement(info.swf_url));
                 // The host checks arguments after the application too, because some peers put theirs only there.
                 names.query = clean(of_app);
                 names.app_query.clone_from(&names.query);
@@ -189,6 +190,22 @@ fn app_of(peer: &mut Peer) -> Vec<u8> {
 /// Names go to C as strings, so they have no NUL and a bounded length.
 fn clean(name: &[u8]) -> Vec<u8> {
     name.iter().copied().take(MAX_NAME_BYTES).filter(|&byte| byte != 0).collect()
+}
+
+/// The beginning of a text, of whole characters where it is UTF-8.
+fn cut(text: &[u8], most: usize) -> &[u8] {
+    if text.len() <= most {
+        return text;
+    }
+    // A character has up to four bytes; those after its first look so.
+    let begins = |&end: &usize| text[end] & 0xc0 != 0x80;
+    &text[..(most - 3..=most).rev().find(begins).unwrap_or(most)]
+}
+
+/// A url that is cut before its arguments, which may be credentials.
+fn url_cut(url: &[u8]) -> Vec<u8> {
+    let mark = url.iter().position(|&byte| byte == b'?').unwrap_or(url.len());
+    [cut(&url[..mark], MAX_TC_URL_BYTES), &url[mark..]].concat()
 }
 
 /// Logs the host's decision about a request, at debug level.
@@ -440,5 +457,31 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
             }
             session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_cut_between_characters() {
+        for (text, most, left) in [
+            ("agent", 5, "agent"),
+            ("agents", 5, "agent"),
+            ("a\u{e9}\u{e9}", 3, "a\u{e9}"),
+            ("a\u{e9}\u{e9}", 4, "a\u{e9}"),
+            ("\u{1f600}\u{1f600}", 7, "\u{1f600}"),
+        ] {
+            assert_eq!(cut(text.as_bytes(), most), left.as_bytes(), "{text} {most}");
+        }
+        assert_eq!(cut(&[0x80; 9], 5), [0x80; 5], "what is no UTF-8");
+    }
+
+    #[test]
+    fn the_arguments_of_a_url_are_not_cut() {
+        let (long, args) = (vec![b'x'; 3_000], vec![b'a'; 2_000]);
+        let url = url_cut(&[&long[..], b"?", &args].concat());
+        assert_eq!(url, [&long[..MAX_TC_URL_BYTES], b"?", &args].concat());
     }
 }

@@ -17,9 +17,9 @@ pub(crate) struct Names {
     /// The arguments after the application and the key, if they are not part of the name: credentials, which are never
     /// shown.
     pub query: Vec<u8>,
-    /// The program that the peer claims to be (flashVer).
+    /// The program that the peer claims to be (flashVer), up to `MAX_STATEMENT_BYTES`, as the page and the program in it.
     pub agent: Vec<u8>,
-    /// The url that it dialled.
+    /// The url that it dialled, up to `MAX_TC_URL_BYTES` before arguments that are part of it.
     pub tc_url: Vec<u8>,
     /// The arguments of that url.
     pub tc_query: Vec<u8>,
