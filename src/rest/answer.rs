@@ -14,7 +14,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::body::{COUNTED_BYTES, Counted};
+use super::body::{BACK_ENDS, COUNTED_BYTES, Counted, NO_ROOM};
 use super::problem::Problem;
 use crate::error::{Failure, RRError, Result};
 use crate::net::heap;
@@ -30,22 +30,30 @@ static ALL: LazyLock<Budget> = LazyLock::new(|| Budget::new(Some(MAX_BYTES as u6
 /// Room of an answer of which the size is not known: one object in JSON.
 const FIRST_BYTES: usize = 1024;
 
+/// What is counted is counted in steps of this many bytes, rounded up, so that all together take no more than they may.
+const COUNTED_STEP: usize = 4096;
+
 /// An answer of this size or more is given only where it leaves memory for everything else in the process.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// Memory that an answer is written into. The first write that finds no room is remembered, and all later ones fail as
-/// well, so that writers need not look at each.
+/// Memory that an answer, or what a back end is asked, is written into. The first write that finds no room is remembered,
+/// and all later ones fail as well, so that writers need not look at each.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// What it takes of the memory of all answers; `None` for what is no answer.
+    /// What it takes of the memory of all answers, or of back ends; `None` for what is neither.
     charge: Option<Charge>,
     fault: Option<RRError>,
 }
 
 impl Buffer {
-    /// An empty buffer for an answer, with room for so many bytes if there is memory for them.
-    fn of_answer(all: &Budget, bytes: usize) -> Self {
+    /// An empty buffer for what a back end is asked; [`asked`](Self::asked) finishes it.
+    pub(crate) fn of_question() -> Self {
+        Self::within(&BACK_ENDS, FIRST_BYTES)
+    }
+
+    /// An empty buffer that counts in `all`, with room for so many bytes if there is memory for them.
+    fn within(all: &Budget, bytes: usize) -> Self {
         let mut this = Self { charge: Some(all.nothing()), ..Self::default() };
         // What does not fit now may fit while it is written: the answer may have become shorter.
         if this.reserve(bytes.min(MAX_BYTES)).is_err() {
@@ -91,10 +99,11 @@ impl Buffer {
         leaves_room(bytes).inspect_err(|_| self.bytes.shrink_to(before))
     }
 
-    /// Counts so many bytes among those of all answers.
+    /// Counts so many bytes among all those that have a bound together.
     fn charge(&mut self, bytes: usize) -> std::result::Result<(), RRError> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
-        charge.follow(if bytes < COUNTED_BYTES { 0 } else { bytes }).map_err(|_| RRError::Again)
+        let counted = if bytes < COUNTED_BYTES { 0 } else { bytes.next_multiple_of(COUNTED_STEP) };
+        charge.follow(counted).map_err(|_| RRError::Again)
     }
 
     /// Counts the bytes that it has.
@@ -132,6 +141,17 @@ impl Buffer {
             None => self.bytes.into(),
         })
     }
+
+    /// What a back end is asked, as it was written.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`]; [`RRError::Limit`] while others take all the memory that back ends may.
+    pub(super) fn asked(self) -> Result<Bytes> {
+        self.finish().map_err(|failure| match failure.kind {
+            RRError::Again => Failure::ours(RRError::Limit, NO_ROOM),
+            _ => failure,
+        })
+    }
 }
 
 /// Checks that a large answer leaves enough memory for everything else in the process.
@@ -160,10 +180,7 @@ impl fmt::Write for Buffer {
 }
 
 /// A value in JSON.
-///
-/// # Errors
-/// Those of [`Buffer::push`].
-fn json_into(mut buffer: Buffer, value: &impl Serialize) -> Result<Bytes> {
+fn json_into(mut buffer: Buffer, value: &impl Serialize) -> Buffer {
     // Making JSON of strings and numbers fails only where the buffer does, and that remembers it.
     if let Err(error) = serde_json::to_writer(&mut buffer, value)
         && buffer.fault.is_none()
@@ -171,15 +188,23 @@ fn json_into(mut buffer: Buffer, value: &impl Serialize) -> Result<Bytes> {
         log::error!("an answer cannot be written as JSON: {error}");
         buffer.fault = Some(RRError::Panic);
     }
-    buffer.finish()
+    buffer
 }
 
-/// A value of a bounded size in JSON: a problem, or a question of ours.
+/// A problem in JSON.
 ///
 /// # Errors
 /// [`RRError::NoMem`].
 pub(crate) fn json(value: &impl Serialize) -> Result<Bytes> {
-    json_into(Buffer::default(), value)
+    json_into(Buffer::default(), value).finish()
+}
+
+/// A question for a back end in JSON.
+///
+/// # Errors
+/// Those of [`Buffer::asked`].
+pub(crate) fn question(value: &impl Serialize) -> Result<Bytes> {
+    json_into(Buffer::of_question(), value).asked()
 }
 
 /// A value as an answer in JSON.
@@ -187,7 +212,7 @@ pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match json_into(Buffer::of_answer(&ALL, FIRST_BYTES), &self.0) {
+        match json_into(Buffer::within(&ALL, FIRST_BYTES), &self.0).finish() {
             Ok(body) => Written { content_type: JSON, body }.into_response(),
             Err(failure) => refused(failure).into_response(),
         }
@@ -240,7 +265,7 @@ impl Page {
     /// Room for an answer a little longer than the last.
     fn buffer(&self, all: &Budget) -> Buffer {
         let last = self.last_bytes.load(Ordering::Relaxed);
-        Buffer::of_answer(all, last + last / 8)
+        Buffer::within(all, last + last / 8)
     }
 
     fn answer(&self, body: Bytes) -> Written {
@@ -253,7 +278,7 @@ impl Page {
     /// # Errors
     /// Those of [`Buffer::push`], as a problem.
     pub(crate) fn of_json(&self, value: &impl Serialize) -> std::result::Result<Written, Problem> {
-        json_into(self.buffer(&ALL), value).map(|body| self.answer(body)).map_err(refused)
+        json_into(self.buffer(&ALL), value).finish().map(|body| self.answer(body)).map_err(refused)
     }
 
     /// An answer of text. `write` need not report that the buffer has no room.

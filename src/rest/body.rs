@@ -1,7 +1,8 @@
 //! The bodies that others send, of requests and of answers of back ends, read into memory that may be refused.
 //!
-//! An answer of a back end is in memory from its first byte until it has been parsed. Those of the process together have a
-//! bound, apart from that of the answers that we give: whoever reads these slowly must not keep others from publishing.
+//! An answer of a back end is in memory from its first byte until it has been parsed, and what it is asked until it has been
+//! sent. All these of the process together have a bound, apart from that of the answers that we give: whoever reads these slowly
+//! must not keep others from publishing.
 
 use std::sync::LazyLock;
 
@@ -15,11 +16,18 @@ use crate::stream::memory::budget::{Budget, Charge};
 /// Largest body: a target with all its backup urls, each as long as a url may be, takes some 140 KiB.
 pub(crate) const MAX_BYTES: usize = 256 * 1024;
 
-/// Most bytes of all answers of back ends.
-pub(super) const MAX_ANSWERED_BYTES: usize = 64 * 1024 * 1024;
+/// Most bytes of all that back ends are asked and answer.
+pub(super) const MAX_BACK_END_BYTES: usize = 64 * 1024 * 1024;
 
-/// The memory of all answers of back ends in the process.
-pub(super) static ANSWERED: LazyLock<Budget> = LazyLock::new(|| Budget::new(Some(MAX_ANSWERED_BYTES as u64)));
+/// The memory of all that back ends are asked and answer in the process.
+pub(super) static BACK_ENDS: LazyLock<Budget> = LazyLock::new(|| Budget::new(Some(MAX_BACK_END_BYTES as u64)));
+
+/// Tests that use most of that memory take turns.
+#[cfg(test)]
+pub(super) static TURNS: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// What is said where that memory is used up.
+pub(super) const NO_ROOM: &str = "what back ends are asked and answer takes all the memory that it may";
 
 /// What takes less is not counted in such a budget: it costs no more than its connection, and problems can be told while
 /// others take all.
@@ -52,14 +60,14 @@ where
 /// Reads the body of an answer to its end. Until it is dropped, it is counted in `all`.
 ///
 /// # Errors
-/// Those of [`whole`]; [`RRError::Again`] if other answers take all of `all`.
+/// Those of [`whole`]; [`RRError::Again`] if others take all of `all`.
 pub(super) async fn answered<B>(body: B, all: &Budget) -> Result<Bytes>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: std::error::Error,
 {
     let mut charge = all.nothing();
-    let no_room = |_| Failure::ours(RRError::Again, "the answers of back ends take all the memory that they may");
+    let no_room = |_| Failure::ours(RRError::Again, NO_ROOM);
     let takes = |bytes| charge.follow(if bytes < COUNTED_BYTES { 0 } else { bytes }).map_err(no_room);
     let bytes = read(body, takes).await?;
     Ok(Bytes::from_owner(Counted { bytes, _charge: charge }))

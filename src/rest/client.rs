@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioExecutor;
 use sha2::Sha256;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::error::{Failure, RRError, Result};
@@ -59,6 +59,15 @@ pub(super) struct Use<'a> {
     pub(super) max_requests: u32,
 }
 
+/// A place among the requests of a kind. A request is made only once it has one, so that what waits takes no memory.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    _free: SemaphorePermit<'a>,
+    has_waited: bool,
+    /// When the answer must have come.
+    by: Instant,
+}
+
 /// The client of one set of hooks, or of a controller.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -95,16 +104,32 @@ impl Client {
         Ok(Self { http, timeout, places })
     }
 
-    /// Sends a request of this kind and reads the answer; the body only if the caller wants it. A status of 4xx counts
+    /// Waits for a place of this kind. The time of the request runs already.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] if there is none in that time.
+    pub(super) async fn place(&self, kind: usize) -> Result<Place<'_>> {
+        let by = Instant::now() + self.timeout;
+        let places = self.places.get(kind).ok_or(RRError::Arg)?;
+        match places.try_acquire() {
+            Ok(free) => Ok(Place { _free: free, has_waited: false, by }),
+            Err(_) => match tokio::time::timeout_at(by, places.acquire()).await {
+                Ok(Ok(free)) => Ok(Place { _free: free, has_waited: true, by }),
+                Ok(Err(_)) | Err(_) => Err(crowded()),
+            },
+        }
+    }
+
+    /// Sends a request at its place and reads the answer; the body only if the caller wants it. A status of 4xx counts
     /// without its body if that is not there in half of the time left.
     ///
     /// # Errors
-    /// [`RRError::Limit`] if it waited for a place of its kind and so had too little time, or if there was no room for
-    /// the answer among those of all back ends; [`RRError::Timeout`] if the back end had the whole time,
+    /// [`RRError::Limit`] if it waited for its place and so had too little time, or if there was no room for the answer
+    /// among all that back ends are asked and answer; [`RRError::Timeout`] if the back end had the whole time,
     /// [`RRError::Connect`], [`RRError::Protocol`], the last also for an answer that is too long; [`RRError::NoMem`].
     pub(super) async fn send(
         &self,
-        kind: usize,
+        place: Place<'_>,
         mut request: Request<Bytes>,
         secret: Option<&[u8]>,
         whole: bool,
@@ -113,14 +138,8 @@ impl Client {
             let signature = signature(secret, &request);
             request.headers_mut().insert(SIGNATURE, signature);
         }
-        let by = Instant::now() + self.timeout;
-        let places = self.places.get(kind).ok_or(RRError::Arg)?;
-        let crowded = || Failure::ours(RRError::Limit, "too many requests are on their way (max_requests)");
-        let (_place, has_waited) = match places.try_acquire() {
-            Ok(place) => (Ok(place), false),
-            Err(_) => (tokio::time::timeout_at(by, places.acquire()).await.map_err(|_| crowded())?, true),
-        };
-        let late = |_| match has_waited {
+        let by = place.by;
+        let late = |_| match place.has_waited {
             // The back end had only the rest of the time, which says nothing about it.
             true => Err(crowded()),
             false => Err(Failure::peers(RRError::Timeout, "the back end did not answer in time")),
@@ -137,7 +156,7 @@ impl Client {
         let location =
             answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let read = async {
-            body::answered(answer.into_body(), &body::ANSWERED).await.map_err(|failure| match failure.kind {
+            body::answered(answer.into_body(), &body::BACK_ENDS).await.map_err(|failure| match failure.kind {
                 RRError::NoMem => failure,
                 RRError::Again => Failure::ours(RRError::Limit, failure.text),
                 _ => Failure::peers(RRError::Protocol, format!("its answer: {}", failure.text)),
@@ -155,6 +174,10 @@ impl Client {
         };
         Ok(Reply { status, location, body })
     }
+}
+
+fn crowded() -> Failure {
+    Failure::ours(RRError::Limit, "too many requests are on their way (max_requests)")
 }
 
 /// Makes connections to the addresses of names, one after another; those of a name share the time, so that one that does
@@ -246,7 +269,10 @@ mod tests {
         let url = format!("http://{}/", addresses[0]);
         let of = Use { urls: vec![&url], ca_file: None, timeout_ms: 300, kinds: 1, max_requests: 1 };
         let request = post(&url).body(Bytes::new()).unwrap();
-        let failure = runtime.block_on(async { Client::new(&of).unwrap().send(0, request, None, false).await });
+        let failure = runtime.block_on(async {
+            let client = Client::new(&of).unwrap();
+            client.send(client.place(0).await.unwrap(), request, None, false).await
+        });
         assert_eq!(failure.unwrap_err().kind, RRError::Timeout);
     }
 
@@ -268,7 +294,10 @@ mod tests {
         let of = Use { urls: vec![&url], ca_file: None, timeout_ms: 2_000, kinds: 1, max_requests: 1 };
         let client = Client::new(&of).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let ask = || client.send(0, post(&url).body(Bytes::from_static(b"{}")).unwrap(), None, true);
+        let ask = || async {
+            let place = client.place(0).await?;
+            client.send(place, post(&url).body(Bytes::from_static(b"{}")).unwrap(), None, true).await
+        };
         runtime.block_on(async {
             let (first, second) = futures_util::future::join(ask(), ask()).await;
             assert_eq!(first.unwrap().status, 204);
@@ -293,13 +322,15 @@ mod tests {
         let ask = || {
             runtime.block_on(async {
                 let request = post(&url).body(Bytes::from_static(b"{}")).unwrap();
-                Client::new(&of).unwrap().send(0, request, None, true).await
+                let client = Client::new(&of).unwrap();
+                client.send(client.place(0).await.unwrap(), request, None, true).await
             })
         };
-        let others = body::ANSWERED.charge((body::MAX_ANSWERED_BYTES - 50_000) as u64).unwrap();
+        let _turn = crate::sync::locked(&body::TURNS);
+        let others = body::BACK_ENDS.charge((body::MAX_BACK_END_BYTES - 50_000) as u64).unwrap();
         let failure = ask().unwrap_err();
         assert_eq!((failure.kind, failure.by_peer), (RRError::Limit, false));
-        assert!(failure.text.contains("answers of back ends"), "{failure}");
+        assert!(failure.text.contains("back ends"), "{failure}");
         drop(others);
         assert_eq!(ask().unwrap().body.len(), 100_000);
     }

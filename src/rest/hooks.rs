@@ -22,7 +22,7 @@ use axum::http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::client::{Client, Reply, Use, of_back_end};
+use super::client::{Client, Place, Reply, Use, of_back_end};
 use super::worker::{self, Seated, Tasks};
 use crate::config::{Decision, Dialect, HooksConfig};
 use crate::error::{Failure, RRError, Result};
@@ -89,7 +89,7 @@ impl Hook {
 struct About {
     session: Arc<RRSession>,
     /// The session's names, as they were when the session asked or began.
-    names: Names,
+    names: Arc<Names>,
 }
 
 /// A publish or play that was granted.
@@ -201,7 +201,8 @@ impl Setup {
     /// The request of a call.
     ///
     /// # Errors
-    /// [`RRError::Arg`] if the peer's values are too long for an address, [`RRError::NoMem`].
+    /// [`RRError::Arg`] if the peer's values are too long for an address, [`RRError::NoMem`], [`RRError::Limit`] while other
+    /// requests and answers take all the memory that they may.
     fn request(&self, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
         let url = self.url(call.hook()).ok_or(RRError::NotFound)?;
         match self.config.dialect {
@@ -210,18 +211,29 @@ impl Setup {
         }
     }
 
-    async fn send(&self, hook: Hook, request: Request<Bytes>) -> Result<Reply> {
+    /// Makes and sends the request of a call.
+    ///
+    /// # Errors
+    /// Those of [`Self::request`] and of the client.
+    async fn exchange(&self, call: &Call, delivery: &str) -> Result<Reply> {
+        let place = self.client.place(call.hook() as usize).await?;
+        self.send(place, call.hook(), self.request(call, delivery)?).await
+    }
+
+    async fn send(&self, place: Place<'_>, hook: Hook, request: Request<Bytes>) -> Result<Reply> {
         // Of the answer to a notification only the status counts: a fault after it must not repeat the notification.
         let is_read = matches!(hook, Hook::Connect | Hook::Publish | Hook::Play | Hook::Update);
         let whole = is_read && self.config.dialect == Dialect::Json;
-        self.client.send(hook as usize, request, self.config.secret.as_deref(), whole).await
+        self.client.send(place, request, self.config.secret.as_deref(), whole).await
     }
 
     /// Asks; an invalid answer of a back end is a failure. A peer about whom no question can be asked is denied,
     /// because the default that lets in is only for failures of back ends.
     async fn ask(&self, call: &Call) -> Result<Verdict> {
+        let place = self.client.place(call.hook() as usize).await?;
         let request = match self.request(call, &delivery()) {
             Ok(request) => request,
+            Err(failure) if failure.kind == RRError::Limit => return Err(failure),
             Err(failure) => {
                 log::warn!("{} cannot be asked about this peer: {failure}", call.hook().name());
                 let text = match failure.kind {
@@ -231,7 +243,7 @@ impl Setup {
                 return Ok(Verdict::Deny { code: String::new(), text: text.to_owned() });
             }
         };
-        let reply = self.send(call.hook(), request).await?;
+        let reply = self.send(place, call.hook(), request).await?;
         let verdict = match self.config.dialect {
             Dialect::Json => json::verdict(call, &reply),
             Dialect::Nginx => nginx::verdict(call, &reply, self.config.relay_redirect),
@@ -249,16 +261,14 @@ impl Setup {
             (call.hook().name(), delivery(), Instant::now() + Duration::from_millis(self.config.retry_ms.into()));
         let (mut wait, mut place) = (RETRY_FIRST, None);
         loop {
-            let request = match self.request(call, &delivery) {
-                Ok(request) => request,
-                Err(failure) => {
+            let failure = match self.exchange(call, &delivery).await {
+                Ok(reply) if reply.status < 500 => return,
+                Ok(reply) => Failure::peers(RRError::Rejected, format!("the back end answered {}", reply.status)),
+                // Another try makes no other request of the same values.
+                Err(failure) if failure.kind == RRError::Arg => {
                     log::warn!("{name} failed: {failure}");
                     return;
                 }
-            };
-            let failure = match self.send(call.hook(), request).await {
-                Ok(reply) if reply.status < 500 => return,
-                Ok(reply) => Failure::peers(RRError::Rejected, format!("the back end answered {}", reply.status)),
                 Err(failure) => failure,
             };
             place = place.or_else(|| self.retries.try_acquire().ok());
@@ -273,19 +283,15 @@ impl Setup {
 
     /// Notifies that a session goes on. Returns the text of a back end that wants it to end.
     async fn update(&self, call: &Call) -> Option<String> {
-        let reply = match self.request(call, &delivery()) {
-            Ok(request) => self.send(call.hook(), request).await,
-            Err(failure) => Err(failure),
-        };
-        match (self.config.dialect, reply) {
+        match (self.config.dialect, self.exchange(call, &delivery()).await) {
             (Dialect::Json, Ok(reply)) => json::ends(&reply),
             (Dialect::Nginx, Ok(reply)) if self.config.fail_open && reply.status / 100 == 5 => {
                 log::warn!("on_update failed: the back end answered with status {}", reply.status);
                 None
             }
             (Dialect::Nginx, Ok(reply)) => nginx::ends(&reply, self.config.strict_update),
-            // A request without a free place was never sent, and an answer without room not read: the back end has not
-            // failed.
+            // A request without a free place or room was never sent, and an answer without room not read: the back end
+            // has not failed.
             (Dialect::Nginx, Err(failure)) if !self.config.fail_open && failure.kind != RRError::Limit => {
                 Some(format!("on_update was not answered: {}", of_back_end(&failure)))
             }
@@ -375,7 +381,7 @@ impl Desk {
 impl Hooks for Desk {
     fn ask(&self, question: Question) -> Option<Patience> {
         let setup = self.setup();
-        let names = question.session.names();
+        let names = Arc::new(question.session.names());
         let wanted = question.wanted.clone();
         let call = Call::Ask(About { session: Arc::clone(&question.session), names }, question.wanted);
         setup.url(call.hook())?;
@@ -425,7 +431,7 @@ impl Hooks for Desk {
             names.key_asked.clone_from(&names.key);
         }
         (names.app, names.key) = (stream.name().app.clone(), stream.name().key.clone());
-        let about = About { session: Arc::clone(session), names };
+        let about = About { session: Arc::clone(session), names: Arc::new(names) };
         let mut since = Instant::now();
         if moved {
             // When the act began is not known here. Peers ask for theirs as soon as they have connected.

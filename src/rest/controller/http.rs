@@ -75,9 +75,10 @@ impl Http {
         if self.is_silent(place) {
             return Err(Failure::peers(RRError::Timeout, "it did not answer in time a moment ago"));
         }
+        let among = self.client.place(place).await?;
         let request = self.request(&format!("{url}/v1/next"), &Body::of(question, &self.config))?;
         let reply =
-            self.client.send(place, request, self.config.secret.as_deref(), true).await.inspect_err(|failure| {
+            self.client.send(among, request, self.config.secret.as_deref(), true).await.inspect_err(|failure| {
                 if failure.kind == RRError::Timeout
                     && let Some(silent) = locked(&self.silent).get_mut(place)
                 {
@@ -93,9 +94,9 @@ impl Http {
 
     async fn beat(&self, place: usize, url: &str, body: &Beat<'_>) -> std::result::Result<(), String> {
         let told = async {
+            let among = self.client.place(self.config.urls.len() + place).await?;
             let request = self.request(&format!("{url}/v1/heartbeat"), body)?;
-            let place = self.config.urls.len() + place;
-            let reply = self.client.send(place, request, self.config.secret.as_deref(), false).await?;
+            let reply = self.client.send(among, request, self.config.secret.as_deref(), false).await?;
             match reply.status {
                 200..300 => Ok(()),
                 status => Err(Failure::peers(RRError::Rejected, format!("it answered {status}"))),
@@ -106,7 +107,7 @@ impl Http {
 
     fn request(&self, url: &str, body: &impl Serialize) -> Result<Request<Bytes>> {
         let no_request = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, error.to_string());
-        let body = answer::json(body)?;
+        let body = answer::question(body)?;
         let mut request = post(url);
         if let Some(token) = &self.config.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));

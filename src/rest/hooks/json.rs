@@ -199,11 +199,11 @@ fn what(call: &Call) -> What {
 /// The request of a call.
 ///
 /// # Errors
-/// [`RRError::Arg`] if the url is not a valid address, [`RRError::NoMem`].
+/// [`RRError::Arg`] if the url is not a valid address; those of [`answer::question`].
 pub(super) fn request(url: &str, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
     let body = Body { hook: call.hook().name(), time_ms: clock::wall_us() / 1_000, what: what(call) };
     let no_request = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
-    post(url).header(DELIVERY, delivery).body(answer::json(&body)?).map_err(|error| no_request(&error))
+    post(url).header(DELIVERY, delivery).body(answer::question(&body)?).map_err(|error| no_request(&error))
 }
 
 /// The body of an answer.

@@ -48,7 +48,7 @@ const FIELDS: [&str; 18] = [
 /// The request of a call.
 ///
 /// # Errors
-/// [`RRError::Arg`] if the url and the fields do not make a valid address, [`RRError::NoMem`].
+/// [`RRError::Arg`] if the url and the fields do not make a valid address; those of [`Buffer::asked`].
 pub(super) fn request(url: &str, call: &Call, get: bool) -> Result<Request<Bytes>> {
     let no_address = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{}: {error}", mask_url(url)));
     let joint = if url.contains('?') { '&' } else { '?' };
@@ -73,7 +73,7 @@ pub(super) fn request(url: &str, call: &Call, get: bool) -> Result<Request<Bytes
 /// The fields of a call, in nginx-rtmp's order, the peer's args last; `before` stands before them.
 ///
 /// # Errors
-/// [`RRError::NoMem`].
+/// Those of [`Buffer::asked`].
 fn form(call: &Call, before: &str) -> Result<Bytes> {
     let form = Form::behind(before);
     match call {
@@ -157,7 +157,7 @@ struct Form {
 
 impl Form {
     fn behind(before: &str) -> Self {
-        let mut out = Buffer::default();
+        let mut out = Buffer::of_question();
         let _ = out.push(before.as_bytes());
         Self { out, has_fields: false }
     }
@@ -191,7 +191,7 @@ impl Form {
             self.joint();
             escape(pair, |byte| matches!(byte, b' ' | b'#' | b'"' | b'<' | b'>'), &mut self.out);
         }
-        self.out.finish()
+        self.out.asked()
     }
 }
 
