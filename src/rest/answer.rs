@@ -199,6 +199,14 @@ pub(crate) fn json(value: &impl Serialize) -> Result<Bytes> {
     json_into(Buffer::default(), value).finish()
 }
 
+/// A message of a bounded size to a reader in JSON. Until it is dropped, it is counted among answers.
+///
+/// # Errors
+/// Those of [`Buffer::push`].
+pub(super) fn message(value: &impl Serialize) -> Result<Bytes> {
+    json_into(Buffer::within(&ALL, FIRST_BYTES), value).finish()
+}
+
 /// A question for a back end in JSON.
 ///
 /// # Errors

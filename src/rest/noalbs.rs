@@ -2,21 +2,24 @@
 //! provider `WebSocket` reads: one object of `type` "stats" with `streams`, each with `streamId`, `feed`, `bitrate`, `rtt` and
 //! `connected`.
 //!
-//! A reader whose address has `?feed=` gets only that stream, and is also told if it does not exist.
+//! A reader whose address has `?feed=` gets only that stream, and is also told if it does not exist. A message is bounded, since
+//! peers choose the names in it: where not all streams fit, `leftOut` says how many are missing, those with the longest names.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::answer;
 use super::events::Readers;
 use super::http::until_true;
 use super::model::publisher_rtt_us;
@@ -40,6 +43,12 @@ const GONE_US: i64 = 2_000_000;
 /// Largest message of a reader, which sends only pings and a close.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
+/// Largest list of a message to a reader, enough for some two thousand streams.
+const MAX_LIST_BYTES: usize = 256 * 1024;
+
+/// Bytes of a stream in it besides its names, at most.
+const FEED_BYTES: usize = 128;
+
 /// A reader that takes nothing for this long is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -56,6 +65,13 @@ struct Told {
     kind: &'static str,
     timestamp: i64,
     streams: Vec<Feed>,
+    #[serde(rename = "leftOut", skip_serializing_if = "is_none")]
+    left_out: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Serialize)]
@@ -111,8 +127,9 @@ async fn push(
                 Some(Err(_)) | None => return,
             },
             _ = ticks.tick() => {
-                let text = Message::Text(told(&server, feed.as_deref()).into());
-                if !matches!(timeout(WRITE_TIMEOUT, socket.send(text)).await, Ok(Ok(()))) {
+                // Without memory for it, the next one tells more.
+                let Some(text) = told(&server, feed.as_deref()) else { continue };
+                if !matches!(timeout(WRITE_TIMEOUT, socket.send(Message::Text(text))).await, Ok(Ok(()))) {
                     return;
                 }
             }
@@ -120,13 +137,37 @@ async fn push(
     }
 }
 
-fn told(server: &RRServer, wanted: Option<&str>) -> String {
+fn told(server: &RRServer, wanted: Option<&str>) -> Option<Utf8Bytes> {
     let now_us = clock::wall_us();
-    let all = server.list(0, kind::STREAM).unwrap_or_default();
-    // A stream that has ended meanwhile is left out.
-    let streams = all.into_iter().filter_map(|id| feed_of(server, id, wanted, now_us)).collect();
-    // Making JSON of strings and numbers never fails.
-    serde_json::to_string(&Told { kind: "stats", timestamp: now_us / 1_000, streams }).unwrap_or_default()
+    let (mut streams, mut bytes, mut left_out) = (BTreeMap::new(), 0, 0);
+    for id in server.list(0, kind::STREAM).unwrap_or_default() {
+        // One that has ended meanwhile is none.
+        let Some(feed) = feed_of(server, id, wanted, now_us) else { continue };
+        let size = feed.bytes();
+        bytes += size;
+        streams.insert((size, id), feed);
+        while bytes > MAX_LIST_BYTES
+            && let Some(((longest, _), _)) = streams.pop_last()
+        {
+            bytes -= longest;
+            left_out += 1;
+        }
+    }
+    let told = Told { kind: "stats", timestamp: now_us / 1_000, streams: streams.into_values().collect(), left_out };
+    // JSON is UTF-8.
+    answer::message(&told).ok()?.try_into().ok()
+}
+
+impl Feed {
+    /// Most bytes that it takes in JSON.
+    fn bytes(&self) -> usize {
+        let escaped = |byte: u8| match byte {
+            ..b' ' => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        };
+        FEED_BYTES + self.stream_id.bytes().chain(self.feed.bytes()).map(escaped).sum::<usize>()
+    }
 }
 
 fn feed_of(server: &RRServer, id: Id, wanted: Option<&str>, now_us: i64) -> Option<Feed> {
@@ -153,8 +194,30 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::config::ServerConfig;
+    use crate::config::{MAX_NAME_BYTES, ServerConfig};
     use crate::log::LevelFilter;
+
+    #[test]
+    fn a_message_is_bounded_and_lacks_those_with_the_longest_names() {
+        let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+        let create = |key: &[u8]| {
+            let id = server.stream_create(b"live", key, None).unwrap();
+            server.stream_write(id, 9, 0, &[0x17; 400], false).unwrap();
+        };
+        let longest = |number: u8| [&vec![1; MAX_NAME_BYTES - 1][..], &[number]].concat();
+        (100..110).for_each(|number| create(&longest(number)));
+        create(b"show");
+        (110..120).for_each(|number| create(&longest(number)));
+        let text = told(&server, None).unwrap();
+        let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let streams = message["streams"].as_array().unwrap();
+        assert!(text.len() <= MAX_LIST_BYTES + FEED_BYTES, "{} bytes", text.len());
+        assert!(streams.iter().any(|stream| stream["feed"] == "show"), "the one that people look at is missing");
+        assert_eq!(message["leftOut"].as_u64().unwrap() as usize + streams.len(), 21);
+        let key = String::from_utf8(longest(105)).unwrap();
+        let of_one: serde_json::Value = serde_json::from_str(&told(&server, Some(&key)).unwrap()).unwrap();
+        assert!(of_one["streams"][0]["feed"] == key && of_one.get("leftOut").is_none(), "one that is asked for");
+    }
 
     #[test]
     fn a_stall_is_told_in_less_than_a_second_and_a_silent_publisher_is_gone_after_two() {
