@@ -125,8 +125,10 @@ impl Buffer {
                 return Err(Failure::ours(RRError::Again, text));
             }
             Some(fault) => {
-                let text =
-                    format!("the answer is larger than {MAX_BYTES} bytes: ask about streams or sessions one by one");
+                let text = format!(
+                    "the answer is larger than {MAX_BYTES} bytes: ask /v1/streams or /v1/sessions for parts, as by \
+                     ?limit=100, and then by ?limit=100&after= and the last id"
+                );
                 return Err(Failure::ours(fault, text));
             }
         }

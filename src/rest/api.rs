@@ -24,7 +24,7 @@ use super::document::{Bearer, Bodies, Problems};
 use super::events;
 use super::http::whole_body;
 use super::metrics;
-use super::model::{self, Peers, Server, Session, Stream, Streams, Target};
+use super::model::{self, Part, Peers, Server, Session, Stream, Streams, Target};
 use super::nginx;
 use super::noalbs;
 use super::page;
@@ -234,11 +234,17 @@ async fn get_stats(State(server): State<Shared>) -> Answer<Json<Stats>> {
     Ok(Json(server.stats(0)?))
 }
 
-/// All streams.
-#[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = [Stream<'_>])))]
-async fn get_streams(State(server): State<Shared>) -> Answer<Written> {
+/// All streams, or a part of the list.
+#[utoipa::path(
+    get, path = "/v1/streams", params(Part),
+    responses(
+        (status = 200, body = [Stream<'_>]), (status = 400, response = Problem),
+        (status = 507, response = Problem)
+    )
+)]
+async fn get_streams(State(server): State<Shared>, Query(part): Query<Part>) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    PAGE.of_json(&Streams::new(&server)?)
+    PAGE.of_json(&Streams::new(&server, part)?)
 }
 
 /// One stream, with its sessions and targets.
@@ -383,11 +389,17 @@ async fn delete_stream(
     }))
 }
 
-/// All sessions.
-#[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = [Session])))]
-async fn get_sessions(State(server): State<Shared>) -> Answer<Written> {
+/// All sessions, or a part of the list.
+#[utoipa::path(
+    get, path = "/v1/sessions", params(Part),
+    responses(
+        (status = 200, body = [Session]), (status = 400, response = Problem),
+        (status = 507, response = Problem)
+    )
+)]
+async fn get_sessions(State(server): State<Shared>, Query(part): Query<Part>) -> Answer<Written> {
     static PAGE: Page = Page::json();
-    PAGE.of_json(&model::sessions(&server)?)
+    PAGE.of_json(&model::sessions(&server, part)?)
 }
 
 /// One session.

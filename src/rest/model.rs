@@ -1,8 +1,10 @@
 //! Servers, streams, sessions and targets as JSON. The values come from `server::report`, and the C header explains
 //! them. Keys are shown whole, because a client with the token may also end and change the streams.
 
-use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::{IntoParams, ToSchema};
 
 use super::path;
 use crate::error::{RRError, Result};
@@ -239,6 +241,35 @@ pub(crate) fn scheme(options: ListenOptions) -> &'static str {
     }
 }
 
+/// The part of a list that is wanted; without any of these, all of it. An object that is there all the time is in exactly one
+/// of the parts, and one that ends meanwhile takes no other's place.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Part {
+    /// The list goes on behind the object with this id, in the order of ids: the last one of the part before. `0` begins.
+    #[param(value_type = Option<String>)]
+    after: Option<Id>,
+    /// Most objects, in the order of ids. Fewer are the end of the list.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    limit: Option<NonZeroU32>,
+}
+
+impl Part {
+    /// Sorts the objects of a list by id, and takes out those before the part.
+    fn begin<T>(self, list: &mut Vec<T>, id: fn(&T) -> Id) {
+        if self.after.is_none() && self.limit.is_none() {
+            return;
+        }
+        list.sort_unstable_by_key(id);
+        let before = list.partition_point(|one| id(one) <= self.after.unwrap_or(0));
+        list.drain(..before);
+    }
+
+    fn most(self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.get() as usize)
+    }
+}
+
 /// Objects that are made one after another while their list is written, so that the list needs no memory but that of
 /// its text. Objects that end meanwhile are left out.
 #[derive(Debug)]
@@ -246,13 +277,15 @@ pub(crate) struct Each<'a, T> {
     server: &'a RRServer,
     /// The object's ids, each behind that of its stream.
     ids: &'a [(Id, Id)],
+    /// How many are written at most.
+    most: usize,
     of: fn(Info, Stats) -> T,
 }
 
 impl<T: Serialize> Serialize for Each<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let one = |&(_, id): &(Id, Id)| Some((self.of)(self.server.info(id).ok()?, self.server.stats(id).ok()?));
-        serializer.collect_seq(self.ids.iter().filter_map(one))
+        serializer.collect_seq(self.ids.iter().filter_map(one).take(self.most))
     }
 }
 
@@ -279,7 +312,7 @@ impl<'a> ByStream<'a> {
     }
 
     fn each<T>(&self, stream: Id, of: fn(Info, Stats) -> T) -> Each<'_, T> {
-        Each { server: self.server, ids: self.of(stream), of }
+        Each { server: self.server, ids: self.of(stream), most: usize::MAX, of }
     }
 }
 
@@ -314,19 +347,22 @@ impl<'a> Peers<'a> {
 pub(crate) struct Streams<'a> {
     ids: Vec<Id>,
     peers: Peers<'a>,
+    part: Part,
 }
 
 impl<'a> Streams<'a> {
     /// # Errors
     /// [`RRError::NoMem`].
-    pub(crate) fn new(server: &'a RRServer) -> Result<Self> {
-        Ok(Self { ids: server.list(0, kind::STREAM)?, peers: Peers::of(server, 0)? })
+    pub(crate) fn new(server: &'a RRServer, part: Part) -> Result<Self> {
+        let mut ids = server.list(0, kind::STREAM)?;
+        part.begin(&mut ids, |&id| id);
+        Ok(Self { ids, peers: Peers::of(server, 0)?, part })
     }
 }
 
 impl Serialize for Streams<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.ids.iter().filter_map(|&id| self.peers.stream(id).ok()))
+        serializer.collect_seq(self.ids.iter().filter_map(|&id| self.peers.stream(id).ok()).take(self.part.most()))
     }
 }
 
@@ -334,21 +370,24 @@ impl Serialize for Streams<'_> {
 #[derive(Debug)]
 pub(crate) struct Listed<'a, T> {
     all: ByStream<'a>,
+    part: Part,
     of: fn(Info, Stats) -> T,
 }
 
 impl<T: Serialize> Serialize for Listed<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        Each { server: self.all.server, ids: &self.all.ids, of: self.of }.serialize(serializer)
+        Each { server: self.all.server, ids: &self.all.ids, most: self.part.most(), of: self.of }.serialize(serializer)
     }
 }
 
-/// All sessions of the server.
+/// The sessions of the server.
 ///
 /// # Errors
 /// [`RRError::NoMem`].
-pub(crate) fn sessions(server: &RRServer) -> Result<Listed<'_, Session>> {
-    Ok(Listed { all: ByStream::new(server, 0, kind::SESSION)?, of: session_of })
+pub(crate) fn sessions(server: &RRServer, part: Part) -> Result<Listed<'_, Session>> {
+    let mut all = ByStream::new(server, 0, kind::SESSION)?;
+    part.begin(&mut all.ids, |&(_, id)| id);
+    Ok(Listed { all, part, of: session_of })
 }
 
 /// Targets and sources of a stream.
@@ -356,7 +395,7 @@ pub(crate) fn sessions(server: &RRServer) -> Result<Listed<'_, Session>> {
 /// # Errors
 /// [`RRError::NoMem`].
 pub(crate) fn targets(server: &RRServer, stream: Id) -> Result<Listed<'_, Target>> {
-    Ok(Listed { all: ByStream::new(server, stream, kind::TARGET)?, of: target_of })
+    Ok(Listed { all: ByStream::new(server, stream, kind::TARGET)?, part: Part::default(), of: target_of })
 }
 
 /// One session.

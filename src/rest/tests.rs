@@ -2,6 +2,7 @@
 
 mod bounds;
 mod hostile;
+mod parts;
 mod races;
 
 use std::io::{Read, Write};

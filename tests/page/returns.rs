@@ -62,6 +62,16 @@ fn creates(relay: &Relay, key: &str) {
 }
 
 #[test]
+fn an_answer_that_is_a_problem_is_shown_in_its_words() {
+    let (room, relay) = (Room::new("page-problem"), Relay::new());
+    let (_rest, mut browser) = page_of(&room, &relay);
+    is_in(&mut browser);
+    let problem = r#"{"status": 507, "title": "above a limit", "detail": "the answer is too large"}"#;
+    browser.eval(&format!("window.fetch = async () => new Response('{problem}', {{ status: 507 }})"));
+    browser.until("document.getElementById('state-text').textContent === 'the answer is too large'");
+}
+
+#[test]
 fn the_page_goes_on_with_the_relay_that_takes_the_place_of_another_one() {
     let (room, relay) = (Room::new("page-restart"), Relay::new());
     let (rest, mut browser) = page_of(&room, &relay);

@@ -41,7 +41,8 @@ async function ask(method, path, body, more, signal = AbortSignal.timeout(ANSWER
   }
   if (!answer.ok) {
     const problem = await answer.json().catch(() => signal.aborted ? unanswered() : {});
-    throw new Error(problem.detail || problem.title || 'HTTP ' + answer.status);
+    const text = problem.detail || problem.title || 'HTTP ' + answer.status;
+    throw Object.assign(new Error(text), { status: answer.status });
   }
   return answer;
 }
@@ -508,7 +509,8 @@ async function refresh() {
       return;
     }
     $('state').className = 'down';
-    $('state-text').textContent = 'the relay does not answer';
+    // A status is an answer, in words.
+    $('state-text').textContent = problem.status ? problem.message : 'the relay does not answer';
   } finally {
     asking = false;
   }
