@@ -12,7 +12,7 @@ mod support;
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,6 +23,7 @@ use live::Client;
 use load::Load;
 use rrelay::session::SessionConfig;
 use support::program::Room;
+use support::reserved::Reserved;
 use support::{c, until};
 
 const STREAMS: usize = 20;
@@ -266,7 +267,8 @@ fn where_the_system_gives_no_more_processes_or_descriptors_running_streams_go_on
 fn a_disk_that_is_full_of_the_log_harms_no_stream() {
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
     // Nobody can read the port from such a log.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let reserved = Reserved::new();
+    let port = reserved.port.to_string();
     let options = ["--log", "trace"];
     let server = Server::printing_to("chaos-full", Room::new("chaos-full"), full(), full(), &port, &options);
     until("it listens", || TcpStream::connect(("127.0.0.1", server.port)).ok());

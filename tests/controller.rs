@@ -9,6 +9,8 @@ mod backend;
 mod live;
 #[path = "support/moving.rs"]
 mod moving;
+#[path = "support/reserved.rs"]
+mod reserved;
 #[path = "support/successor.rs"]
 mod successor;
 
@@ -101,12 +103,4 @@ fn relay(urls: &[&str]) -> Answer {
 /// An answer that asks for nothing.
 fn nothing() -> Answer {
     relay(&[])
-}
-
-/// A port that is not listened on as long as the socket lives.
-fn deaf() -> (socket2::Socket, u16) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-    (socket, port)
 }

@@ -9,6 +9,8 @@ mod ingest;
 mod live;
 #[path = "support/moving.rs"]
 mod moving;
+#[path = "support/reserved.rs"]
+mod reserved;
 #[path = "support/secure.rs"]
 mod secure;
 
@@ -20,6 +22,7 @@ use std::time::Duration;
 use ingest::Ingest;
 use live::{Client, Live, PATIENCE, is_closed, message, until};
 use moving::picture;
+use reserved::Reserved;
 use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig, media};
 use rrelay::error::RRError;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
@@ -237,14 +240,13 @@ fn a_target_that_waits_goes_on_waiting_with_its_settings_and_its_history() {
         publisher.key_frame(0, b"media").unwrap();
         publisher
     });
-    let (closed, port) = listener();
-    drop(closed);
+    let nobody = Reserved::new();
     let config = TargetConfig {
         username: Some("me".to_owned()),
         password: Some("hidden".to_owned()),
         tracks: u64::MAX,
         retry_jitter_pct: 0,
-        ..patient(port)
+        ..patient(nobody.port)
     };
     let gives_up = TargetConfig { retry_count: Some(1), retry_min_ms: 1, retry_max_ms: 1, ..config.clone() };
     let stream = here.server.stream_find(b"live", b"show").unwrap();
@@ -282,7 +284,7 @@ fn a_target_that_waits_goes_on_waiting_with_its_settings_and_its_history() {
         after > 0
     });
     assert!(after <= before, "{after} ms of the wait are left, where it had {before}");
-    let ingest = Ingest::at(&format!("127.0.0.1:{port}"), |_| ingest::Script::default());
+    let ingest = Ingest::at(&nobody.address().to_string(), |_| ingest::Script::default());
     for id in ids {
         there.server.target_retry(id).unwrap();
         is_in(&there, id, State::InProgress);

@@ -18,6 +18,8 @@ mod moving;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/raw.rs"]
 mod raw;
+#[path = "support/reserved.rs"]
+mod reserved;
 #[path = "support/secure.rs"]
 mod secure;
 #[path = "support/successor.rs"]

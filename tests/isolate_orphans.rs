@@ -597,8 +597,8 @@ fn a_server_that_cannot_start_leaves_them_to_the_next_one() {
     let folder = folder("taken");
     let (mut host, mut publisher, mut player) = with_a_player(&folder, LONG, &[]);
     host.kill(1);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _taken = std::net::TcpListener::bind(taken).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
     let (taken, port) = (taken.to_string(), taken.port().to_string());
     for options in [&["--port", &port][..], &["--port", "0", "--http", &taken]] {
         wait_in(&folder, 1);

@@ -48,8 +48,13 @@ fn listens_for_players(relay: &Relay) -> u16 {
 
 /// The page of a server in a browser that knows the token.
 fn page_of(room: &Room, relay: &Relay) -> (Rest, Chromium) {
+    page_at(0, room, relay)
+}
+
+/// The same at a port of the test's choice.
+fn page_at(port: u16, room: &Room, relay: &Relay) -> (Rest, Chromium) {
     let rest = Rest::new(Arc::clone(&relay.server));
-    let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+    let port = rest.listen(&format!(":{port}"), TOKEN, RestOptions::default()).unwrap();
     let mut browser = Chromium::new(room);
     browser.open(&format!("http://127.0.0.1:{port}/#token={TOKEN}"));
     browser.until("document.getElementById('state').className === 'ok'");

@@ -4,6 +4,8 @@
 
 #[path = "sources/circles.rs"]
 mod circles;
+#[path = "support/reserved.rs"]
+mod reserved;
 #[path = "sources/rig.rs"]
 mod rig;
 
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use reserved::Reserved;
 use rig::{A_WHILE, Feeder, Player, Publisher, React, Server, until};
 use rrelay::config::{
     Decision, MAX_STANDBYS, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media,
@@ -113,8 +116,9 @@ fn a_host_that_hears_wanted_adds_a_source_and_those_who_wait_are_served() {
 
 #[test]
 fn players_continue_when_the_origin_is_lost_and_comes_back() {
-    let origin = Server::plain();
-    let port = origin.port;
+    let reserved = Reserved::new();
+    let starts = || Server::on(reserved.port, ServerConfig::default(), Box::new(|_, _| ()));
+    let origin = starts();
     let feeder = Feeder::start(&origin, "show");
     let edge = Server::plain();
     let stream = edge.stream("show", StreamConfig { grace_ms: 20_000, ..StreamConfig::default() });
@@ -126,7 +130,7 @@ fn players_continue_when_the_origin_is_lost_and_comes_back() {
     drop((feeder, origin));
     edge.await_event("it waits for the next try", |event| event.target == id && event.state == State::Recovering);
     let before = player.frames.len();
-    let origin = Server::on(port, ServerConfig::default(), Box::new(|_, _| ()));
+    let origin = starts();
     let _feeder = Feeder::start(&origin, "show");
     player.sees(20);
     assert!(player.frames[before..].iter().any(|(number, _)| *number < 20), "from the new origin");

@@ -5,10 +5,12 @@
 mod ingest;
 #[path = "support/login.rs"]
 mod login;
+#[path = "support/reserved.rs"]
+mod reserved;
 #[path = "support/rig.rs"]
 mod rig;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use ingest::{Ingest, Script, Then};
@@ -20,16 +22,10 @@ use rrelay::server::figures::Stats;
 use rrelay::server::{EventKind, flag};
 use rrelay::session::State;
 
-/// A port at which nobody listens, and which no server of another test is given.
+/// A port at which nobody listens but a server of the same test.
 fn closed_port() -> u16 {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    // A server of the same test may listen there.
-    socket.set_reuse_address(true).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
     // It stays bound as long as the process runs.
-    std::mem::forget(socket);
-    port
+    std::mem::ManuallyDrop::new(reserved::Reserved::new()).port
 }
 
 const BAD_NAME: &str = "NetStream.Publish.BadName";

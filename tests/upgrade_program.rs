@@ -242,8 +242,8 @@ fn a_push_goes_along_once_and_is_the_new_ones() {
 fn a_request_by_http_upgrades_too_and_the_new_server_is_asked_by_http_next() {
     let token = c::workshop("upgrade-token").join("token");
     fs::write(&token, "token-of-the-user\n").unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let rest = format!("127.0.0.1:{port}");
+    let reserved = support::reserved::Reserved::new();
+    let rest = reserved.address().to_string();
     let servers = Servers::start(
         "upgrade-http",
         Built::Sanitized,

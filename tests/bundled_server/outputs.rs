@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use super::churn::{burst, threads};
-use super::support::nginx::Reserved;
+use super::support::reserved::Reserved;
 use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::{PATIENCE, until};
 use super::{Server, program};

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::backend::{Answer, Backend, json, status};
 use super::live::{Live, PATIENCE, until};
-use super::{Node, at, at_each, deaf, nothing, relay, value};
+use super::reserved::Reserved;
+use super::{Node, at, at_each, nothing, relay, value};
 use rrelay::config::{ControllerConfig, ServerConfig};
 use rrelay::server::Action;
 use rrelay::session::{Role, State};
@@ -72,8 +73,8 @@ fn a_bad_answer_is_refused_whole_and_the_publisher_is_let_in_without() {
 fn controllers_are_asked_in_their_order_until_one_answers() {
     let broken = Backend::new(|_| json(r#"{"action": "explode"}"#));
     let good = Backend::new(|_| json(r#"{"action": "reject", "text": "by the third"}"#));
-    let (_socket, port) = deaf();
-    let node = Node::new(at_each(&[format!("http://127.0.0.1:{port}"), broken.url("below/"), good.url("")]));
+    let deaf = Reserved::new();
+    let node = Node::new(at_each(&[format!("http://{}", deaf.address()), broken.url("below/"), good.url("")]));
     assert!(node.begin("show", true).err().unwrap().text.contains("by the third"));
     assert_eq!((broken.at("below/v1/next").len(), good.asked().len()), (1, 1));
 }

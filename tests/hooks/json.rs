@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::backend::{Answer, Asked, Backend, json, status};
 use super::live::{Client, PATIENCE, raw, until};
 use super::moving;
+use super::reserved::Reserved;
 use super::{Hooked, all};
 use rrelay::config::{Decision, Dialect, HooksConfig, ServerConfig, ask};
 use rrelay::error::{Failure, RRError};
@@ -214,10 +215,8 @@ fn a_back_end_that_fails_keeps_sessions_out_or_lets_them_in_as_it_is_set() {
         }
     }
     // This port is not listened on.
-    let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    reserved.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let port = reserved.local_addr().unwrap().as_socket().unwrap().port();
-    let on_publish = Some(format!("http://127.0.0.1:{port}/"));
+    let reserved = Reserved::new();
+    let on_publish = Some(format!("http://{}/", reserved.address()));
     let hooked = Hooked::new(HooksConfig { on_publish, ..HooksConfig::default() });
     let failure = begin(&hooked, "show", true).err().unwrap();
     for words in ["NetStream.Publish.Failed", "the back end of this server cannot be reached"] {

@@ -6,8 +6,9 @@ use crate::support::flv::{self, DATA, Tag, assert_run_from_join, assert_same};
 use crate::support::media::{
     ffmpeg_publishes, ffmpeg_publishes_with, gstreamer_plays, media, one_group, rtmpdump_plays,
 };
-use crate::support::nginx::{Nginx, Reserved};
+use crate::support::nginx::Nginx;
 use crate::support::program::Room;
+use crate::support::reserved::Reserved;
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
 use rrelay::server::EventKind;

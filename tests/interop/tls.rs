@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::support::flv::{self, assert_run_from_join, assert_same};
 use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, ffmpeg_publishes_with, media, rtmpdump_plays};
 use crate::support::program::Room;
+use crate::support::reserved::Reserved;
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
 
@@ -167,17 +168,15 @@ fn a_target_that_does_not_trust_the_server_fails_at_once_with_the_reason() {
 fn openssl_takes_our_targets_connection() {
     let room = Room::new("tls-openssl");
     let papers = Papers::new(&room, "good", "127.0.0.1");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = listener.local_addr().expect("it is bound").port();
-    drop(listener);
+    let reserved = Reserved::new();
     let words = room.file("openssl.log");
     let mut command = Command::new("openssl");
-    command.args(["s_server", "-quiet", "-accept", &port.to_string()]);
+    command.args(["s_server", "-quiet", "-accept", &reserved.port.to_string()]);
     command.arg("-cert").arg(&papers.certificate).arg("-key").arg(&papers.key);
     command.stdin(Stdio::piped()).stdout(File::create(&words).expect("our folder can be written"));
     let mut server = command.spawn().expect("openssl is installed"); // it lives as long as its stdin is open
     let near = Relay::new();
-    push(&near, port, "127.0.0.1", |config| config.pin_sha256 = Some(papers.pin.clone()));
+    push(&near, reserved.port, "127.0.0.1", |config| config.pin_sha256 = Some(papers.pin.clone()));
     let _publisher = ffmpeg_publishes_with(&room, "publisher", media(), &["-re"], &[], &near.url("show"));
     let said = until("the first bytes of a handshake", || {
         let said = std::fs::read(&words).unwrap_or_default();
@@ -194,15 +193,13 @@ fn our_target_resumes_its_session_with_openssl() {
     let room = Room::new("tls-target-tickets");
     let papers = Papers::new(&room, "good", "127.0.0.1");
     for version in ["-tls1_2", "-tls1_3"] {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = listener.local_addr().expect("it is bound").port();
-        drop(listener);
+        let reserved = Reserved::new();
         let [certificate, key] = [&papers.certificate, &papers.key].map(|path| path.to_str().expect("a plain path"));
-        let accept = port.to_string();
+        let accept = reserved.port.to_string();
         let args = ["s_server", version, "-accept", &accept, "-cert", certificate, "-key", key];
         let mut server = room.start_typed(&format!("openssl{version}"), "openssl", &args);
         let near = Relay::new();
-        push(&near, port, "127.0.0.1", |config| config.pin_sha256 = Some(papers.pin.clone()));
+        push(&near, reserved.port, "127.0.0.1", |config| config.pin_sha256 = Some(papers.pin.clone()));
         let _publisher = ffmpeg_publishes_with(&room, "publisher", media(), &["-re"], &[], &near.url("show"));
         server.says("CIPHER is");
         assert!(!server.words().contains("Reused session-id"), "there was no session before");

@@ -12,8 +12,8 @@ use super::hostile::{message, shake_hands, text};
 use crate::support::c::{As, build, build_sanitized, example_sources, good};
 use crate::support::flv::{self, AUDIO, DATA, Tag, VIDEO, assert_same};
 use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, media, rtmpdump_plays};
-use crate::support::nginx::Reserved;
 use crate::support::program::{Program, Room};
+use crate::support::reserved::Reserved;
 use crate::support::{PATIENCE, until};
 
 /// The program, built under the sanitizers.

@@ -9,6 +9,7 @@ use crate::support::flv;
 use crate::support::media::media;
 use crate::support::nginx::Nginx;
 use crate::support::program::{Program, Room};
+use crate::support::reserved::Reserved;
 use crate::support::until;
 
 /// Starts a program whose librtmp is ours.
@@ -67,13 +68,13 @@ fn curl_downloads_a_stored_stream() {
 fn rtmpgw_passes_a_stored_stream_on_by_http() {
     let room = Room::new("librtmp-rtmpgw");
     let (_nginx, url) = stored(&room);
-    // rtmpgw does not share its port, and ends with its input.
-    let port = crate::support::nginx::Reserved::new().port;
-    let number = port.to_string();
-    let serve = format!("sleep 40 | timeout 25 /usr/sbin/rtmpgw -g {number} -r {url}");
+    // rtmpgw does not share its port, so it has the port at another address. It ends with its input.
+    let (address, reserved) = ("127.0.0.9", Reserved::new());
+    let number = reserved.port.to_string();
+    let serve = format!("sleep 40 | timeout 25 /usr/sbin/rtmpgw -D {address} -g {number} -r {url}");
     let _gateway = on_ours(&room, "rtmpgw", "sh", &["-c", &serve]);
-    until("rtmpgw listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    let page = format!("http://127.0.0.1:{number}/");
+    until("rtmpgw listens", || std::net::TcpStream::connect((address, reserved.port)).ok());
+    let page = format!("http://{address}:{number}/");
     room.start("curl", "curl", &["-s", "-m", "20", "-o", "gw.flv", &page]).ends_within(super::support::PATIENCE);
     assert_same_frames(&room.file("gw.flv"), &media().file);
 }

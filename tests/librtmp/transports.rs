@@ -9,6 +9,7 @@ use super::hostile::{message, program, refusal, shake_hands, text, watched};
 use super::linked;
 use crate::support::c::good;
 use crate::support::program::Room;
+use crate::support::reserved::Reserved;
 use crate::support::until;
 
 /// Runs client and server of C against each other over TLS and gives how many messages the server got.
@@ -80,7 +81,8 @@ fn the_usual_self_signed_certificate_is_accepted_where_it_is_named() {
 fn a_server_of_openssl_may_send_tickets() {
     let room = Room::new("librtmp-tickets");
     certificate(&room);
-    let port = crate::support::nginx::Reserved::new().port;
+    let reserved = Reserved::new();
+    let port = reserved.port;
     let mut server = Command::new("openssl")
         .args(["s_server", "-quiet", "-tls1_3", "-num_tickets", "5", "-accept", &port.to_string()])
         .arg("-cert")

@@ -1,7 +1,6 @@
 //! What the page's buttons do to targets, publishers and streams: each act is seen in the relay and at the other end of the
 //! connection.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig};
@@ -11,10 +10,11 @@ use rrelay::session::Role;
 use super::chromium::Chromium;
 use super::returns::listens;
 use super::support::program::Room;
+use super::support::reserved::Reserved;
 use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::server::Relay;
 use super::support::until;
-use super::{TOKEN, card, page_of, written};
+use super::{TOKEN, card, page_at, page_of, written};
 
 /// Clicks a button of the stream's card, and waits for the dialog that it opens.
 fn opens(browser: &mut Chromium, key: &str, button: &str, dialog: &str) {
@@ -87,9 +87,9 @@ fn a_change_of_a_target_changes_what_was_filled_in_and_a_refusal_is_shown() {
 fn a_target_that_waits_says_why_and_a_retry_connects_at_once() {
     let (room, relay) = (Room::new("page-retry"), Relay::new());
     written(&relay, "show");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = Reserved::new();
     let config = TargetConfig {
-        url: format!("rtmp://127.0.0.1:{port}/live"),
+        url: format!("rtmp://{}/live", nobody.address()),
         retry_min_ms: 600_000,
         retry_max_ms: 600_000,
         ..TargetConfig::default()
@@ -104,7 +104,7 @@ fn a_target_that_waits_says_why_and_a_retry_connects_at_once() {
         browser.reload();
     }
     browser.until(&waits);
-    let other = Relay::with(ServerConfig::default(), &format!("127.0.0.1:{port}"));
+    let other = Relay::with(ServerConfig::default(), &nobody.address().to_string());
     browser.eval(&format!("{}.querySelector('.targets button[aria-label^=Retry]').click()", card("show")));
     browser.until(&format!("{state}.textContent === 'live'"));
     other.has_messages("show", 5);
@@ -176,7 +176,7 @@ fn a_standby_is_made_live_and_a_stream_ends_only_when_that_is_confirmed() {
 
 #[test]
 fn targets_at_one_address_are_told_apart_and_their_keys_are_not_shown() {
-    let (room, relay) = (Room::new("page-alike"), Relay::new());
+    let (room, relay, reserved) = (Room::new("page-alike"), Relay::new(), Reserved::new());
     written(&relay, "show");
     let add = |key: &str| {
         let url = "rtmp://127.0.0.1:1/live".to_owned();
@@ -184,7 +184,7 @@ fn targets_at_one_address_are_told_apart_and_their_keys_are_not_shown() {
         relay.server.target_add(relay.stream("show").unwrap(), config).unwrap()
     };
     let targets = ["live_4711_secretsecretAAAA", "live_4711_secretsecretBBBB", "short1", "short2"].map(add);
-    let (rest, mut browser) = page_of(&room, &relay);
+    let (rest, mut browser) = page_at(reserved.port, &room, &relay);
     let names = format!(
         "[...{}.querySelectorAll('.targets td:nth-child(2)')].map((cell) => cell.textContent.slice(-8))",
         card("show")
@@ -214,9 +214,8 @@ fn targets_at_one_address_are_told_apart_and_their_keys_are_not_shown() {
             return real(path, how);
         }";
     browser.eval(unknown);
-    let port = browser.eval("Number(location.port)").as_u64().unwrap() as u16;
     drop(rest);
-    let _rest = listens(&relay, port, TOKEN);
+    let _rest = listens(&relay, reserved.port, TOKEN);
     browser.until("document.getElementById('log').textContent.includes('was started anew')");
     browser.eval(&remove("AAAA"));
     browser.until("document.getElementById('sure-text').textContent.includes('/***AAAA: ')");

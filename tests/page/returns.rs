@@ -9,9 +9,10 @@ use serde_json::json;
 use super::chromium::Chromium;
 use super::proxy::{Net, Proxy};
 use super::support::program::Room;
+use super::support::reserved::Reserved;
 use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::server::Relay;
-use super::{TOKEN, card, page_of, types_token};
+use super::{TOKEN, card, page_at, page_of, types_token};
 
 const OPEN: &str = "document.getElementById('token-dialog').open";
 
@@ -73,9 +74,9 @@ fn an_answer_that_is_a_problem_is_shown_in_its_words() {
 
 #[test]
 fn the_page_goes_on_with_the_relay_that_takes_the_place_of_another_one() {
-    let (room, relay) = (Room::new("page-restart"), Relay::new());
-    let (rest, mut browser) = page_of(&room, &relay);
-    let port = browser.eval("Number(location.port)").as_u64().unwrap() as u16;
+    let (room, relay, reserved) = (Room::new("page-restart"), Relay::new(), Reserved::new());
+    let port = reserved.port;
+    let (rest, mut browser) = page_at(port, &room, &relay);
     let lists = |text: &str| format!("document.getElementById('log').textContent.includes('{text}')");
     creates(&relay, "before");
     browser.until(&card("before"));

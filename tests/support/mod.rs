@@ -7,6 +7,7 @@ pub(crate) mod login;
 pub(crate) mod media;
 pub(crate) mod nginx;
 pub(crate) mod program;
+pub(crate) mod reserved;
 pub(crate) mod rml;
 pub(crate) mod server;
 pub(crate) mod stored;

@@ -1,29 +1,11 @@
-//! nginx in the foreground, in a folder of the test's own, on a port that is free: with its RTMP module, or as the
+//! nginx in the foreground, in a folder and on a port of the test's own: with its RTMP module, or as the
 //! server of HTTPS in front of one of HTTP.
 
 use std::fs;
 
-use socket2::{Domain, Socket, Type};
-
 use super::program::{Program, Room};
+use super::reserved::Reserved;
 use super::until;
-
-/// A port that is ours and that nobody listens on. A server that sets SO_REUSEADDR, as servers do, can listen on it
-/// while this lives; until then connections to it are refused.
-pub(crate) struct Reserved {
-    pub(crate) socket: Socket,
-    pub(crate) port: u16,
-}
-
-impl Reserved {
-    pub(crate) fn new() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-        Self { socket, port }
-    }
-}
 
 /// nginx that takes publishers at `/live`, records their streams and plays them; or that passes requests over TLS on.
 pub(crate) struct Nginx {

@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use crate::net::clock;
     use crate::net::poll::Poller;
+    use crate::server::tests::reserved::Reserved;
     use std::net::TcpListener;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -211,7 +212,8 @@ mod tests {
 
     #[test]
     fn an_address_that_refuses_costs_nothing() {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let reserved = Reserved::new();
+        let closed = reserved.address();
         let good = TcpListener::bind("127.0.0.1:0").unwrap();
         let lap = run(Race::new(vec![closed, good.local_addr().unwrap()], None));
         assert!(matches!(lap, Lap::Won(_)), "{lap:?}");

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use socket2::SockRef;
 
 use super::live::{Live, connect, shaken, until};
+use super::reserved::Reserved;
 use super::stalled::Stalled;
 use crate::config::{ServerConfig, TargetConfig, ask};
 use crate::error::RRError;
@@ -76,9 +77,8 @@ fn sessions_that_were_closed_while_they_asked_are_not_with_another_process() {
 #[test]
 fn targets_that_were_to_try_again_at_once_do_so_in_another_process() {
     let live = Live::new(ServerConfig::default());
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let nobody = Reserved::new();
+    let address = nobody.address();
     let mut publisher = live.publish("show");
     publisher.key_frame(0, b"picture").unwrap();
     let stream = live.server.stream_find(b"live", b"show").unwrap();
