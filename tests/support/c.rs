@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
@@ -31,9 +32,12 @@ pub(crate) fn workshop(name: &str) -> PathBuf {
     // Unit tests, which compile nothing, have no such folder.
     let folder = Path::new(option_env!("CARGO_TARGET_TMPDIR").unwrap_or("target")).join(name);
     fs::create_dir_all(&folder).expect("the target folder can be written");
-    let link = folder.join("librrelay.so.0");
-    let _ = fs::remove_file(&link);
+    // Other tests may make the same link, or start a program that needs it: it is there all the time.
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let link = folder.join(format!("librrelay.so.0-{}-{number}", std::process::id()));
     std::os::unix::fs::symlink(deps().join("librrelay.so"), &link).expect("a link can be made");
+    fs::rename(&link, folder.join("librrelay.so.0")).expect("a link can be replaced");
     folder
 }
 
