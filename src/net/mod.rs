@@ -15,6 +15,9 @@ pub(crate) mod http_client;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod proxy;
+#[cfg(test)]
+#[path = "../../tests/support/reserved.rs"]
+pub(crate) mod reserved;
 mod shim;
 mod sleep;
 pub mod socket;

@@ -2,8 +2,6 @@
 
 #[path = "../../tests/support/live.rs"]
 pub(super) mod live;
-#[path = "../../tests/support/reserved.rs"]
-pub(super) mod reserved;
 #[path = "../../tests/support/secure.rs"]
 mod secure;
 

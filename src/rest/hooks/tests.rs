@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::config::MAX_NAME_BYTES;
+use crate::net::reserved::Reserved;
 use crate::rest::body;
 
 /// A question about a peer whose application and arguments are as long as they may be, of characters that are escaped.
@@ -17,11 +18,8 @@ fn question() -> Call {
 
 #[test]
 fn a_tell_that_finds_no_room_to_wait_is_given_up() {
-    // A port that is only bound does not listen.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-    let on_target_state = Some(format!("http://127.0.0.1:{port}/"));
+    let nobody = Reserved::new();
+    let on_target_state = Some(format!("http://{}/", nobody.address()));
     let setup = Setup::new(HooksConfig { on_target_state, retry_ms: 3_600_000, ..HooksConfig::default() }).unwrap();
     let all = setup.retries.try_acquire_many(MAX_RETRIES as u32).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::net::clock;
     use crate::net::poll::Poller;
-    use crate::server::tests::reserved::Reserved;
+    use crate::net::reserved::Reserved;
     use std::net::TcpListener;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {

@@ -8,11 +8,11 @@ use std::os::unix::net::UnixStream;
 use socket2::SockRef;
 
 use super::live::{Live, connect, shaken, until};
-use super::reserved::Reserved;
 use super::stalled::Stalled;
 use crate::config::{ServerConfig, TargetConfig, ask};
 use crate::error::RRError;
 use crate::log::LevelFilter;
+use crate::net::reserved::Reserved;
 use crate::server::RRServer;
 use crate::server::slots::kind;
 use crate::session::State;
