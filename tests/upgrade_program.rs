@@ -139,9 +139,10 @@ fn streams_with_players_and_pushes_go_on_through_five_upgrades_of_the_program_in
     let push = |copy: u32| format!("live=rtmp://127.0.0.1:{}/live/copy{copy}-{{key}}", sink.port);
     let mut servers = Servers::start("upgrade-five", Built::Plain, &["--push", &push(1), "--push", &push(2)], &[]);
     let names = (1..=2).flat_map(|copy| (0..STREAMS).map(move |show| format!("copy{copy}-show{show}")));
-    let copies: Vec<_> = names.map(|name| playing(sink.play(&name))).collect();
+    let names: Vec<_> = names.collect();
+    let copies: Vec<_> = names.iter().map(|name| playing(sink.play(name))).collect();
     let load = Load::on(servers.port, STREAMS, 10, 40);
-    until("every push", || (publishers(&sink) == copies.len()).then_some(()));
+    has_media(&sink, &names);
     let mut running = servers.first.id();
     for turn in 1..=5 {
         Servers::signal(running, "-USR2");
@@ -169,14 +170,10 @@ fn processes_of_streams_go_on_through_upgrades_of_the_program_in_a_row() {
     let push = format!("live=rtmp://127.0.0.1:{}/live/copy-{{key}}", sink.port);
     let options = [&["--push", &push][..], &Built::Sanitized.in_processes()].concat();
     let mut servers = Servers::start("upgrade-isolated", Built::Sanitized, &options, &[]);
-    let copies: Vec<_> = (0..2).map(|show| playing(sink.play(&format!("copy-show{show}")))).collect();
+    let names = ["copy-show0", "copy-show1"].map(str::to_owned);
+    let copies: Vec<_> = names.iter().map(|name| playing(sink.play(name))).collect();
     let load = Load::on(servers.port, 2, 3, 10);
-    let pushes = |show: u32| {
-        let stream = sink.server.stream_find(b"live", format!("copy-show{show}").as_bytes());
-        stream.and_then(|id| sink.server.stats(id)).is_ok_and(|stats| stats.msgs_in > 0)
-    };
-    // One that is just being connected would be connected anew.
-    until("every push has media", || (0..2).all(pushes).then_some(()));
+    has_media(&sink, &names);
     let mut running = servers.first.id();
     let workers = children(running);
     assert_eq!(workers.len(), 2);
@@ -216,6 +213,16 @@ fn publishers(sink: &Live) -> usize {
     events.filter(|event| event.role == Role::Publisher && event.state == State::InProgress).count()
 }
 
+/// Waits until each of these streams of a server has media. A push to it that is just being connected would be connected
+/// anew.
+fn has_media(sink: &Live, names: &[String]) {
+    let has = |name: &String| {
+        let stream = sink.server.stream_find(b"live", name.as_bytes());
+        stream.and_then(|id| sink.server.stats(id)).is_ok_and(|stats| stats.msgs_in > 0)
+    };
+    until("every push has media", || names.iter().all(has).then_some(()));
+}
+
 /// Holds that a copy has every message from its first one on, once.
 fn is_whole(copied: &load::Played) {
     let first = copied.numbers[0];
@@ -229,7 +236,7 @@ fn a_push_goes_along_once_and_is_the_new_ones() {
     let servers = Servers::start("upgrade-push", Built::Sanitized, &["--push", &url], &[]);
     let copy = playing(sink.play("copy-show0"));
     let load = Load::on(servers.port, 1, 1, 5);
-    until("it pushes", || (publishers(&sink) == 1).then_some(()));
+    has_media(&sink, &["copy-show0".to_owned()]);
     Servers::signal(servers.first.id(), "-USR2");
     servers.says("took over 1 streams", 1);
     load.end();
