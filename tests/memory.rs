@@ -170,8 +170,11 @@ fn memory_of_tls_counts_and_is_given_back() {
     live.server.set_tls(&papers.certificate, &papers.key).unwrap();
     let port = live.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
     let used = || live.server.stats(0).unwrap().queue_bytes;
-    let _publisher = live.publish("show");
-    // What it held while it was let in is given back a moment after it was told that it publishes.
+    let mut publisher = live.publish("show");
+    publisher.key_frame(0, b"key").unwrap();
+    until("its stream has it", || live.server.stats(0).unwrap().msgs_in == 1);
+    // What it held while it was let in is given back a moment after it was told that it publishes, on a busy machine
+    // perhaps only after this look.
     let (mut before, mut looks) = (used(), 0);
     until("what the publisher holds is settled", || {
         let now = used();
@@ -187,12 +190,12 @@ fn memory_of_tls_counts_and_is_given_back() {
     silent.iter_mut().for_each(|socket| socket.write_all(&half).unwrap());
     until("half a record counts", || used() >= before + PEERS * 16_000);
     drop(silent);
-    until("they have given it back", || used() == before);
+    until("they have given it back", || used() <= before);
     let config = secure::trusting();
     let players: Vec<_> = (0..PEERS).map(|_| secure::connect(&config, port, "show", false)).collect();
     until("players count", || used() >= before + PEERS * 8_000);
     drop(players);
-    until("players have given it back", || used() == before);
+    until("players have given it back", || used() <= before);
 }
 
 #[test]

@@ -295,7 +295,7 @@ fn where_the_successor_fails_at_any_step_the_processes_stay_with_their_server() 
         assert_eq!(fake.next(), None);
     });
     assert_eq!((refused.kind, &*refused.text), (RRError::Limit, "the successor refused: full"));
-    let late = hand_over_to(&live, 300, |mut fake| while fake.next().is_some() {});
+    let late = hand_over_to(&live, 2_000, |mut fake| while fake.next().is_some() {});
     assert_eq!(late.kind, RRError::Timeout, "{late}");
     // One that has no room for all.
     let there = Live::new(ServerConfig { max_sessions: 5, ..isolated() });

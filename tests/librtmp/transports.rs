@@ -27,7 +27,7 @@ fn messages_over_tls(room: &Room, options: &str, environment: Option<(&str, &str
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     let mut client = Command::new(program("client"));
-    client.arg("play").arg(format!("rtmps://localhost:{}/app/play timeout=2 {options}", line.trim()));
+    client.arg("play").arg(format!("rtmps://localhost:{}/app/play timeout=20 {options}", line.trim()));
     client.env("LD_LIBRARY_PATH", linked::folder());
     client.env_remove("RRELAY_TLS_INSECURE");
     client.envs(environment);
@@ -123,7 +123,7 @@ fn a_server_of_openssl_may_send_tickets() {
 fn connect_of(listener: &TcpListener) -> (TcpStream, String) {
     let (mut stream, _) = listener.accept().unwrap();
     shake_hands(&mut stream, true);
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut bytes = vec![0; 4096];
     let mut got = 0;
     while !bytes[..got].ends_with(b"\0\0\x09") {

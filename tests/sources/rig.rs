@@ -110,13 +110,18 @@ pub(crate) struct Feeder {
 
 impl Feeder {
     pub(crate) fn start(origin: &Server, key: &str) -> Self {
+        Self::counting_from(0, origin, key)
+    }
+
+    /// The first key frame has this number.
+    pub(crate) fn counting_from(first: u32, origin: &Server, key: &str) -> Self {
         let id = origin.server.stream_create(b"live", key.as_bytes(), None).unwrap();
         let (server, end) = (Arc::clone(&origin.server), Arc::new(AtomicBool::new(false)));
         let ended = Arc::clone(&end);
         let feed = move |n| server.stream_write(id, VIDEO, i64::from(n) * 25, &frame(n), false);
-        feed(0).unwrap();
+        feed(first).unwrap();
         let thread = std::thread::spawn(move || {
-            for n in 1_u32.. {
+            for n in first + 1.. {
                 std::thread::sleep(Duration::from_millis(25));
                 if ended.load(Ordering::Relaxed) || feed(n).is_err() {
                     return;

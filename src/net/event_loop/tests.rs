@@ -568,11 +568,7 @@ fn media_wakes_a_task_unless_it_collects_and_an_order_always_does() {
     task.say(Say::Number(1));
     until("both have come", || !locked(&task.seen.messages).is_empty());
     // The current round ends first; then the task sleeps.
-    until("it sleeps", || {
-        let before = rounds();
-        std::thread::sleep(Duration::from_millis(20));
-        before == rounds()
-    });
+    until("it sleeps", || task.wake.finds_sleep());
     let before = rounds();
     (0..1_000).for_each(|_| task.bring_media());
     std::thread::sleep(Duration::from_millis(20));

@@ -42,7 +42,7 @@ fn with_sink(level: LevelFilter, log_events: LevelFilter) -> (Events, mpsc::Rece
     (events, lines)
 }
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(40);
 
 #[test]
 fn the_fd_is_readable_exactly_while_an_event_waits() {
@@ -401,7 +401,7 @@ fn a_callback_that_never_returns_is_left_behind_and_calls_nothing_more() {
     }
     let start = Instant::now();
     assert_eq!(events.stop(50).unwrap_err().kind, RRError::Timeout);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < SOON);
     drop(go);
     drop(events);
     // The callback, with its counter, is dropped when the thread ends.

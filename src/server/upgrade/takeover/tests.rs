@@ -43,12 +43,12 @@ fn take_over_by(server: &RRServer, within_ms: u32, predecessor: impl FnOnce(FdCh
 #[test]
 fn one_that_ends_a_single_socket_does_not_hold_the_successor_up() {
     let begun = Instant::now();
-    let failure = take_over_from(200, |channel, stop| {
+    let failure = take_over_from(2_000, |channel, stop| {
         drop(channel);
         assert!(stop.receive(|_| 0, soon()).unwrap().is_none(), "until the successor has given up");
     });
     assert_eq!(failure.kind, RRError::Timeout, "{failure}");
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]
