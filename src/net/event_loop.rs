@@ -19,21 +19,23 @@
 //! connection that the poller reports, and no allocation.
 
 mod deadlines;
+mod newcomers;
 mod scratch;
 mod seat;
 
-use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam::channel::Receiver;
 
 use self::deadlines::{Deadlines, NEVER};
+use self::newcomers::Newcomers;
+pub(crate) use self::newcomers::{LoopHandle, Running};
 use self::scratch::{Right, Scratch};
 use self::seat::{BoxedSeat, NextTick, Outcome, Seat, SharedSeat};
-use crate::error::{Failure, RRError, Result};
+use crate::error::Result;
 use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::poll::{Poller, Ready, Wake, Watch};
@@ -50,9 +52,6 @@ const FEW: usize = 64;
 /// Most tasks that get a turn in a round because their deadline has come. The ticks of many streams come at the same
 /// time, and ready sockets must not wait for all of them.
 const DEADLINES: usize = 16;
-
-/// Most new tasks that may wait until a running loop takes them in.
-const NEWCOMERS: usize = 1024;
 
 /// What a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for each message,
 /// [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that gets a turn,
@@ -169,70 +168,6 @@ impl Io<'_> {
 /// before it drops what the task holds.
 pub(crate) type OnPanic = Box<dyn FnOnce(&str) + Send>;
 
-/// A task that was added to a running loop; it counts as running until it has left and all that it held is dropped.
-#[derive(Debug)]
-pub(crate) struct Running(Receiver<Infallible>);
-
-impl Running {
-    /// Waits until the task has left and all that it held is dropped.
-    pub(crate) fn wait(self) {
-        // Nothing is ever sent: the other end is dropped with the task.
-        let _ = self.0.recv();
-    }
-}
-
-/// The handle by which other threads add tasks to a running loop that many streams share.
-pub(crate) struct LoopHandle {
-    /// `None` only while the handle is being dropped.
-    newcomers: Option<Sender<BoxedSeat>>,
-    wake: Arc<Wake>,
-}
-
-impl fmt::Debug for LoopHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LoopHandle")
-    }
-}
-
-impl LoopHandle {
-    /// The wake of one task that will be added.
-    ///
-    /// # Errors
-    /// [`RRError::Limit`] if the loop has as many tasks as it can have.
-    pub(crate) fn wake(&self) -> Result<Arc<Wake>> {
-        self.wake.sibling()
-    }
-
-    /// [`EventLoop::add`], from any thread.
-    ///
-    /// # Errors
-    /// [`RRError::Limit`] if the loop has ended, or too many new tasks wait.
-    pub(crate) fn add<T: Task>(
-        &self,
-        task: T,
-        inbox: Receiver<T::Message>,
-        wake: Arc<Wake>,
-        on_panic: OnPanic,
-    ) -> Result<Running> {
-        let (ends, running) = bounded(0);
-        let seat = Seat::new(task, inbox, wake, on_panic, Some(ends));
-        let sent = self.newcomers.as_ref().map(|newcomers| newcomers.try_send(seat));
-        if !matches!(sent, Some(Ok(()))) {
-            return Err(Failure::ours(RRError::Limit, "the event loop has ended or is overrun"));
-        }
-        self.wake.wake();
-        Ok(Running(running))
-    }
-}
-
-impl Drop for LoopHandle {
-    fn drop(&mut self) {
-        // This is dropped before the wake, so that the loop, once woken, sees that no more tasks can come.
-        self.newcomers = None;
-        self.wake.wake();
-    }
-}
-
 /// One thread's loop.
 pub(crate) struct EventLoop {
     poller: Poller,
@@ -244,8 +179,8 @@ pub(crate) struct EventLoop {
     due: Vec<usize>,
     /// The tasks that one of these has called; also kept between rounds.
     called: Vec<usize>,
-    /// New tasks from other threads, and the wake for them; `None` as long as there is no handle.
-    newcomers: Option<(Receiver<BoxedSeat>, Arc<Wake>)>,
+    /// New tasks from other threads; `None` as long as there is no handle, and once there is none any more.
+    newcomers: Option<Newcomers>,
     /// The stack of the thread that runs the loop.
     stack: Option<Stack>,
     right_to_scratch: Right,
@@ -364,10 +299,9 @@ impl EventLoop {
     /// # Errors
     /// As [`Self::wake`].
     pub(crate) fn handle(&mut self) -> Result<LoopHandle> {
-        let (newcomers, receiver) = bounded(NEWCOMERS);
-        let wake = self.poller.wake()?;
-        self.newcomers = Some((receiver, Arc::clone(&wake)));
-        Ok(LoopHandle { newcomers: Some(newcomers), wake })
+        let (handle, newcomers) = newcomers::pair(self.poller.wake()?);
+        self.newcomers = Some(newcomers);
+        Ok(handle)
     }
 
     /// Adds a task, to which `wake` belongs from now on. `on_panic` is called with the panic's text if the task panics.
@@ -393,7 +327,8 @@ impl EventLoop {
             if let Err(failure) = self.wait() {
                 let thread = std::thread::current();
                 log::error!("{} cannot wait: {failure}", thread.name().unwrap_or("an event loop"));
-                self.take_in();
+                let last = self.newcomers.take().map(|newcomers| newcomers.close()).unwrap_or_default();
+                last.into_iter().for_each(|seat| self.take_seat(seat));
                 return self.end_all();
             }
             self.round();
@@ -402,18 +337,11 @@ impl EventLoop {
 
     /// Takes in the tasks that other threads have added.
     fn take_in(&mut self) {
-        // Whoever adds a task or drops the handle nudges after that. The nudge is cleared before the list is read: a thread
-        // that adds a task after this nudges again.
-        if !self.newcomers.as_ref().is_some_and(|(_, wake)| wake.take_nudge()) {
-            return;
+        let Some((seats, are_last)) = self.newcomers.as_ref().and_then(Newcomers::take) else { return };
+        if are_last {
+            self.newcomers = None;
         }
-        while let Some((newcomers, _)) = &self.newcomers {
-            match newcomers.try_recv() {
-                Ok(seat) => self.take_seat(seat),
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => self.newcomers = None,
-            }
-        }
+        seats.into_iter().for_each(|seat| self.take_seat(seat));
     }
 
     fn wait(&mut self) -> Result<()> {

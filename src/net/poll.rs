@@ -358,6 +358,15 @@ impl Poller {
         }
     }
 
+    /// Lets every wait from now on fail, as where the host closes descriptors that are not its own.
+    #[cfg(all(test, not(loom)))]
+    #[allow(unsafe_code)] // std has no dup2
+    pub(crate) fn spoil(&self) {
+        let other = std::fs::File::open("/dev/null").expect("it is there");
+        // SAFETY: both descriptors are open, and the poller's stays the poller's.
+        assert!(unsafe { libc::dup2(other.as_raw_fd(), self.poll.as_raw_fd()) } >= 0);
+    }
+
     /// Takes the pending calls: `each` gets the number of every called task once.
     pub(crate) fn take_calls(&self, each: impl FnMut(usize)) {
         self.sleeper.sleep.take_calls(each);

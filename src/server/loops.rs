@@ -34,10 +34,10 @@ impl Loops {
         self.workers.as_ref()
     }
 
-    /// A place for one more stream: on the loop with the fewest. The caller holds the registry's lock, so no other
-    /// stream is placed meanwhile.
+    /// A place for one more stream: on the loop with the fewest of those that run. The caller holds the registry's lock,
+    /// so no other stream is placed meanwhile.
     pub(super) fn threading(&self, name: &StreamName) -> Threading {
-        let emptiest = self.shared.iter().min_by_key(|shared| shared.streams()).map(Share::on);
+        let emptiest = self.shared.iter().min_by_key(|shared| (shared.has_ended(), shared.streams())).map(Share::on);
         match (emptiest, &self.workers) {
             (Some(share), Some(workers)) => Threading::Process(Isolated::new(share, workers, name)),
             (Some(share), None) => Threading::Shared(share),
@@ -59,13 +59,16 @@ mod tests {
     fn a_stream_comes_to_the_loop_with_the_fewest() {
         let config = ServerConfig { threads: Some(3), ..ServerConfig::default() };
         let name = StreamName { app: b"live".to_vec(), key: b"show".to_vec() };
-        let (loops, _event_loops) = Loops::new(&config).unwrap();
+        let (loops, mut event_loops) = Loops::new(&config).unwrap();
         let placed = || loops.shared.iter().map(|shared| shared.streams()).collect::<Vec<_>>();
         let mut streams: Vec<Threading> = (0..6).map(|_| loops.threading(&name)).collect();
         assert_eq!(placed(), [2, 2, 2]);
         streams.remove(1);
         streams.push(loops.threading(&name));
         assert_eq!(placed(), [2, 2, 2], "where one has gone the next one comes");
+        drop(event_loops.remove(0));
+        streams.push(loops.threading(&name));
+        assert_eq!(placed(), [2, 3, 2], "no stream comes to a loop that has ended");
         let (loops, _event_loops) = Loops::new(&ServerConfig::default()).unwrap();
         assert!(matches!(loops.threading(&name), Threading::Own));
     }

@@ -45,6 +45,11 @@ impl SharedLoop {
         self.streams.load(Ordering::Relaxed)
     }
 
+    /// Whether the loop takes in no more streams.
+    pub(crate) fn has_ended(&self) -> bool {
+        locked(&self.handle).as_ref().is_none_or(LoopHandle::has_ended)
+    }
+
     /// Closes the loop to new streams; it ends when all present ones have left.
     pub(crate) fn close(&self) {
         let handle = locked(&self.handle).take();

@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{Sender, unbounded};
+use crossbeam::channel::{Sender, bounded, unbounded};
 
 use super::seat::AnySeat;
 use super::*;
+use crate::error::RRError;
 use crate::net::poll::Pulse;
 use crate::sync::locked;
 
@@ -92,6 +93,7 @@ struct Probe {
     collects_until_us: Option<u64>,
     paused: Arc<AtomicBool>,
     over: bool,
+    at_end: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Task for Probe {
@@ -230,6 +232,7 @@ impl Task for Probe {
 
     fn on_end(&mut self, inbox: &Receiver<Say>, _io: &mut Io<'_>) {
         assert!(self.over && inbox.is_empty());
+        self.at_end.take().into_iter().for_each(|at_end| at_end());
         self.seen.ended.store(true, Ordering::Release);
     }
 }
@@ -461,7 +464,7 @@ fn tasks_are_added_to_a_loop_that_runs_and_leave_by_themselves() {
     let tasks: Vec<Handle> = (0..100)
         .map(|_| {
             Handle::new(handle.wake().unwrap(), |probe, inbox, wake, on_panic| {
-                until("there is room", || handle.newcomers.as_ref().is_some_and(|sender| !sender.is_full()));
+                until("there is room", || handle.has_room());
                 handle.add(probe, inbox, wake, on_panic).unwrap();
             })
         })
@@ -475,6 +478,31 @@ fn tasks_are_added_to_a_loop_that_runs_and_leave_by_themselves() {
     assert!(!thread.is_finished(), "more may come");
     drop(handle);
     thread.join().unwrap();
+}
+
+#[test]
+fn whoever_adds_a_task_to_a_loop_that_ends_since_it_cannot_wait_learns_so() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let handle = Arc::new(event_loop.handle().unwrap());
+    let adder = {
+        let handle = Arc::clone(&handle);
+        move |at_end: Option<Box<dyn FnOnce() + Send>>| {
+            let probe = Probe { over: true, at_end, ..Probe::default() };
+            let seen = Arc::clone(&probe.seen);
+            let running = handle.add(probe, unbounded().1, handle.wake().unwrap(), Box::new(|_| {}));
+            (running, seen)
+        }
+    };
+    let (late, result) = bounded(1);
+    let add = adder.clone();
+    let (before, seen) = adder(Some(Box::new(move || late.send(add(None).0.map(drop)).unwrap())));
+    event_loop.poller.spoil();
+    run(event_loop).join().unwrap();
+    before.unwrap().wait();
+    assert!(seen.ended.load(Ordering::Acquire), "a task that was there, or on its way, ends in order");
+    assert_eq!(result.recv().unwrap().unwrap_err().kind, RRError::Limit, "while the loop ends");
+    assert_eq!(adder(None).0.unwrap_err().kind, RRError::Limit, "and after that");
+    assert!(handle.has_ended());
 }
 
 #[test]
