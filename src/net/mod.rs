@@ -1,6 +1,7 @@
 //! Sockets and readiness: what the operating system offers, in the form that the threads of the upper layers use.
 //! System calls that std, mio and socket2 lack are here, with their `unsafe`.
 
+pub(crate) mod addresses;
 pub(crate) mod backlog;
 pub(crate) mod cache;
 mod calls;

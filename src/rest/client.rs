@@ -15,7 +15,6 @@ use axum::http::{Request, Uri};
 use hmac::{Hmac, Mac};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioExecutor;
 use sha2::Sha256;
@@ -25,6 +24,7 @@ use tokio::time::Instant;
 use crate::error::{Failure, RRError, Result};
 use crate::net::tls::{ClientConfig, Trust};
 use crate::rest::body;
+use crate::rest::connector::Connector;
 use crate::rest::http::MAX_HEAD_BYTES;
 use crate::rest::names::Names;
 
@@ -41,7 +41,7 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
-type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>;
+type Http = hyper_util::client::legacy::Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// The purpose of a client, and its limits.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl Client {
         let trust = Trust { ca_file: of.ca_file.map(Into::into), pin_sha256: None, insecure };
         let tls = (*ClientConfig::new(&trust)?.inner()).clone();
         let timeout = Duration::from_millis(of.timeout_ms.into());
-        let plain = plain(Names::new(GaiResolver::new(), hosts.iter().map(String::as_str)), timeout);
+        let names = Names::new(GaiResolver::new(), hosts.iter().map(String::as_str));
+        let plain = Connector::new(names, of.timeout_ms.into());
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(plain);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
@@ -180,16 +181,6 @@ fn crowded() -> Failure {
     Failure::ours(RRError::Limit, "too many requests are on their way (max_requests)")
 }
 
-/// Makes connections to the addresses of names, one after another; those of a name share the time, so that one that does
-/// not answer leaves some for the next.
-fn plain<R: Clone>(names: Names<R>, timeout: Duration) -> HttpConnector<Names<R>> {
-    let mut plain = HttpConnector::new_with_resolver(names);
-    plain.enforce_http(false);
-    // It is more than the request has, so that what ends a request in silence is its own time.
-    plain.set_connect_timeout(Some(timeout + timeout / 8));
-    plain
-}
-
 /// The head of a request with a JSON object.
 pub(super) fn post(url: &str) -> Builder {
     Request::post(url)
@@ -232,8 +223,6 @@ fn signature(secret: &[u8], request: &Request<Bytes>) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use tower::Service;
-
     use super::*;
 
     #[test]
@@ -245,35 +234,6 @@ mod tests {
         let fox = "sha256=f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
         assert_eq!(of("http://host/", "The quick brown fox jumps over the lazy dog"), fox);
         assert_eq!(of("http://host/?a=1&b=2", ""), of("http://other/", "a=1&b=2"));
-    }
-
-    #[test]
-    fn an_address_of_a_back_end_that_does_not_answer_leaves_time_for_the_next_one() {
-        let live = std::net::TcpListener::bind("127.0.0.3:0").unwrap();
-        let mut addresses = ["127.0.0.2:0".parse().unwrap(), live.local_addr().unwrap()];
-        addresses[0].set_port(addresses[1].port());
-        // Where the backlog of a listener is full, nothing answers.
-        let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        dead.bind(&addresses[0].into()).unwrap();
-        dead.listen(0).unwrap();
-        let fills = || std::net::TcpStream::connect_timeout(&addresses[0], Duration::from_millis(200));
-        let _waiting: Vec<_> = std::iter::from_fn(|| fills().ok()).collect();
-        let resolver = tower::service_fn(move |_| std::future::ready(Ok::<_, std::io::Error>(addresses.into_iter())));
-        let timeout = Duration::from_secs(4);
-        let mut plain = plain(Names::new(resolver, std::iter::empty()), timeout);
-        let uri: Uri = format!("http://back.end:{}/", addresses[1].port()).parse().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let connected = runtime.block_on(async { tokio::time::timeout(timeout, plain.call(uri)).await });
-        assert!(connected.expect("in time").is_ok());
-        // Where there is no next one, the back end is silent.
-        let url = format!("http://{}/", addresses[0]);
-        let of = Use { urls: vec![&url], ca_file: None, timeout_ms: 300, kinds: 1, max_requests: 1 };
-        let request = post(&url).body(Bytes::new()).unwrap();
-        let failure = runtime.block_on(async {
-            let client = Client::new(&of).unwrap();
-            client.send(client.place(0).await.unwrap(), request, None, false).await
-        });
-        assert_eq!(failure.unwrap_err().kind, RRError::Timeout);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod answer;
 mod api;
 mod body;
 mod client;
+mod connector;
 mod controller;
 #[cfg(test)]
 mod document;

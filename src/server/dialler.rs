@@ -392,7 +392,7 @@ impl Dialler {
     /// Connects to the first address that accepts a connection.
     fn connect(&mut self, id: Id, addresses: Vec<SocketAddr>, by_ms: u64, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let race = Race::new(addresses, job.endpoint.config.bind_addr);
+        let race = Race::new(addresses, job.endpoint.config.bind_addr, by_ms.saturating_sub(clock::now_ms()));
         self.set_state(id, DialState::Connects { race, by_ms }, io);
         self.race(id, io);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::error::{Failure, RRError, Result};
+use crate::net::addresses::MAX_ADDRESSES;
 use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::stream::event::Id;
@@ -16,9 +17,6 @@ const THREADS: usize = 4;
 
 /// Look-ups that may wait for a thread.
 const QUEUE: usize = 1024;
-
-/// Most addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 16;
 
 /// A look-up to be done.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 //! Connecting to a name with several addresses: the tries begin one after the other at short intervals, and the first
-//! that connects wins (RFC 8305, "Happy Eyeballs"). So an unreachable address family costs a quarter of a second, not a
+//! that connects wins ([`crate::net::addresses`]). So an unreachable address family costs a quarter of a second, not a
 //! timeout.
 
 use std::collections::VecDeque;
@@ -8,13 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use slab::Slab;
 
 use crate::error::{Failure, RRError};
+use crate::net::addresses::{alternate, step_ms};
 use crate::net::poll::Watch;
 use crate::net::socket::Socket;
 use crate::stream::event::Id;
-
-/// The try of the next address begins this long after the last one, if that has neither connected nor failed (RFC 8305,
-/// section 5).
-const STEP_MS: u64 = 250;
 
 /// One connection attempt.
 #[derive(Debug)]
@@ -41,17 +38,20 @@ pub(super) struct Race {
     waiting: VecDeque<SocketAddr>,
     /// When the next attempt begins.
     next_ms: u64,
+    /// The time between two attempts.
+    step_ms: u64,
     bind: Option<IpAddr>,
     last: Failure,
 }
 
 impl Race {
-    /// A race that has not begun; the first [`step`](Self::step) begins it.
-    pub(super) fn new(addresses: Vec<SocketAddr>, bind: Option<IpAddr>) -> Self {
+    /// A race that has not begun and may take `time_ms`; the first [`step`](Self::step) begins it.
+    pub(super) fn new(addresses: Vec<SocketAddr>, bind: Option<IpAddr>, time_ms: u64) -> Self {
         let fits = |address: &SocketAddr| bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
         let none = if addresses.is_empty() { "the name has no address" } else { "no address of bind_addr's family" };
         let waiting = alternate(addresses.into_iter().filter(fits).collect());
-        Self { runners: Vec::new(), waiting, next_ms: 0, bind, last: Failure::ours(RRError::Resolve, none) }
+        let step_ms = step_ms(time_ms, waiting.len());
+        Self { runners: Vec::new(), waiting, next_ms: 0, step_ms, bind, last: Failure::ours(RRError::Resolve, none) }
     }
 
     /// When the race must be checked without a report of the poller; `u64::MAX` for never.
@@ -96,7 +96,7 @@ impl Race {
                 Ok(socket) => {
                     self.runners.push(Runner { socket, slot: entry.key(), address });
                     entry.insert(id);
-                    self.next_ms = now_ms + STEP_MS;
+                    self.next_ms = now_ms + self.step_ms;
                 }
                 Err(failure) => self.last = failure,
             }
@@ -113,20 +113,6 @@ impl Race {
     }
 }
 
-/// Alternates the families, each in the resolver's order, beginning with the family of its first choice (RFC 8305,
-/// section 4).
-fn alternate(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv4() == first_is_v4);
-    let mut order = VecDeque::with_capacity(one.len() + other.len());
-    while !(one.is_empty() && other.is_empty()) {
-        order.extend(one.pop_front());
-        order.extend(other.pop_front());
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +124,8 @@ mod tests {
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
+
+    const TIME_MS: u64 = 1_000;
 
     /// A race in a time of the test's own, so that nothing depends on how busy the machine is.
     struct Run {
@@ -191,22 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_and_the_first_choice_is_first() {
-        let order = alternate(addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]));
-        assert_eq!(Vec::from(order), addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]));
-    }
-
-    #[test]
     fn an_address_that_leads_nowhere_costs_a_quarter_of_a_second() {
         let (nowhere, _queue) = black_hole();
         let good = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = good.local_addr().unwrap();
-        let mut run = Run::new(Race::new(vec![nowhere.local_addr().unwrap(), to], None));
-        for now_ms in [1_000, 1_000 + STEP_MS - 1] {
+        let mut run = Run::new(Race::new(vec![nowhere.local_addr().unwrap(), to], None, TIME_MS));
+        for now_ms in [1_000, 1_249] {
             assert!(matches!(run.step(now_ms), Lap::Running));
-            assert_eq!((run.race.newest(), run.race.due_ms()), (nowhere.local_addr().ok(), 1_000 + STEP_MS));
+            assert_eq!((run.race.newest(), run.race.due_ms()), (nowhere.local_addr().ok(), 1_250));
         }
-        let Lap::Won(winner) = run.end(1_000 + STEP_MS) else { panic!("it connects") };
+        let Lap::Won(winner) = run.end(1_250) else { panic!("it connects") };
         assert_eq!(winner.address, to);
     }
 
@@ -215,9 +197,9 @@ mod tests {
         let reserved = Reserved::new();
         let closed = reserved.address();
         let good = TcpListener::bind("127.0.0.1:0").unwrap();
-        let lap = run(Race::new(vec![closed, good.local_addr().unwrap()], None));
+        let lap = run(Race::new(vec![closed, good.local_addr().unwrap()], None, TIME_MS));
         assert!(matches!(lap, Lap::Won(_)), "{lap:?}");
-        let lap = run(Race::new(vec![closed, closed], None));
+        let lap = run(Race::new(vec![closed, closed], None, TIME_MS));
         let Lap::Lost(failure) = lap else { panic!("{lap:?}") };
         assert_eq!(failure.kind, RRError::Connect);
         assert!(failure.text.contains(&closed.to_string()), "{failure}");
@@ -229,10 +211,10 @@ mod tests {
         let from: IpAddr = "127.0.0.7".parse().unwrap();
         let mut to = addresses(&["[::1]:9"]);
         to.push(good.local_addr().unwrap());
-        let lap = run(Race::new(to, Some(from)));
+        let lap = run(Race::new(to, Some(from), TIME_MS));
         assert!(matches!(lap, Lap::Won(_)), "the other family is left out: {lap:?}");
         assert_eq!(good.accept().unwrap().1.ip(), from);
-        let lap = run(Race::new(addresses(&["[::1]:9"]), Some(from)));
+        let lap = run(Race::new(addresses(&["[::1]:9"]), Some(from), TIME_MS));
         assert!(matches!(lap, Lap::Lost(failure) if failure.text.contains("bind_addr")));
     }
 }
