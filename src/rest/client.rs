@@ -73,6 +73,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Client {
     http: Http,
     timeout: Duration,
+    max_requests: u32,
     /// The free places of each kind of request.
     places: Vec<Arc<Semaphore>>,
 }
@@ -102,7 +103,12 @@ impl Client {
             .http1_max_buf_size(MAX_HEAD_BYTES)
             .build(connector);
         let places = (0..of.kinds).map(|_| Arc::new(Semaphore::new(of.max_requests as usize))).collect();
-        Ok(Self { http, timeout, places })
+        Ok(Self { http, timeout, max_requests: of.max_requests, places })
+    }
+
+    /// When the answer to a request that begins now must have come.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
     }
 
     /// Waits for a place of this kind. The time of the request runs already.
@@ -110,13 +116,20 @@ impl Client {
     /// # Errors
     /// [`RRError::Limit`] if there is none in that time.
     pub(super) async fn place(&self, kind: usize) -> Result<Place<'_>> {
-        let by = Instant::now() + self.timeout;
+        self.place_by(kind, self.deadline()).await
+    }
+
+    /// [`place`](Self::place) for a request that began before, with this [`deadline`](Self::deadline).
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn place_by(&self, kind: usize, by: Instant) -> Result<Place<'_>> {
         let places = self.places.get(kind).ok_or(RRError::Arg)?;
         match places.try_acquire() {
             Ok(free) => Ok(Place { _free: free, has_waited: false, by }),
             Err(_) => match tokio::time::timeout_at(by, places.acquire()).await {
                 Ok(Ok(free)) => Ok(Place { _free: free, has_waited: true, by }),
-                Ok(Err(_)) | Err(_) => Err(crowded()),
+                Ok(Err(_)) | Err(_) => Err(self.crowded()),
             },
         }
     }
@@ -142,10 +155,16 @@ impl Client {
         let by = place.by;
         let late = |_| match place.has_waited {
             // The back end had only the rest of the time, which says nothing about it.
-            true => Err(crowded()),
+            true => Err(self.crowded()),
             false => Err(Failure::peers(RRError::Timeout, "the back end did not answer in time")),
         };
         tokio::time::timeout_at(by, self.exchange(request.map(Full::new), whole, by)).await.unwrap_or_else(late)
+    }
+
+    fn crowded(&self) -> Failure {
+        let most = self.max_requests;
+        let text = format!("all {most} places (max_requests) were taken for so long that too little time was left");
+        Failure::ours(RRError::Limit, text)
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, whole: bool, by: Instant) -> Result<Reply> {
@@ -175,10 +194,6 @@ impl Client {
         };
         Ok(Reply { status, location, body })
     }
-}
-
-fn crowded() -> Failure {
-    Failure::ours(RRError::Limit, "too many requests are on their way (max_requests)")
 }
 
 /// The head of a request with a JSON object.

@@ -229,8 +229,8 @@ impl Setup {
 
     /// Asks; an invalid answer of a back end is a failure. A peer about whom no question can be asked is denied,
     /// because the default that lets in is only for failures of back ends.
-    async fn ask(&self, call: &Call) -> Result<Verdict> {
-        let place = self.client.place(call.hook() as usize).await?;
+    async fn ask(&self, call: &Call, by: Instant) -> Result<Verdict> {
+        let place = self.client.place_by(call.hook() as usize, by).await?;
         let request = match self.request(call, &delivery()) {
             Ok(request) => request,
             Err(failure) if failure.kind == RRError::Limit => return Err(failure),
@@ -385,16 +385,15 @@ impl Hooks for Desk {
         let wanted = question.wanted.clone();
         let call = Call::Ask(About { session: Arc::clone(&question.session), names }, question.wanted);
         setup.url(call.hook())?;
-        let timeout_ms = u64::from(setup.config.timeout_ms);
-        let patience = Patience { by_ms: clock::now_ms() + timeout_ms + MARGIN_MS, allow: setup.config.fail_open };
-        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        let by_ms = clock::now_ms() + u64::from(setup.config.timeout_ms) + MARGIN_MS;
+        let patience = Patience { by_ms, allow: setup.config.fail_open };
+        // The time counts from here, also where the thread has much to do before it begins with this.
+        let by = setup.client.deadline();
         let (server, number, session) = (Weak::clone(&self.server), question.number, question.session.id);
         self.tasks.spawn(|stopping| async move {
             // Held until the task ends.
             let _stopping = stopping;
-            let asked = tokio::time::timeout_at(deadline, setup.ask(&call)).await;
-            let asked = asked.unwrap_or_else(|_| Err(Failure::peers(RRError::Timeout, "no answer in time")));
-            let verdict = asked.unwrap_or_else(|failure| {
+            let verdict = setup.ask(&call, by).await.unwrap_or_else(|failure| {
                 log::warn!("{} failed: {}", call.hook().name(), of_back_end(&failure));
                 setup.default_of(&wanted, &failure)
             });

@@ -423,6 +423,26 @@ fn an_answer_of_the_hosts_is_none_to_a_question_of_hooks() {
     assert!(client.join().unwrap().err().unwrap().text.contains("hooks say no"));
 }
 
+#[test]
+fn a_question_that_got_no_place_in_time_says_so_and_blames_no_back_end() {
+    let backend = Backend::new(|_| Answer::Silence);
+    let on_publish = Some(backend.url("on_publish"));
+    let config = HooksConfig { on_publish, max_requests: 1, timeout_ms: 3_000, ..HooksConfig::default() };
+    let hooked = Hooked::new(config);
+    let port = hooked.live.port;
+    let begins = |key: &'static str| {
+        std::thread::spawn(move || Client::configured(port, key, true, &SessionConfig::default()).err().unwrap().text)
+    };
+    let first = begins("one");
+    until("it is asked about", || backend.at("on_publish").len() == 1);
+    // Its time begins later, so when it gets the place it has some left, but not the whole.
+    let second = begins("two");
+    let (first, second) = (first.join().unwrap(), second.join().unwrap());
+    assert!(first.contains("did not answer in time"), "{first}");
+    assert!(second.contains("no room for a question to its back end"), "{second}");
+    hooked.live.line_with(&["on_publish failed", "all 1 places (max_requests) were taken"]);
+}
+
 /// The requests of one hook that have no answer yet, and the most there have been.
 #[derive(Debug, Default)]
 struct UnderWay {

@@ -98,7 +98,10 @@ fn the_request_of_a_question_is_made_when_it_has_its_place() {
     let setup = Setup::new(config).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (question(), question());
-    let verdicts = runtime.block_on(futures_util::future::join(setup.ask(&first), setup.ask(&second)));
+    let verdicts = runtime.block_on(futures_util::future::join(
+        setup.ask(&first, setup.client.deadline()),
+        setup.ask(&second, setup.client.deadline()),
+    ));
     assert_eq!(verdicts, (Ok(Verdict::allow()), Ok(Verdict::allow())));
     back_end.join().unwrap();
 }
@@ -124,10 +127,10 @@ fn requests_that_are_there_are_bounded_together_and_one_without_room_is_not_sent
         let most = body::MAX_BACK_END_BYTES;
         assert!(bytes <= most && bytes > most * 3 / 4, "{bytes} bytes");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let failure = runtime.block_on(setup.ask(&call)).unwrap_err();
+        let failure = runtime.block_on(setup.ask(&call, setup.client.deadline())).unwrap_err();
         assert_eq!((failure.kind, failure.by_peer), (RRError::Limit, false), "{failure}");
         drop(requests);
-        let failure = runtime.block_on(setup.ask(&call)).unwrap_err();
+        let failure = runtime.block_on(setup.ask(&call, setup.client.deadline())).unwrap_err();
         assert_eq!(failure.kind, RRError::Connect, "{failure}");
     }
 }
