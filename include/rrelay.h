@@ -811,7 +811,8 @@ typedef struct rr_hooks_config {
     uint32_t dialect;                  /* RR_HOOKS_*: the protocol of the back ends. Default: 0 (JSON). */
     /* How long a request may take until its answer has come, including its wait for a place among max_requests, ms,
        100 to 60000. A session whose question has no valid answer by then is refused, or allowed with
-       RR_HOOKS_FLAG_FAIL_OPEN. Default: 5000. */
+       RR_HOOKS_FLAG_FAIL_OPEN; an answer whose body is longer than 256 KiB is not valid, except that a status of 4xx
+       refuses whatever its body. Default: 5000. */
     uint32_t timeout_ms;
     /* Time from the beginning of a publish or play to its first update, and from each answer to the next one, ms,
        1000 to 86400000; RR_OFF = none. Default: 30000. */
@@ -841,7 +842,7 @@ typedef struct rr_controller_config {
     /* This server's address, as other servers dial it, rtmp://host[:port]. Default: NULL (the controller gets none). */
     const char *self_url;
     /* How long one controller may take to answer, including the wait for a place among max_requests, ms, 100 to
-       30000; publishers and players wait meanwhile. Default: 2000. */
+       30000; publishers and players wait meanwhile. An answer longer than 256 KiB counts as none. Default: 2000. */
     uint32_t timeout_ms;
     /* Time from one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000. */
     uint32_t heartbeat_ms;

@@ -341,7 +341,8 @@ pub struct rr_hooks_config {
     pub dialect: u32,
     /// How long a request may take until its answer has come, including its wait for a place among max_requests, ms,
     /// 100 to 60000. A session whose question has no valid answer by then is refused, or allowed with
-    /// RR_HOOKS_FLAG_FAIL_OPEN. Default: 5000.
+    /// RR_HOOKS_FLAG_FAIL_OPEN; an answer whose body is longer than 256 KiB is not valid, except that a status of 4xx
+    /// refuses whatever its body. Default: 5000.
     pub timeout_ms: u32,
     /// Time from the beginning of a publish or play to its first update, and from each answer to the next one, ms, 1000
     /// to 86400000; RR_OFF = none. Default: 30000.
@@ -378,7 +379,7 @@ pub struct rr_controller_config {
     /// This server's address, as other servers dial it, `rtmp://host[:port]`. Default: NULL (the controller gets none).
     pub self_url: *const c_char,
     /// How long one controller may take to answer, including the wait for a place among max_requests, ms, 100 to 30000;
-    /// publishers and players wait meanwhile. Default: 2000.
+    /// publishers and players wait meanwhile. An answer longer than 256 KiB counts as none. Default: 2000.
     pub timeout_ms: u32,
     /// Time from one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000.
     pub heartbeat_ms: u32,

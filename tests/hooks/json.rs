@@ -177,6 +177,23 @@ fn a_peer_is_not_let_in_under_a_name_that_is_none() {
     assert!(hooked.live.server.list(0, kind::STREAM).unwrap().is_empty());
 }
 
+/// A denial that is so many bytes long.
+fn denial(bytes: usize) -> String {
+    let mut denial = r#"{"action": "deny", "text": "no"}"#.to_owned();
+    denial.extend(std::iter::repeat_n(' ', bytes - denial.len()));
+    denial
+}
+
+#[test]
+fn an_answer_of_256_kib_is_read() {
+    let backend = Backend::new(|_| json(&denial(256 * 1024)));
+    let on_publish = Some(backend.url("on_publish"));
+    // Were it not read, the peer would be let in.
+    let config = HooksConfig { on_publish, fail_open: true, timeout_ms: 60_000, ..HooksConfig::default() };
+    let failure = begin(&Hooked::new(config), "show", true).err().expect("it is denied");
+    assert!(failure.text.contains("NetStream.Publish.Denied"), "{failure}");
+}
+
 /// Faults of a back end, each with words of its log line.
 fn broken() -> Vec<(&'static str, Answer, &'static str)> {
     vec![
@@ -188,6 +205,7 @@ fn broken() -> Vec<(&'static str, Answer, &'static str)> {
         ("no action", json(r#"{"action": "perhaps"}"#), "perhaps"),
         ("unknown field", json(r#"{"allow": true}"#), "allow"),
         ("too long", json(&format!(r#"{{"text": "{}"}}"#, "x".repeat(100_000))), "its answer"),
+        ("more than 256 KiB", json(&denial(256 * 1024 + 1)), "larger than 262144 bytes"),
         ("silent", Answer::Silence, "in time"),
     ]
 }
