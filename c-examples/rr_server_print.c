@@ -55,6 +55,22 @@ static void add_part(struct line *l, const char *text, size_t len) {
     for (; len; len--, text++) add_bytes(l, *text >= 0x20 && *text < 0x7f ? text : "?", 1);
 }
 
+/* Most bytes of a url in a line: of a longer one the middle is left out, so that what happened has room behind it. */
+enum { URL_BYTES = 512 };
+
+/* Adds a url, or the part of one that may be long, with add_bytes() or add_part(). */
+static void add_shortened(struct line *l, const char *text, size_t len,
+                          void (*add_as)(struct line *, const char *, size_t)) {
+    size_t half = URL_BYTES / 2;
+    if (len <= URL_BYTES) {
+        add_as(l, text, len);
+        return;
+    }
+    add_as(l, text, half);
+    add(l, "...");
+    add_as(l, text + len - half, half);
+}
+
 static void add_peers(struct line *l, const char *text) {
     add_part(l, text, strlen(text));
 }
@@ -182,7 +198,7 @@ static void add_push(struct line *l, const struct push *p) {
     size_t shown = strcspn(path, "?");
     while (at > host && at[-1] != '@') at--;
     add_part(l, p->url, (size_t)(host - p->url));
-    add_part(l, at, (size_t)(path - at) + shown);
+    add_shortened(l, at, (size_t)(path - at) + shown, add_part);
     if (path[shown]) add(l, "?***");
     if (!p->key) return;
     add(l, memchr(path + 1, '/', shown - 1) ? "//" : "/");
@@ -344,7 +360,7 @@ static void add_key(struct line *l, const struct options *o, const rr_event *ev)
 /* Where something goes: the library leaves the key out, and a query may be a secret too. */
 static void add_url(struct line *l, const struct options *o, const char *url) {
     size_t shown = o->show_keys ? strlen(url) : strcspn(url, "?");
-    add_bytes(l, url, shown);
+    add_shortened(l, url, shown, add_bytes);
     if (url[shown]) add(l, "?***");
 }
 

@@ -157,11 +157,23 @@ fn the_end_of_a_push_is_printed_once() {
 }
 
 #[test]
-fn a_refused_push_is_named_however_long_its_url_is() {
-    let mut server = Server::start(&["--push", &format!("rtmp://127.0.0.1:1/{}", "a".repeat(9000))]);
+fn a_refused_push_is_named_with_the_reason_however_long_its_url_is() {
+    let mut server = Server::start(&["--push", &format!("rtmp://127.0.0.1:1/{}/key", "a".repeat(9000))]);
     let _publisher = publish(server.port, "live", "show");
     let line = server.complains("push to rtmp://127.0.0.1:1/aaa");
-    assert!(line.len() < 4096, "it is cut: {line}");
+    assert!(line.contains("aaa...aaa") && line.contains("aaa/***: "), "it is cut in the middle: {line}");
+    assert!(line.contains("no server takes a longer url"), "{line}");
+    server.signal(15);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_push_that_fails_says_why_however_long_its_url_is() {
+    let mut server = Server::start(&["--push", &format!("rtmp://127.0.0.1:1/{}/key", "a".repeat(4000))]);
+    let _publisher = publish(server.port, "live", "show");
+    let line = server.complains("target rtmp://127.0.0.1:1/aaa");
+    assert!(line.contains("aaa...aaa") && line.contains("refused"), "{line}");
     server.signal(15);
     let (code, said) = server.end();
     assert_eq!(code, Some(0), "{said}");
