@@ -49,7 +49,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 1
 const STOP_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 500 });
 
 /// Stack of the thread, larger than on the media side, because handlers and JSON nest deeper.
-const STACK_BYTES: usize = 2 * 1024 * 1024;
+pub(super) const STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// How much higher the thread's nice value is than that of the thread that starts it. Where processors are few, threads
 /// of media then run at once although many requests come, and a player's latency does not depend on them.

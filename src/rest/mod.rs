@@ -34,8 +34,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request};
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 pub use self::token::token;
@@ -44,7 +46,7 @@ use crate::config::{ControllerConfig, HooksConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
 use crate::stream::event::Id;
-use crate::sync::locked;
+use crate::sync::{locked, spawn_with_stack};
 
 /// How soon whatever waits for another process's takeover looks whether it may go on; each pause is twice the one before.
 const LOOK: Duration = Duration::from_millis(2);
@@ -164,10 +166,12 @@ impl Rest {
         listeners.iter().for_each(http::Listener::stop);
     }
 
-    /// Answers one request for a host that has its own web server and has checked the request's access itself.
+    /// Answers one request for a host that has its own web server and has checked the request's access itself. The call
+    /// waits as long as that takes, so an asynchronous host makes it where it may block (tokio's `spawn_blocking`).
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 256 KiB, [`RRError::NoMem`].
+    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 256 KiB, or if the process has
+    /// no thread left in which an asynchronous host's request is carried out, [`RRError::NoMem`].
     pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let arg = |text: String| Failure::ours(RRError::Arg, text);
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| arg("method: not an HTTP method".to_owned()))?;
@@ -184,25 +188,45 @@ impl Rest {
             .body(Body::from(owned))
             .map_err(|error| arg(format!("path: {error}")))?;
         let router = api::routes(Arc::clone(&self.server));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
-        runtime.block_on(async {
-            let response = match router.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            let (parts, body) = response.into_parts();
-            let content_type = parts.headers.get(axum::http::header::CONTENT_TYPE);
-            let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-            // Every answer by a call is in one piece, which is not copied here.
-            let body = to_bytes(body, usize::MAX)
-                .await
-                .map_err(|error| Failure::ours(RRError::Panic, format!("the answer broke off: {error}")))?;
-            Ok(Answer { status: parts.status.as_u16(), content_type, body })
-        })
+        if tokio::runtime::Handle::try_current().is_err() {
+            return answered(router, request);
+        }
+        // The host is asynchronous: in its thread no second runtime can run.
+        let (answers, mut answer) = oneshot::channel();
+        let server = Arc::clone(&self.server);
+        let body = move || {
+            crate::net::thread::block_signals();
+            let _log = server.enter_log();
+            let _ = answers.send(answered(router, request));
+        };
+        let thread = spawn_with_stack("restCall", http::STACK_BYTES, body, |text| {
+            log::error!("a request by a call panicked: {text}");
+        })?;
+        let _ = thread.join();
+        answer.try_recv().unwrap_or_else(|_| Err(Failure::ours(RRError::Panic, "the request panicked")))
     }
+}
+
+/// The answer of these routes to one request.
+fn answered(router: Router, request: Request<Body>) -> Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
+    runtime.block_on(async {
+        let response = match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, body) = response.into_parts();
+        let content_type = parts.headers.get(axum::http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        // Every answer by a call is in one piece, which is not copied here.
+        let body = to_bytes(body, usize::MAX)
+            .await
+            .map_err(|error| Failure::ours(RRError::Panic, format!("the answer broke off: {error}")))?;
+        Ok(Answer { status: parts.status.as_u16(), content_type, body })
+    })
 }
 
 impl Drop for Rest {

@@ -71,6 +71,23 @@ fn nice_values(name: &str) -> Vec<i32> {
 }
 
 #[test]
+fn an_asynchronous_host_gets_an_answer_too() {
+    let rig = Rig::new();
+    let asks = || rig.rest.handle("GET", "/v1/server", b"").unwrap().status;
+    let current = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(current.block_on(async { asks() }), 200);
+    assert_eq!(current.block_on(tokio::task::LocalSet::new().run_until(async { asks() })), 200);
+    let rest = Arc::new(rig.rest);
+    let statuses = current.block_on(async move {
+        let ask = |rest: Arc<Rest>| move || rest.handle("GET", "/v1/server", b"").unwrap().status;
+        let (one, other) = (ask(Arc::clone(&rest)), ask(rest));
+        let spawned = tokio::spawn(async move { one() }).await.unwrap();
+        [spawned, tokio::task::spawn_blocking(other).await.unwrap()]
+    });
+    assert_eq!(statuses, [200, 200]);
+}
+
+#[test]
 fn requests_have_a_lower_priority_than_media() {
     let rig = Rig::new();
     rig.server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
